@@ -1,0 +1,1 @@
+"""Agents, clients and workflows for the Parade mesh."""

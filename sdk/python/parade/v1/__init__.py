@@ -1,0 +1,1 @@
+"""The generated contracts of Parade, proto package `parade.v1`."""

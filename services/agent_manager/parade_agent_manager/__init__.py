@@ -1,0 +1,1 @@
+"""Who exists in the mesh: agents, instances, functions, leases, identity. It never carries a call."""

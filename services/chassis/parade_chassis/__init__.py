@@ -1,0 +1,1 @@
+"""What every Parade service stands on: server, identity, store, lifecycle, logs, time."""

@@ -1,0 +1,1 @@
+"""What was observed: OTLP in, questions out. Nothing needs it to work."""
