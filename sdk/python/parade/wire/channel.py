@@ -1,0 +1,167 @@
+"""A client's side of a connection: one channel that shows the newest certificate, bounds what is outstanding and speaks in `ParadeError`."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Any, Self
+
+import grpc
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.status import from_rpc_error
+from parade.wire.tls import Certificates, CertificateSource, channel_credentials
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""What a connection carries in one message: twice the largest value, so that a value too large is refused by name and not by gRPC."""
+MAX_VALUE_BYTES = 4 * 1024 * 1024
+"""The largest argument or result."""
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a unary call may take where its caller sets no deadline."""
+MAX_OUTSTANDING = 512
+"""Unary calls at once on one channel. Bursts of more than about 1,000 fail in grpc.aio, so the rest wait their turn here."""
+
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Channel:
+    """A channel to one server, for use with the generated stubs.
+
+    Unary calls get a deadline and wait while too many are outstanding. Every failure is raised as `ParadeError`. When the source has a new
+    certificate, new calls go over a new connection and the calls of the old one finish on it.
+    """
+
+    def __init__(
+        self, target: str, source: CertificateSource | None, server_name: str, *, trust_bundle: bytes = b"", peer: str = ""
+    ) -> None:
+        """Makes a channel; it connects at the first call.
+
+        Args:
+            target: "host:port".
+            source: The certificates to show; None shows none, as before enrolment.
+            server_name: The DNS name that the server's certificate must carry.
+            trust_bundle: The roots to trust where there is no source, PEM.
+            peer: What to call the server in errors.
+        """
+        self._target = target
+        self._source = source
+        self._trust_bundle = trust_bundle
+        self._peer = peer or server_name.split(".", 1)[0]
+        self._options = (*OPTIONS, ("grpc.ssl_target_name_override", server_name))
+        self._outstanding = asyncio.Semaphore(MAX_OUTSTANDING)
+        self._shown: Certificates | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Returns the channel; it is closed at the end of the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes the channel."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; calls that run are cancelled."""
+        for task in self._retired:
+            task.cancel()
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def unary_unary(self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Callable[..., Any]:
+        """Returns the caller of a method with one request and one response. Called by the generated stubs."""
+        invoke = _PerConnection(lambda channel: channel.unary_unary(path, request_serializer, response_deserializer))
+
+        async def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
+            limit = DEFAULT_TIMEOUT if timeout is None else timeout
+            try:
+                async with asyncio.timeout(limit):
+                    await self._outstanding.acquire()
+            except TimeoutError as error:
+                raise ParadeError(Reason.DEADLINE_EXCEEDED, f"too many calls to {self._peer} are outstanding") from error
+            try:
+                return await invoke(self._connection())(request, timeout=limit, metadata=_traced(metadata))
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error, service=self._peer) from error
+            finally:
+                self._outstanding.release()
+
+        return call
+
+    def unary_stream(self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Callable[..., Any]:
+        """Returns the caller of a method with one request and a stream of responses. Called by the generated stubs."""
+        invoke = _PerConnection(lambda channel: channel.unary_stream(path, request_serializer, response_deserializer))
+
+        def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+            return self._responses(lambda: invoke(self._connection())(request, timeout=timeout, metadata=_traced(metadata)))
+
+        return call
+
+    def stream_stream(self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Callable[..., Any]:
+        """Returns the caller of a method with streams in both directions. Called by the generated stubs."""
+        invoke = _PerConnection(lambda channel: channel.stream_stream(path, request_serializer, response_deserializer))
+
+        def call(requests: AsyncIterable[Any], *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+            return self._responses(lambda: invoke(self._connection())(requests, timeout=timeout, metadata=_traced(metadata)))
+
+        return call
+
+    async def _responses(self, start: Callable[[], Any]) -> AsyncIterator[Any]:
+        call = start()
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, service=self._peer) from error
+        finally:
+            call.cancel()
+
+    def _connection(self) -> grpc.aio.Channel:
+        newest = self._source.current() if self._source is not None else None
+        if self._channel is None or newest is not self._shown:
+            if self._channel is not None:
+                self._retire(self._channel)
+            credentials = channel_credentials(newest) if newest is not None else grpc.ssl_channel_credentials(self._trust_bundle)
+            self._channel = grpc.aio.secure_channel(self._target, credentials, self._options)
+            self._shown = newest
+        return self._channel
+
+    def _retire(self, channel: grpc.aio.Channel) -> None:
+        # An hour is longer than any call may take; a watch that lives on is opened again by its reader.
+        task = asyncio.create_task(channel.close(grace=3600))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+
+class _PerConnection:
+    """One method's callable, made anew only for a new connection."""
+
+    def __init__(self, make: Callable[[grpc.aio.Channel], Any]) -> None:
+        self._make = make
+        self._channel: grpc.aio.Channel | None = None
+        self._callable: Any = None
+
+    def __call__(self, channel: grpc.aio.Channel) -> Any:
+        if channel is not self._channel:
+            self._channel, self._callable = channel, self._make(channel)
+        return self._callable
+
+
+def _traced(metadata: Metadata) -> Metadata:
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return (*metadata, *carrier.items()) if carrier else metadata

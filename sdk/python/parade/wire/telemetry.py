@@ -1,0 +1,165 @@
+"""What a process says of itself: spans, metrics and log records, sent by the stock OTLP exporters to the monitor.
+
+Losing telemetry never disturbs the process: queues are bounded, exports have deadlines, and failures are not reported.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from opentelemetry import trace
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from parade.wire.tls import CertificateSource, channel_credentials
+
+EXPORT_TIMEOUT = 2.0
+"""Seconds that one export, and so the shutdown, may take."""
+FLUSH_INTERVAL_MS = 1000
+"""How long spans and log records wait for others."""
+METRICS_INTERVAL_MS = 15_000
+
+_SEVERITIES = {
+    "debug": SeverityNumber.DEBUG,
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+}
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Where telemetry goes."""
+
+    target: str
+    """`host:port` of the monitor, or of any OTLP collector behind mutual TLS."""
+    server_name: str
+    """The DNS name in its certificate."""
+    source: CertificateSource
+    """The certificates to show."""
+
+
+class Telemetry:
+    """A process's tracer, meter and log, with everything it takes to export them. Without a collector nothing leaves the process."""
+
+    def __init__(self, service: str, instance_id: str, namespace: str = "", collector: Collector | None = None) -> None:
+        """Starts the exporters, which connect on their own.
+
+        Args:
+            service: The name of the service or agent.
+            instance_id: Which copy of it this is.
+            namespace: Its namespace; empty for services.
+            collector: Where telemetry goes.
+        """
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        resource = Resource(
+            {"service.name": service, "service.instance.id": instance_id, **({"service.namespace": namespace} if namespace else {})}
+        )
+        self._spans = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        readers = []
+        if collector is not None:
+            self._spans.add_span_processor(
+                BatchSpanProcessor(
+                    _Renewing(OTLPSpanExporter, collector),
+                    schedule_delay_millis=FLUSH_INTERVAL_MS,
+                    export_timeout_millis=EXPORT_TIMEOUT * 1000,
+                )
+            )
+            self._logs.add_log_record_processor(
+                BatchLogRecordProcessor(
+                    _Renewing(OTLPLogExporter, collector),
+                    schedule_delay_millis=FLUSH_INTERVAL_MS,
+                    export_timeout_millis=EXPORT_TIMEOUT * 1000,
+                )
+            )
+            readers.append(
+                PeriodicExportingMetricReader(
+                    _Renewing(OTLPMetricExporter, collector),
+                    export_interval_millis=METRICS_INTERVAL_MS,
+                    export_timeout_millis=EXPORT_TIMEOUT * 1000,
+                )
+            )
+        self._metrics = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+        self._logger = self._logs.get_logger("parade")
+        self.tracer = self._spans.get_tracer("parade")
+        self.meter = self._metrics.get_meter("parade")
+
+    def __enter__(self) -> Self:
+        """Returns the telemetry; what is queued is sent at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Sends what is queued, within `EXPORT_TIMEOUT` a signal, and stops."""
+        self._spans.shutdown()
+        self._logs.shutdown()
+        self._metrics.shutdown()
+
+    def log(self, severity: str, event: str, fields: dict[str, Any]) -> None:
+        """Sends one log record, tied to the current span.
+
+        Args:
+            severity: `debug`, `info`, `warning` or `error`.
+            event: What happened, a constant text.
+            fields: The facts of this time; anything that is not a number, a text or a truth value is sent as text.
+        """
+        attributes = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in fields.items()}
+        self._logger.emit(severity_number=_SEVERITIES[severity], severity_text=severity, body=event, attributes=attributes)
+
+
+class _Renewing:
+    """A stock exporter that is made anew when the certificate is, since it holds for good the credentials it was given."""
+
+    def __init__(self, kind: Any, collector: Collector) -> None:
+        self._kind = kind
+        self._collector = collector
+        self._renew()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def export(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._collector.source.current() is not self._shown:
+            self._inner.shutdown()
+            self._renew()
+        return self._inner.export(batch, *args, **kwargs)
+
+    def _renew(self) -> None:
+        self._shown = self._collector.source.current()
+        self._inner = self._kind(
+            endpoint=self._collector.target,
+            insecure=False,
+            credentials=channel_credentials(self._shown),
+            timeout=EXPORT_TIMEOUT,
+            channel_options=(("grpc.ssl_target_name_override", self._collector.server_name),),
+        )
+
+
+def remote_parent(metadata: Callable[[str], str | None]) -> Context:
+    """Returns the context of the caller's span.
+
+    Args:
+        metadata: Gives the value of a metadata key, or None.
+    """
+    carrier = {key: value for key in ("traceparent", "tracestate") if (value := metadata(key)) is not None}
+    return _PROPAGATOR.extract(carrier)
+
+
+def traceparent(span: trace.Span) -> str:
+    """Returns the W3C `traceparent` of a span, for those who keep it."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+    return carrier.get("traceparent", "")

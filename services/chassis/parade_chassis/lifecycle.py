@@ -1,0 +1,119 @@
+"""A process from its first line to its last: signals first, logs and telemetry, the work under one task group, a graceful end.
+
+Exit statuses: 0 after SIGTERM or SIGINT, 1 where something failed, 2 where the configuration is not usable.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from parade.wire.channel import Channel
+from parade.wire.identity import Identity
+from parade.wire.telemetry import Collector, Telemetry
+from parade.wire.tls import FileSource
+from parade_chassis import logs
+from parade_chassis.clock import Clock, SystemClock
+from parade_chassis.config import ServiceConfig
+from parade_chassis.ids import Ids
+
+ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
+
+
+class Process(Generic[ConfigT]):
+    """What a service's parts are given: its configuration, certificates, clock, ids, log, telemetry and task group."""
+
+    def __init__(
+        self,
+        service: str,
+        config: ConfigT,
+        telemetry: Telemetry,
+        certificates: FileSource,
+        tasks: asyncio.TaskGroup,
+        stopping: asyncio.Event,
+    ) -> None:
+        """Takes the parts; made by `run`."""
+        self.service = service
+        self.config = config
+        self.telemetry = telemetry
+        self.certificates = certificates
+        self.tasks = tasks
+        self.clock: Clock = SystemClock()
+        self.ids = Ids(self.clock)
+        self.log = logs.configure(service, log_format=config.log_format, level=config.log_level, telemetry=telemetry)
+        self._stopping = stopping
+        self._loops: set[asyncio.Task[None]] = set()
+
+    def channel(self, service: str, target: str) -> Channel:
+        """Returns a channel to a service of the mesh, for example `("dispatcher", "127.0.0.1:7003")`; its user closes it."""
+        return Channel(target, self.certificates, Identity.service(service, self.config.domain).server_name, peer=service)
+
+    def background(self, loop: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs a loop for as long as the process lives. One that ends or fails stops the process: half a service is worse than none."""
+
+        async def supervised() -> None:
+            await loop
+            raise RuntimeError(f"the {name} loop ended")
+
+        self._loops.add(self.tasks.create_task(supervised(), name=name))
+
+    def end_background(self) -> None:
+        """Cancels the loops, at the end of the process."""
+        for task in self._loops:
+            task.cancel()
+
+    async def stopped(self) -> None:
+        """Waits for SIGTERM or SIGINT."""
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Asks the process to end as SIGTERM does."""
+        self._stopping.set()
+
+
+def run(service: str, config_type: type[ConfigT], serve: Callable[[Process[ConfigT]], Awaitable[None]]) -> None:
+    """Runs a service until it is asked to end, then exits.
+
+    Args:
+        service: Its name, as in its certificate.
+        config_type: What it is told.
+        serve: Its work: returns once `Process.stopped()` has and everything is put away. Loops in the background are cancelled then.
+    """
+    config = config_type.load()
+    sys.exit(asyncio.run(_run(service, config, serve)))
+
+
+async def _run(service: str, config: ConfigT, serve: Callable[[Process[ConfigT]], Awaitable[None]]) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        certificates = FileSource(config.trust_bundle, config.certificate, config.private_key)
+    except OSError as error:
+        sys.stderr.write(f"The certificates cannot be read: {error}\n")
+        return 2
+    collector = None
+    if config.monitor:
+        collector = Collector(config.monitor, Identity.service("monitor", config.domain).server_name, certificates)
+    status = 0
+    with Telemetry(service, config.instance_id, collector=collector) as telemetry:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                process = Process(service, config, telemetry, certificates, tasks, stopping)
+                await serve(process)
+                process.end_background()
+        except* Exception as failures:
+            for failure in _leaves(failures):
+                process.log.error("stopped by a failure", error=repr(failure), exc_info=failure)
+            status = 1
+        process.log.info("stopped", status=status)
+    return status
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    leaves: list[Exception] = []
+    for error in group.exceptions:
+        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return leaves

@@ -1,0 +1,154 @@
+"""The one server: mutual TLS always, the interceptors in their order, health, and an end that breaks no request."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from parade.wire.channel import MAX_MESSAGE_BYTES
+from parade.wire.identity import Kind
+from parade.wire.tls import server_credentials
+from parade_chassis.interceptors.authorization import AllowList, AuthorizationConcern, allow_list
+from parade_chassis.interceptors.context import ContextConcern
+from parade_chassis.interceptors.errors import ErrorsConcern
+from parade_chassis.interceptors.pipeline import Pipeline
+from parade_chassis.interceptors.telemetry import TelemetryConcern
+from parade_chassis.lifecycle import Process
+
+MAX_CONCURRENT_REQUESTS = 4096
+"""Requests at once; the rest are refused with RESOURCE_EXHAUSTED."""
+
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # two processes on one port would share its connections without a word
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+_EVERYBODY = frozenset(Kind) - {Kind.ANONYMOUS}
+_HEALTH_ROWS: AllowList = {
+    "/grpc.health.v1.Health/Check": _EVERYBODY,
+    "/grpc.health.v1.Health/Watch": _EVERYBODY,
+    "/grpc.health.v1.Health/List": _EVERYBODY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    address: str
+    """Where it listens: `host:port`."""
+    enrolment_address: str
+    """Where callers without a certificate can enrol; empty for nowhere."""
+
+
+@asynccontextmanager
+async def running(
+    process: Process[Any],
+    *servicers: object,
+    foreign: AllowList | None = None,
+    enrolment_listen: str = "",
+) -> AsyncIterator[Server]:
+    """Serves while the block runs, then stops gracefully.
+
+    Healthy from the first line of the block. At its end health says NOT_SERVING, no new request is taken, those under way may finish within
+    `drain_timeout`, and what is left is cancelled.
+
+    Args:
+        process: The process that serves.
+        servicers: Subclasses of the generated servicers. Streaming methods must be asynchronous generators.
+        foreign: The allow list of methods whose contract is not ours.
+        enrolment_listen: Where to listen with TLS for callers that have no certificate yet. They reach what admits ANONYMOUS, nothing else.
+
+    Raises:
+        ValueError: A method has no row in the allow list.
+        RuntimeError: An address cannot be listened on.
+    """
+    config = process.config
+    healthy = HealthServicer()
+    descriptors = [_descriptor(servicer) for servicer in servicers]
+    health_descriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    rows = allow_list([*descriptors, health_descriptor], {**_health_rows(health_descriptor), **(foreign or {})})
+    pipeline = Pipeline(
+        ContextConcern(config.domain),
+        TelemetryConcern(process.telemetry),
+        ErrorsConcern(process.log),
+        AuthorizationConcern(rows),
+    )
+    server = grpc.aio.server(interceptors=[pipeline], options=OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_REQUESTS)
+    for servicer in servicers:
+        _register(servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    address = _listen(server, config.listen, server_credentials(process.certificates))
+    enrolment = ""
+    if enrolment_listen:
+        enrolment = _listen(server, enrolment_listen, server_credentials(process.certificates, require_client=False))
+    probes = _probe_server(config.health_listen, healthy)
+    await server.start()
+    if probes is not None:
+        await probes.start()
+    await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.SERVING)
+    process.log.info("serving", address=address)
+    try:
+        yield Server(address, enrolment)
+    finally:
+        await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await server.stop(config.drain_timeout)
+        if probes is not None:
+            await probes.stop(None)
+
+
+def _descriptor(servicer: object) -> ServiceDescriptor:
+    module, name = _generated(servicer)
+    messages: Any = sys.modules[module.removesuffix("_grpc")]
+    descriptor: ServiceDescriptor = messages.DESCRIPTOR.services_by_name[name]
+    return descriptor
+
+
+def _register(servicer: object, server: grpc.aio.Server) -> None:
+    module, name = _generated(servicer)
+    getattr(sys.modules[module], f"add_{name}Servicer_to_server")(servicer, server)
+
+
+def _generated(servicer: object) -> tuple[str, str]:
+    for base in type(servicer).__mro__:
+        if base.__module__.endswith("_pb2_grpc"):
+            return base.__module__, base.__name__.removesuffix("Servicer")
+    raise ValueError(f"{type(servicer).__name__} is not derived from a generated servicer")
+
+
+def _health_rows(descriptor: ServiceDescriptor) -> Mapping[str, frozenset[Kind]]:
+    names = {f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods}
+    return {name: kinds for name, kinds in _HEALTH_ROWS.items() if name in names}
+
+
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
+    port = server.add_secure_port(address, credentials)
+    if port == 0:
+        raise RuntimeError(f"cannot listen on {address}")
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _probe_server(address: str, healthy: HealthServicer) -> grpc.aio.Server | None:
+    if not address:
+        return None
+    server = grpc.aio.server(options=OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    server.add_insecure_port(address)
+    return server
+
+
+async def _set_health(healthy: HealthServicer, services: Iterable[ServiceDescriptor], status: Any) -> None:
+    async with asyncio.timeout(5):
+        for name in [health.OVERALL_HEALTH, *(service.full_name for service in services)]:
+            await healthy.set(name, status)

@@ -1,0 +1,130 @@
+"""The ground of every service's store: one database by URL, SQLite or PostgreSQL, with its schema brought up to date at the start.
+
+A service's own `store.py` holds its tables and queries. Its migrations lie in `<package>/migrations/versions`, named `0001_….py`, `0002_….py`,
+with these numbers as revisions.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, event, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long SQLite waits for another writer."""
+STATEMENT_TIMEOUT_MS = 30_000
+"""How long one statement may take on PostgreSQL."""
+_READ_ONLY = "parade_read_only"
+
+
+class Database:
+    """A pool of connections, and the transactions over it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Takes the engine; see `open`."""
+        self.engine = engine
+
+    @classmethod
+    async def open(cls, url: str, package: str) -> Self:
+        """Connects and brings the schema up to date.
+
+        Args:
+            url: `sqlite:///path` or `postgresql://user:password@host/database`.
+            package: The service's package, for example `parade_scheduler`; its last part names the table that keeps the schema's version, so that
+                several services can share a database.
+
+        Raises:
+            ValueError: The URL is of another kind of database.
+        """
+        database = cls(_engine(url))
+        async with database.engine.begin() as connection:
+            await connection.run_sync(_migrate, package)
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Runs a block in one transaction that may write: it is committed at the end, or rolled back where the block raises.
+
+        What the block reads and then changes it must read `with_for_update()`: SQLite lets one writer in at a time, PostgreSQL many.
+        """
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Runs a block in one transaction that only reads, and holds up no writer."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**{_READ_ONLY: True})
+            async with connection.begin():
+                yield connection
+
+
+def _engine(url: str) -> AsyncEngine:
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            return engine
+        case "postgresql":
+            settings = {"server_settings": {"application_name": "parade", "statement_timeout": str(STATEMENT_TIMEOUT_MS)}, "timeout": 10}
+            return create_async_engine(
+                parsed.set(drivername="postgresql+asyncpg"), pool_size=8, max_overflow=0, pool_pre_ping=True, connect_args=settings
+            )
+        case other:
+            raise ValueError(f"{other} is not supported; use sqlite or postgresql")
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    connection.isolation_level = None  # the driver begins no transaction by itself; `_begin_sqlite` does
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # what is acknowledged is on the disk, also after a power cut
+        "foreign_keys = ON",
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write takes the write lock first: one that reads, then writes, could otherwise lose to another in between.
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READ_ONLY) else "BEGIN IMMEDIATE")
+
+
+def _migrate(connection: Connection, package: str) -> None:
+    versions = resources.files(package) / "migrations" / "versions"
+    newest = max(re.findall(r"^(\d{4})_", "\n".join(sorted(entry.name for entry in versions.iterdir())), re.MULTILINE))
+    table = f"alembic_version_{package.removeprefix('parade_')}"
+    if connection.dialect.name == "postgresql":
+        # Replicas that start together take turns.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": table})
+    if inspect(connection).has_table(table) and connection.execute(text(f"SELECT version_num FROM {table}")).scalar() == newest:  # noqa: S608
+        return
+    # Alembic takes half a second to import, and most starts have nothing for it to do.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(resources.files(package) / "migrations"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = table
+    command.upgrade(config, "head")
