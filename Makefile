@@ -2,6 +2,7 @@
 # Needs Python 3.11 or newer, make and the package registries; it sets up the rest in .tools and .venv by itself.
 
 UV_VERSION := 0.13.9
+BUF_VERSION := 1.75.0
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python …` chooses another.
 PYTHON = $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,7 +15,7 @@ BUF := .tools/buf/node_modules/.bin/buf
 UV_INSTALLED := .tools/uv/installed-$(UV_VERSION)
 RUN_READY := .venv/ready-to-run
 DEV_READY := .venv/ready-to-develop
-BUF_READY := .tools/buf/ready
+BUF_READY := .tools/buf/installed-$(BUF_VERSION)
 GOOGLEAPIS := .tools/googleapis/google/api/http.proto
 
 MANIFESTS := pyproject.toml uv.lock $(wildcard sdk/python/pyproject.toml services/*/pyproject.toml examples/*/pyproject.toml)
@@ -22,6 +23,13 @@ OURS := $(wildcard sdk/python services/* examples/* benchmarks)
 
 # Python comes from the machine; uv would fetch one from outside the registries.
 export UV_PYTHON_DOWNLOADS := never
+
+# uv and npm bring certificates of their own; a machine behind a proxy trusts those of the system.
+SYSTEM_CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(SYSTEM_CERTIFICATES),)
+export UV_SYSTEM_CERTS ?= true
+export NODE_EXTRA_CA_CERTS ?= $(SYSTEM_CERTIFICATES)
+endif
 
 SAY := @echo "==>"
 MAKEFLAGS += --no-print-directory
@@ -68,7 +76,7 @@ fmt: developable $(GOOGLEAPIS) ## Format the code and the protos
 	$(SAY) "formatting"
 	@$(BIN)/ruff check -q --select I --fix
 	@$(BIN)/ruff format -q
-	@if command -v npm >/dev/null; then $(MAKE) $(BUF_READY) && $(BUF) format -w protos; \
+	@if command -v npm >/dev/null; then $(MAKE) -s $(BUF_READY) && $(BUF) format -w protos; \
 	else echo "    no npm here: the protos are left as they are"; fi
 
 .PHONY: lint
@@ -84,7 +92,7 @@ types: developable ## Check the types (mypy, strict)
 .PHONY: imports
 imports: developable ## Check who imports whom (import-linter)
 	$(SAY) "imports"
-	@output=$$($(BIN)/lint-imports 2>&1) || { echo "$$output"; exit 1; }
+	@output=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$output"; exit 1; }
 
 .PHONY: check-gen
 check-gen: developable ## Demand that the generated code is what the protos make
@@ -108,7 +116,7 @@ check-fmt: developable
 .PHONY: check-proto
 check-proto: developable $(GOOGLEAPIS)
 	$(SAY) "protos"
-	@if command -v npm >/dev/null; then $(MAKE) $(BUF_READY) && $(BUF) lint && $(BUF) format --diff --exit-code protos; \
+	@if command -v npm >/dev/null; then $(MAKE) -s $(BUF_READY) && $(BUF) lint && $(BUF) format --diff --exit-code protos; \
 	elif [ "$$CI" = true ]; then echo "no npm here: the protos cannot be checked"; exit 1; \
 	else echo "    skipped: no npm here, and buf comes from npm"; fi
 
@@ -176,9 +184,9 @@ $(DEV_READY): $(MANIFESTS) | .venv/pyvenv.cfg $(UV_INSTALLED)
 	@$(BIN)/python -m compileall -q -x node_modules $(OURS)
 	@touch $@ $(RUN_READY)
 
-$(BUF_READY): protos/package.json protos/package-lock.json
-	@mkdir -p .tools/buf && cp $^ .tools/buf/
-	@npm ci --prefix .tools/buf --silent --no-audit --no-fund
+$(BUF_READY):
+	@rm -rf .tools/buf && mkdir -p .tools/buf
+	@npm install --prefix .tools/buf --no-save --ignore-scripts --no-audit --no-fund --loglevel=error @bufbuild/buf@$(BUF_VERSION) >/dev/null
 	@touch $@
 
 # buf finds imports in folders of its own only.
