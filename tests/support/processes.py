@@ -1,0 +1,40 @@
+"""The process around a service, made inside a test: real configuration, certificates, log and task group; no signals, no exit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from parade.wire.identity import Identity
+from parade.wire.telemetry import Telemetry
+from parade.wire.tls import FileSource
+from parade_chassis.config import ServiceConfig
+from parade_chassis.lifecycle import Process
+from tests.support.certificates import Authority
+
+ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
+
+
+@asynccontextmanager
+async def process_of(service: str, config_type: type[ConfigT], authority: Authority, **settings: Any) -> AsyncIterator[Process[ConfigT]]:
+    """Makes a process for the block; its background loops are cancelled at the end, and a loop that fails fails the block.
+
+    Args:
+        service: The service's name, for example `scheduler`.
+        config_type: Its configuration.
+        authority: Who signs its certificate.
+        settings: Its settings beside the certificates; the drain is short unless given.
+    """
+    files = authority.files(Identity.service(service))
+    config = config_type(
+        trust_bundle=files.trust_bundle,
+        certificate=files.certificate,
+        private_key=files.private_key,
+        **{"drain_timeout": 1.0, "log_format": "console", **settings},
+    )
+    source = FileSource(files.trust_bundle, files.certificate, files.private_key)
+    with Telemetry(service, config.instance_id) as telemetry:
+        async with asyncio.TaskGroup() as tasks:
+            process = Process(service, config, telemetry, source, tasks, asyncio.Event())
+            yield process
+            process.end_background()
