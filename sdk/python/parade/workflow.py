@@ -9,8 +9,9 @@ await mesh.put_workflow(flow)
 ```
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -30,28 +31,27 @@ class Retry:
     """The longest pause."""
 
 
-@dataclass(frozen=True, slots=True)
 class Expression:
     """A CEL expression, grown by attribute and index: `flow.inputs.source`, `step.output["rows"][0]`."""
 
-    text: str
-    steps: frozenset[str] = frozenset()
-    """The steps that it speaks of; a step that uses it needs them."""
+    def __init__(self, text: str, steps: frozenset[str] = frozenset()) -> None:
+        """Takes the expression and the steps that it speaks of; a step that uses it needs them."""
+        self._text = text
+        self._steps = steps
 
     def __getattr__(self, name: str) -> "Expression":
         """Returns the expression for a member."""
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
-        return Expression(f"{self.text}.{name}", self.steps)
+        return Expression(f"{self._text}.{name}", self._steps)
 
     def __getitem__(self, key: str | int) -> "Expression":
         """Returns the expression for an element."""
-        index = str(key) if isinstance(key, int) else '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return Expression(f"{self.text}[{index}]", self.steps)
+        return Expression(f"{self._text}[{json.dumps(key)}]", self._steps)
 
     def __str__(self) -> str:
         """Returns the expression as it stands in a document."""
-        return f"${{{{ {self.text} }}}}"
+        return f"${{{{ {self._text} }}}}"
 
 
 ITEM = Expression("item")
@@ -72,18 +72,24 @@ class Step:
         return Expression(f"steps.{self.id}.output", frozenset({self.id}))
 
 
-@dataclass(slots=True)
 class Workflow:
     """A workflow in the making."""
 
-    name: str
-    description: str = ""
-    inputs_schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The inputs by name, each as in the document: `type`, `default`, `required`, `description`."""
-    timeout: str = ""
-    """The longest that a run may take, for example `10m`."""
-    _steps: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
-    _outputs: dict[str, Any] = field(default_factory=dict, init=False)
+    def __init__(
+        self, name: str, *, description: str = "", inputs: Mapping[str, Mapping[str, Any]] | None = None, timeout: str = ""
+    ) -> None:
+        """Starts a workflow.
+
+        Args:
+            name: Its name: a lower-case letter, then lower-case letters, digits or "-".
+            description: What it does.
+            inputs: Its inputs by name, each as in the document: `type`, `default`, `required`, `description`.
+            timeout: The longest that a run may take, for example `10m`.
+        """
+        self.name = name
+        self._words = {"description": description, "inputs": _document(dict(inputs or {})), "timeout": timeout}
+        self._steps: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, Any] = {}
 
     @property
     def inputs(self) -> Expression:
@@ -125,7 +131,7 @@ class Workflow:
         words: dict[str, Any] = {
             "call": function,
             "needs": [known for known in self._steps if known in needed],
-            "if": condition.text if isinstance(condition, Expression) else condition,
+            "if": str(condition) if isinstance(condition, Expression) else condition,
             "for-each": _document(for_each),
             "max-parallel": max_parallel,
             "with": _document(dict(arguments or {})),
@@ -142,14 +148,7 @@ class Workflow:
 
     def to_document(self) -> dict[str, Any]:
         """Returns the document as plain values."""
-        words: dict[str, Any] = {
-            "name": self.name,
-            "description": self.description,
-            "inputs": {name: dict(schema) for name, schema in self.inputs_schema.items()},
-            "timeout": self.timeout,
-            "steps": self._steps,
-            "outputs": self._outputs,
-        }
+        words = {"name": self.name, **self._words, "steps": self._steps, "outputs": self._outputs}
         return {word: value for word, value in words.items() if value not in ("", {})}
 
     def to_yaml(self) -> str:
@@ -171,7 +170,7 @@ def _document(value: Any) -> Any:
 def _mentioned(value: Any) -> set[str]:
     match value:
         case Expression():
-            return set(value.steps)
+            return set(value._steps)  # noqa: SLF001
         case dict():
             return set().union(*map(_mentioned, value.values()))
         case list() | tuple():

@@ -17,6 +17,7 @@ from parade_chassis import logs
 from parade_chassis.clock import Clock, SystemClock
 from parade_chassis.config import ServiceConfig
 from parade_chassis.ids import Ids
+from parade_chassis.notify import notify
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
 
@@ -64,8 +65,10 @@ class Process(Generic[ConfigT]):
             task.cancel()
 
     async def stopped(self) -> None:
-        """Waits for SIGTERM or SIGINT."""
+        """Says that the process is ready and waits for SIGTERM or SIGINT."""
+        notify("READY=1")
         await self._stopping.wait()
+        notify("STOPPING=1")
 
     def stop(self) -> None:
         """Asks the process to end as SIGTERM does."""

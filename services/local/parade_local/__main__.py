@@ -1,0 +1,60 @@
+"""`python -m parade_local up|down`: what `parade dev` and `parade down` run."""
+
+import argparse
+import asyncio
+import itertools
+import os
+import sys
+from pathlib import Path
+
+from parade.mesh_file import STATE_FOLDER
+from parade_local import mesh
+from parade_local.state import StateFolder, stop
+
+COLOURS = (36, 32, 33, 35, 34)
+PREFIX_WIDTH = 14
+
+
+def main() -> int:
+    """Reads the command and runs it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="parade_local", description="The whole mesh on one machine.")
+    parser.add_argument("command", choices=("up", "down"), help="start the mesh, or stop the one that runs")
+    parser.add_argument("--state", type=Path, default=Path(STATE_FOLDER), help="the folder of the mesh")
+    parser.add_argument("--detach", action="store_true", help="start it in the background")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="the least grave log record shown")
+    options = parser.parse_args()
+    folder = StateFolder(options.state.absolute())
+    if options.command == "down":
+        return _down(folder)
+    if options.detach:
+        return mesh.start_detached(folder, options.log_level)
+    return asyncio.run(mesh.run(folder, options.log_level, _printer()))
+
+
+def _down(folder: StateFolder) -> int:
+    try:
+        stopped = stop(folder.path)
+    except TimeoutError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write("the mesh has stopped\n" if stopped else f"no mesh runs in {folder.path}\n")
+    return 0
+
+
+def _printer() -> mesh.Say:
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = itertools.cycle(COLOURS)
+    chosen: dict[str, int] = {}
+
+    def say(who: str, line: str) -> None:
+        prefix = f"{who:{PREFIX_WIDTH}}| "
+        if coloured:
+            prefix = f"\x1b[{chosen.setdefault(who, next(colours))}m{prefix}\x1b[0m"
+        sys.stdout.write(f"{prefix}{line}\n")
+        sys.stdout.flush()
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())
