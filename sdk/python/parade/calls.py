@@ -32,7 +32,7 @@ class Caller:
 
     def __init__(self, channel: Channel) -> None:
         """Takes the channel; whoever made it closes it."""
-        self._stub = DispatcherServiceStub(channel)  # type: ignore[arg-type]  # a Channel is what the stub needs of gRPC's
+        self._stub = DispatcherServiceStub(channel.for_stubs())
 
     async def call(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> Any:
         """Calls a function and returns its result.

@@ -30,7 +30,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
     """Connects to a mesh for the time of a block.
 
     Args:
-        mesh: The mesh, or the path of its mesh file; where not given, the one that `PARADE_MESH` names or the nearest `.parade` folder holds.
+        mesh: The mesh, or the path of its mesh file; else the one that `PARADE_MESH` names or the nearest `.parade` folder holds.
         traced: Whether calls and starts are recorded as spans of this client, at the head of their traces.
 
     Raises:
@@ -61,9 +61,9 @@ class Mesh:
         self.file = file
         self._telemetry = telemetry
         self._caller = Caller(channels["dispatcher"])
-        self._agent_manager: Any = AgentManagerServiceStub(channels["agent_manager"])  # type: ignore[arg-type]
-        self._scheduler: Any = SchedulerServiceStub(channels["scheduler"])  # type: ignore[arg-type]
-        self._monitor: Any = MonitorServiceStub(channels["monitor"])  # type: ignore[arg-type]
+        self._agent_manager = AgentManagerServiceStub(channels["agent_manager"].for_stubs())
+        self._scheduler = SchedulerServiceStub(channels["scheduler"].for_stubs())
+        self._monitor = MonitorServiceStub(channels["monitor"].for_stubs())
 
     async def call(
         self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
@@ -110,8 +110,7 @@ class Mesh:
         """
         text = source if isinstance(source, str) else source.to_yaml()
         request = scheduler_pb2.PutWorkflowRequest(source=text, allow_unregistered=allow_unregistered)
-        workflow: scheduler_pb2.Workflow = (await patiently(lambda: self._scheduler.PutWorkflow(request))).workflow
-        return workflow
+        return (await patiently(lambda: self._scheduler.PutWorkflow(request))).workflow
 
     async def start(
         self,
@@ -171,12 +170,12 @@ class Mesh:
             ParadeError: NOT_FOUND.
         """
         request = scheduler_pb2.GetWorkflowRequest(name=name, version=version)
-        workflow: scheduler_pb2.Workflow = (await patiently(lambda: self._scheduler.GetWorkflow(request))).workflow
-        return workflow
+        return (await patiently(lambda: self._scheduler.GetWorkflow(request))).workflow
 
     async def workflows(self) -> list[scheduler_pb2.Workflow]:
         """Returns the newest version of every workflow."""
-        return await self._all(self._scheduler.ListWorkflows, scheduler_pb2.ListWorkflowsRequest(page_size=PAGE_SIZE), "workflows")
+        request = scheduler_pb2.ListWorkflowsRequest(page_size=PAGE_SIZE)
+        return [workflow async for page in _pages(self._scheduler.ListWorkflows, request) for workflow in page.workflows]
 
     async def agent(self, name: str) -> agent_manager_pb2.Agent:
         """Returns one agent with its instances and functions.
@@ -185,17 +184,17 @@ class Mesh:
             ParadeError: NOT_FOUND.
         """
         request = agent_manager_pb2.GetAgentRequest(name=name)
-        agent: agent_manager_pb2.Agent = (await patiently(lambda: self._agent_manager.GetAgent(request))).agent
-        return agent
+        return (await patiently(lambda: self._agent_manager.GetAgent(request))).agent
 
     async def agents(self) -> list[agent_manager_pb2.Agent]:
         """Returns every agent with its instances and functions."""
-        return await self._all(self._agent_manager.ListAgents, agent_manager_pb2.ListAgentsRequest(page_size=PAGE_SIZE), "agents")
+        request = agent_manager_pb2.ListAgentsRequest(page_size=PAGE_SIZE)
+        return [agent async for page in _pages(self._agent_manager.ListAgents, request) for agent in page.agents]
 
     async def functions(self, agent: str = "") -> list[agent_manager_pb2.ListFunctionsResponse.Entry]:
         """Returns every function, or those of one agent."""
         request = agent_manager_pb2.ListFunctionsRequest(agent=agent, page_size=PAGE_SIZE)
-        return await self._all(self._agent_manager.ListFunctions, request, "functions")
+        return [entry async for page in _pages(self._agent_manager.ListFunctions, request) for entry in page.functions]
 
     async def pause_agent(self, name: str) -> None:
         """Stops new calls to an agent; calls that run go on.
@@ -243,11 +242,11 @@ class Mesh:
     def _span(self, name: str) -> Any:
         return self._telemetry.tracer.start_as_current_span(name, kind=SpanKind.CLIENT)
 
-    async def _all(self, method: Any, request: Any, field: str) -> Any:
-        entries: list[Any] = []
-        while True:
-            response = await patiently(lambda: method(request))
-            entries.extend(getattr(response, field))
-            if not response.next_page_token:
-                return entries
-            request.page_token = response.next_page_token
+
+async def _pages(method: Any, request: Any) -> AsyncIterator[Any]:
+    while True:
+        page = await patiently(lambda: method(request))
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token

@@ -53,7 +53,8 @@ class MeshFile:
             if path.is_file():
                 return cls.read(path)
         raise ParadeError(
-            Reason.UNAVAILABLE, f"no mesh here: {folder} has no {STATE_FOLDER}/{FILE_NAME}, nor has a folder above it. Start one with `parade dev`."
+            Reason.UNAVAILABLE,
+            f"no mesh here: {folder} has no {STATE_FOLDER}/{FILE_NAME}, nor has a folder above it. Start one with `parade dev`.",
         )
 
     @classmethod
@@ -69,7 +70,8 @@ class MeshFile:
                 raise ValueError("it is of another version of Parade")
             return cls(folder=path.resolve().parent, **content)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ParadeError(Reason.UNAVAILABLE, f"the mesh file {path} is not usable: {error}. Start the mesh with `parade dev`.") from error
+            message = f"the mesh file {path} is not usable: {error}. Start the mesh with `parade dev`."
+            raise ParadeError(Reason.UNAVAILABLE, message) from error
 
     @property
     def path(self) -> Path:

@@ -6,16 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
 from parade import values
 from parade.calls import Progress
 from parade.v1 import scheduler_pb2
-from parade.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import from_record
+
+if TYPE_CHECKING:
+    from parade.v1.scheduler_pb2_grpc import SchedulerServiceAsyncStub
 
 PATIENCE = 20.0
 """Seconds for which a request that is safe to repeat is repeated while a service is away, as it is while it restarts."""
@@ -91,7 +93,7 @@ class RunEvent:
 class Run:
     """A run. It goes on whether or not anybody holds this."""
 
-    def __init__(self, scheduler: "SchedulerServiceStub[Any] | Any", run_id: str) -> None:
+    def __init__(self, scheduler: "SchedulerServiceAsyncStub", run_id: str) -> None:
         """Takes the scheduler's stub and the run's id; see `Mesh.start` and `Mesh.run`."""
         self._scheduler = scheduler
         self.id = run_id
@@ -107,8 +109,7 @@ class Run:
             ParadeError: NOT_FOUND.
         """
         response = await patiently(lambda: self._scheduler.GetRun(scheduler_pb2.GetRunRequest(run_id=self.id)))
-        run: scheduler_pb2.Run = response.run
-        return run
+        return response.run
 
     async def wait(self, timeout: float | None = None) -> scheduler_pb2.Run:
         """Waits until the run has ended and returns it, however it ended.
@@ -183,8 +184,7 @@ class Run:
         limit = Duration()
         limit.FromMilliseconds(int(seconds * 1000))
         response = await self._scheduler.WaitRun(scheduler_pb2.WaitRunRequest(run_id=self.id, timeout=limit), timeout=seconds + 10)
-        run: scheduler_pb2.Run = response.run
-        return run
+        return response.run
 
 
 def state_of(run: scheduler_pb2.Run) -> RunState:

@@ -53,7 +53,8 @@ def check_size(data: bytes, name: str) -> None:
         ParadeError: INVALID_ARGUMENTS.
     """
     if len(data) > MAX_VALUE_BYTES:
-        fault = f"is {len(data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent. Put it in a file or a store and send where it is."
+        sizes = f"is {len(data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
+        fault = f"{sizes}. Put it in a file or a store and send where it is."
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"the {name} is too large", violations=[Violation(name, fault)])
 
 

@@ -98,7 +98,7 @@ class Workflow:
 
     def step(
         self,
-        id: str,  # noqa: A002  # the language's own word
+        id: str,  # the language's own word
         function: str,
         arguments: Mapping[str, Any] | None = None,
         *,
@@ -135,8 +135,7 @@ class Workflow:
             "for-each": _document(for_each),
             "max-parallel": max_parallel,
             "with": _document(dict(arguments or {})),
-            "retry": retry
-            and {"attempts": retry.attempts, "delay": retry.delay, "factor": retry.factor, "max-delay": retry.max_delay},
+            "retry": retry and {"attempts": retry.attempts, "delay": retry.delay, "factor": retry.factor, "max-delay": retry.max_delay},
             "timeout": timeout,
         }
         self._steps[id] = {word: value for word, value in words.items() if value not in (None, [], {})}

@@ -1,6 +1,6 @@
 """Who is asking, and for whom: the facts of the request that is being served."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -51,7 +51,9 @@ def required_namespace() -> str:
     return namespace
 
 
-def of_request(method: str, authentication: Mapping[str, list[bytes]], metadata: Mapping[str, str | bytes], domain: str) -> RequestContext:
+def of_request(
+    method: str, authentication: Mapping[str, Iterable[bytes]], metadata: Mapping[str, str | bytes], domain: str
+) -> RequestContext:
     """Reads the facts of a request.
 
     Args:
@@ -66,7 +68,7 @@ def of_request(method: str, authentication: Mapping[str, list[bytes]], metadata:
     return RequestContext(method, caller, caller.namespace, caller.uri)
 
 
-def _caller(authentication: Mapping[str, list[bytes]], domain: str) -> Identity:
+def _caller(authentication: Mapping[str, Iterable[bytes]], domain: str) -> Identity:
     names = [name.decode("utf-8", "replace") for name in authentication.get("x509_subject_alternative_name", [])]
     uris = [name for name in names if name.startswith("spiffe://")]
     identity = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's

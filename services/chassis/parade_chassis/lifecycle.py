@@ -102,9 +102,10 @@ async def _run(service: str, config: ConfigT, serve: Callable[[Process[ConfigT]]
         collector = Collector(config.monitor, Identity.service("monitor", config.domain).server_name, certificates)
     status = 0
     with Telemetry(service, config.instance_id, collector=collector) as telemetry:
+        tasks = asyncio.TaskGroup()
+        process = Process(service, config, telemetry, certificates, tasks, stopping)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                process = Process(service, config, telemetry, certificates, tasks, stopping)
+            async with tasks:
                 await serve(process)
                 process.end_background()
         except* Exception as failures:

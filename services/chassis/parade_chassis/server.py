@@ -77,7 +77,7 @@ async def running(
     config = process.config
     healthy = HealthServicer()
     descriptors = [_descriptor(servicer) for servicer in servicers]
-    health_descriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    health_descriptor: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
     rows = allow_list([*descriptors, health_descriptor], {**_health_rows(health_descriptor), **(foreign or {})})
     pipeline = Pipeline(
         ContextConcern(config.domain),

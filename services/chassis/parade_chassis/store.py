@@ -1,7 +1,7 @@
 """The ground of every service's store: one database by URL, SQLite or PostgreSQL, with its schema brought up to date at the start.
 
-A service's own `store.py` holds its tables and queries. Its migrations lie in `<package>/migrations/versions`, named `0001_….py`, `0002_….py`,
-with these numbers as revisions.
+A service's own `store.py` holds its tables and queries. Its migrations lie in `<package>/migrations/versions`, named `0001_….py`,
+`0002_….py`, with these numbers as revisions.
 """
 
 import re
@@ -35,8 +35,8 @@ class Database:
 
         Args:
             url: `sqlite:///path` or `postgresql://user:password@host/database`.
-            package: The service's package, for example `parade_scheduler`; its last part names the table that keeps the schema's version, so that
-                several services can share a database.
+            package: The service's package, for example `parade_scheduler`; it names the table that keeps the schema's version too, so
+                that several services can share a database.
 
         Raises:
             ValueError: The URL is of another kind of database.

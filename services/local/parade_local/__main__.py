@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("command", choices=("up", "down"), help="start the mesh, or stop the one that runs")
     parser.add_argument("--state", type=Path, default=Path(STATE_FOLDER), help="the folder of the mesh")
     parser.add_argument("--detach", action="store_true", help="start it in the background")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="the least grave log record shown")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="the least grave record shown")
     options = parser.parse_args()
     folder = StateFolder(options.state.absolute())
     if options.command == "down":

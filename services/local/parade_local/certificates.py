@@ -1,6 +1,6 @@
 """The certificates of a mesh on one machine: a development root, one certificate a service, one for the user's client.
 
-Run as a process of its own, `python -m parade_local.certificates FOLDER DOMAIN NAMESPACE`, since the supervisor needs none of this while it waits.
+Run as a process of its own, `python -m parade_local.certificates FOLDER DOMAIN NAMESPACE`: the supervisor needs none of it while it waits.
 """
 
 import sys

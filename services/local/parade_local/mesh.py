@@ -13,7 +13,7 @@ from parade.mesh_file import MeshFile
 from parade_local import certificates
 from parade_local.services import SERVICES, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder
-from parade_local.supervisor import StartFailed, Supervised, renew_certificates, write_certificates
+from parade_local.supervisor import StartError, Supervised, renew_certificates, write_certificates
 
 START_TIMEOUT = 60.0
 """Seconds in which every service must be ready."""
@@ -58,7 +58,7 @@ async def run(folder: StateFolder, log_level: str, say: Say) -> int:
                 say("mesh", "stopping")
                 await _stop(supervised)
                 await asyncio.wait(running)
-        except* StartFailed as failures:
+        except* StartError as failures:
             for failure in failures.exceptions:
                 say("mesh", str(failure))
             await _stop(supervised)
@@ -121,7 +121,7 @@ async def _announce_when_ready(supervised: list[Supervised], mesh: MeshFile, sta
                 await one.ready.wait()
     except TimeoutError as error:
         late = ", ".join(one.service.name for one in supervised if not one.ready.is_set())
-        raise StartFailed(f"not ready within {START_TIMEOUT:g} s: {late}") from error
+        raise StartError(f"not ready within {START_TIMEOUT:g} s: {late}") from error
     mesh.write()
     say("mesh", f"{_READY} after {time.monotonic() - started:.1f} s")
     for name, address in mesh.services.items():

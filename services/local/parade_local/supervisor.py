@@ -1,4 +1,4 @@
-"""Keeps the processes of a mesh running: starts them, waits until they are ready, passes on what they say, restarts one that dies, stops all.
+"""Keeps the processes of a mesh running: starts them, waits for their word, passes on what they say, restarts the dead, stops all.
 
 A service says that it is ready over the socket in NOTIFY_SOCKET, as it does to systemd.
 Source of the protocol: sd_notify(3), https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html.
@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from parade_local import certificates
 from parade_local.services import Service
@@ -35,7 +36,7 @@ LAST_LINES = 20
 _PR_SET_PDEATHSIG = 1
 
 
-class StartFailed(Exception):
+class StartError(Exception):
     """A service cannot be started; the text says which, and what it said."""
 
 
@@ -63,7 +64,7 @@ class Supervised:
         self._process: asyncio.subprocess.Process | None = None
         self._state = "starting"
         self._restarts = 0
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._output: deque[str] = deque(maxlen=LAST_LINES)
 
     @property
@@ -76,31 +77,33 @@ class Supervised:
         """Runs the service, again and again, until it is stopped.
 
         Raises:
-            StartFailed: It died `START_TRIES` times before it was ever ready.
+            StartError: It died `START_TRIES` times before it was ever ready.
         """
         pause, tries = FIRST_PAUSE, 0
-        while not self._stopping:
+        while not self._stopping.is_set():
             started = time.monotonic()
             was_ready = self.ready.is_set()
             code = await self._run_once()
-            if self._stopping:
+            if self._stopping.is_set():
                 break
             if not self.ready.is_set() and not was_ready:
                 tries += 1
                 if code == 2 or tries == START_TRIES:
-                    raise StartFailed(f"{self.service.name} cannot be started:\n" + "\n".join(f"  {line}" for line in self._output))
+                    raise StartError(f"{self.service.name} cannot be started:\n" + "\n".join(f"  {line}" for line in self._output))
             if time.monotonic() - started > STEADY:
                 pause = FIRST_PAUSE
             self._set_state("restarting")
             self._restarts += 1
             self._say("mesh", f"{self.service.name} {_how_it_ended(code)}; starting it again in {pause:g} s")
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
             pause = min(pause * 2, LONGEST_PAUSE)
         self._set_state("stopped")
 
     async def stop(self) -> None:
         """Asks the process to end, and ends it where it does not."""
-        self._stopping = True
+        self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -142,10 +145,10 @@ class Supervised:
         self._set_state("ready")
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
+        output = cast("asyncio.StreamReader", process.stdout)  # it was asked for
         while True:
             try:
-                line = await process.stdout.readline()
+                line = await output.readline()
             except ValueError:  # a line longer than the stream's buffer; the rest of it comes as the next
                 continue
             if not line:
@@ -172,7 +175,7 @@ async def write_certificates(folder: Path, domain: str, namespace: str) -> None:
     command = (sys.executable, "-P", "-m", certificates.__name__, str(folder), domain, namespace)
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     if await process.wait() != 0:
-        raise StartFailed(f"the certificates in {folder} cannot be made")
+        raise StartError(f"the certificates in {folder} cannot be made")
 
 
 @contextlib.contextmanager

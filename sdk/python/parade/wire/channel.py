@@ -1,8 +1,8 @@
-"""A client's side of a connection: one channel that shows the newest certificate, bounds what is outstanding and speaks in `ParadeError`."""
+"""A client's side of a connection: it shows the newest certificate, bounds what is outstanding and speaks in `ParadeError`."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import grpc
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -81,6 +81,10 @@ class Channel:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+
+    def for_stubs(self) -> grpc.aio.Channel:
+        """Returns the channel as the generated stubs want it: they use no more of gRPC's channel than stands here."""
+        return cast(grpc.aio.Channel, self)
 
     def unary_unary(self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Callable[..., Any]:
         """Returns the caller of a method with one request and one response. Called by the generated stubs."""

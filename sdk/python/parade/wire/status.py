@@ -78,11 +78,11 @@ def from_status(status: status_pb2.Status) -> ParadeError:
     return ParadeError(reason, status.message, violations=violations, metadata=metadata, retryable=retryable)
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError | grpc.RpcError, *, service: str = "") -> ParadeError:
+def from_rpc_error(error: grpc.aio.AioRpcError, *, service: str = "") -> ParadeError:
     """Decodes what a failed RPC raised. `service` names the peer in the message when it could not be reached."""
-    code: grpc.StatusCode = error.code()  # type: ignore[union-attr]
-    text: str = error.details() or ""  # type: ignore[union-attr]
-    encoded = _details(error.trailing_metadata() or ())  # type: ignore[union-attr]
+    code = error.code()
+    text = error.details() or ""
+    encoded = _details(error.trailing_metadata() or ())
     if encoded:
         try:
             return from_status(status_pb2.Status.FromString(encoded))

@@ -74,21 +74,21 @@ class Telemetry:
         if collector is not None:
             self._spans.add_span_processor(
                 BatchSpanProcessor(
-                    _Renewing(OTLPSpanExporter, collector),
+                    _renewing(OTLPSpanExporter, collector),
                     schedule_delay_millis=FLUSH_INTERVAL_MS,
                     export_timeout_millis=EXPORT_TIMEOUT * 1000,
                 )
             )
             self._logs.add_log_record_processor(
                 BatchLogRecordProcessor(
-                    _Renewing(OTLPLogExporter, collector),
+                    _renewing(OTLPLogExporter, collector),
                     schedule_delay_millis=FLUSH_INTERVAL_MS,
                     export_timeout_millis=EXPORT_TIMEOUT * 1000,
                 )
             )
             readers.append(
                 PeriodicExportingMetricReader(
-                    _Renewing(OTLPMetricExporter, collector),
+                    _renewing(OTLPMetricExporter, collector),
                     export_interval_millis=METRICS_INTERVAL_MS,
                     export_timeout_millis=EXPORT_TIMEOUT * 1000,
                 )
@@ -118,6 +118,11 @@ class Telemetry:
         """
         attributes = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in fields.items()}
         self._logger.emit(severity_number=_SEVERITIES[severity], severity_text=severity, body=event, attributes=attributes)
+
+
+def _renewing(kind: Any, collector: Collector) -> Any:
+    """Returns an exporter of a stock kind that outlives the certificate it began with."""
+    return _Renewing(kind, collector)
 
 
 class _Renewing:

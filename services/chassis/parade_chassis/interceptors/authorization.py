@@ -59,5 +59,5 @@ class AuthorizationConcern:
         yield
 
 
-def _kind(number: int) -> Kind:
+def _kind(number: access_pb2.CallerKind.ValueType) -> Kind:
     return Kind(access_pb2.CallerKind.Name(number).removeprefix("CALLER_KIND_"))

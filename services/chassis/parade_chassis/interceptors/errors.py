@@ -1,4 +1,4 @@
-"""The third concern: a failure leaves as one typed status; what nobody foresaw leaves masked, under an incident id that stands in the log."""
+"""The third concern: a failure leaves as one typed status; what nobody foresaw leaves masked, under an id that stands in the log."""
 
 import asyncio
 import secrets
@@ -30,7 +30,7 @@ class ErrorsConcern:
             raise
         except ParadeError as error:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the one place where nothing may pass: its text could hold secrets
             incident = secrets.token_hex(4)
             self._log.exception("request failed unexpectedly", method=method, incident=incident, exc_info=error)
             masked = ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")

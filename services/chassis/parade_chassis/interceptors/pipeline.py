@@ -18,22 +18,22 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Returns the handler with the concerns around it; gRPC answers UNIMPLEMENTED by itself where there is none."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
+            return None
         method = str(handler_call_details.method)
         coders = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
             streamed = handler.stream_stream if handler.request_streaming else handler.unary_stream
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-            return make(self._streaming(method, streamed), **coders)  # type: ignore[arg-type]
+            return make(self._streaming(method, streamed), **coders)
         unary = handler.stream_unary if handler.request_streaming else handler.unary_unary
         make_unary = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        return make_unary(self._answering(method, unary), **coders)  # type: ignore[arg-type]
+        return make_unary(self._answering(method, unary), **coders)
 
     def _answering(self, method: str, inner: Any) -> Any:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
