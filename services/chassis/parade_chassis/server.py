@@ -50,6 +50,8 @@ class Server:
     """Where it listens: `host:port`."""
     enrolment_address: str
     """Where callers without a certificate can enrol; empty for nowhere."""
+    health_address: str
+    """Where health alone is served without TLS; empty for nowhere."""
 
 
 @asynccontextmanager
@@ -93,19 +95,19 @@ async def running(
     enrolment = ""
     if enrolment_listen:
         enrolment = _listen(server, enrolment_listen, server_credentials(process.certificates, require_client=False))
-    probes = _probe_server(config.health_listen, healthy)
+    probes = grpc.aio.server(options=OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, probes)
+    health_address = _listen(probes, config.health_listen, None) if config.health_listen else ""
     await server.start()
-    if probes is not None:
-        await probes.start()
+    await probes.start()
     await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.SERVING)
     process.log.info("serving", address=address)
     try:
-        yield Server(address, enrolment)
+        yield Server(address, enrolment, health_address)
     finally:
         await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.NOT_SERVING)
         await server.stop(config.drain_timeout)
-        if probes is not None:
-            await probes.stop(None)
+        await probes.stop(None)
 
 
 def _descriptor(servicer: object) -> ServiceDescriptor:
@@ -132,20 +134,11 @@ def _health_rows(descriptor: ServiceDescriptor) -> Mapping[str, frozenset[Kind]]
     return {name: kinds for name, kinds in _HEALTH_ROWS.items() if name in names}
 
 
-def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
-    port = server.add_secure_port(address, credentials)
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+    port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     if port == 0:
         raise RuntimeError(f"cannot listen on {address}")
     return f"{address.rpartition(':')[0]}:{port}"
-
-
-def _probe_server(address: str, healthy: HealthServicer) -> grpc.aio.Server | None:
-    if not address:
-        return None
-    server = grpc.aio.server(options=OPTIONS)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    server.add_insecure_port(address)
-    return server
 
 
 async def _set_health(healthy: HealthServicer, services: Iterable[ServiceDescriptor], status: Any) -> None:

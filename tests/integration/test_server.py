@@ -1,0 +1,236 @@
+"""The one server: who gets in, what a failure looks like from outside, how it takes up a certificate and how it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+from parade.wire.channel import Channel
+from parade.wire.errors import ParadeError, Reason, Violation
+from parade.wire.identity import Identity
+from parade.wire.tls import CertificateSource, MemorySource
+from parade_chassis.config import ServiceConfig
+from parade_chassis.context import current
+from parade_chassis.server import running
+from tests.support.certificates import Authority
+from tests.support.processes import process_of
+
+DISPATCHER = Identity.service("dispatcher")
+CLIENT = Identity.client("dev")
+
+
+class Config(ServiceConfig):
+    model_config = SettingsConfigDict(env_prefix="PARADE_TESTED_")
+
+
+class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
+    """Answers with who asked; does what the function's name says."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+        self.release = asyncio.Event()
+
+    async def Call(self, request: dispatcher_pb2.CallRequest, context: Any) -> dispatcher_pb2.CallResponse:
+        self.entered += 1
+        match request.function:
+            case "fail":
+                raise ValueError("the password is swordfish")
+            case "refuse":
+                raise ParadeError(Reason.INVALID_ARGUMENTS, "no", violations=[Violation("rows", "is missing", 7)])
+            case "wait":
+                await self.release.wait()
+        return dispatcher_pb2.CallResponse(call_id=f"{current().namespace} {current().principal}")
+
+    async def CallStream(
+        self, request: dispatcher_pb2.CallStreamRequest, context: Any
+    ) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
+        yield dispatcher_pb2.CallStreamResponse()
+        raise ParadeError(Reason.AGENT_LOST, "gone")
+
+
+@asynccontextmanager
+async def serving(authority: Authority, **settings: Any) -> AsyncIterator[tuple[str, str, Dispatcher]]:
+    servicer = Dispatcher()
+    async with process_of("dispatcher", Config, authority, **settings) as process:
+        async with running(process, servicer, enrolment_listen="127.0.0.1:0") as server:
+            yield server.address, server.enrolment_address, servicer
+
+
+def channel(address: str, source: CertificateSource | None, *, trust_bundle: bytes = b"") -> Channel:
+    return Channel(address, source, DISPATCHER.server_name, trust_bundle=trust_bundle)
+
+
+async def call(address: str, source: CertificateSource | None, function: str = "", *, trust_bundle: bytes = b"", **options: Any) -> str:
+    async with channel(address, source, trust_bundle=trust_bundle) as connection:
+        stub = dispatcher_pb2_grpc.DispatcherServiceStub(connection.for_stubs())
+        return (await stub.Call(dispatcher_pb2.CallRequest(function=function), timeout=5, **options)).call_id
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+async def test_a_caller_on_the_list_is_served_under_its_verified_name(authority: Authority) -> None:
+    async with serving(authority) as (address, _, _):
+        assert await call(address, authority.source(CLIENT)) == f"default {CLIENT.uri}"
+
+
+async def test_a_client_cannot_name_another_namespace(authority: Authority) -> None:
+    metadata = (("parade-namespace", "other"), ("parade-principal", "spiffe://parade.local/service/gateway"))
+    async with serving(authority) as (address, _, _):
+        assert await call(address, authority.source(CLIENT), metadata=metadata) == f"default {CLIENT.uri}"
+
+
+async def test_the_gateway_is_believed_for_whom_it_acts(authority: Authority) -> None:
+    metadata = (("parade-namespace", "other"), ("parade-principal", "spiffe://parade.local/ns/other/client/web"))
+    async with serving(authority) as (address, _, _):
+        answer = await call(address, authority.source(Identity.service("gateway")), metadata=metadata)
+
+    assert answer == "other spiffe://parade.local/ns/other/client/web"
+
+
+@pytest.mark.parametrize("kind", ["none", "foreign", "expired", "self-made name"])
+async def test_a_bad_certificate_ends_at_the_handshake_or_before_the_handler(authority: Authority, tmp_path: Path, kind: str) -> None:
+    stranger = Authority(tmp_path / "stranger")
+    sources: dict[str, CertificateSource | None] = {
+        "none": None,
+        "foreign": stranger.source(CLIENT, trust_bundle=authority.trust_bundle),
+        "expired": authority.expired(CLIENT),
+        "self-made name": authority.source(Identity.client("dev", domain="elsewhere.local")),
+    }
+    async with serving(authority) as (address, _, servicer):
+        with pytest.raises(ParadeError) as refused:
+            await call(address, sources[kind], trust_bundle=authority.trust_bundle)
+
+    assert refused.value.reason in (Reason.UNAVAILABLE, Reason.UNAUTHENTICATED)
+    assert servicer.entered == 0
+
+
+async def test_a_caller_not_on_the_list_is_refused_before_the_handler(authority: Authority) -> None:
+    async with serving(authority) as (address, _, servicer):
+        with pytest.raises(ParadeError) as refused:
+            await call(address, authority.source(Identity.service("monitor")))
+
+    assert refused.value.reason is Reason.PERMISSION_DENIED
+    assert servicer.entered == 0
+
+
+async def test_the_enrolment_port_lets_nobody_at_other_methods(authority: Authority) -> None:
+    async with serving(authority) as (_, enrolment, servicer):
+        with pytest.raises(ParadeError) as refused:
+            await call(enrolment, None, trust_bundle=authority.trust_bundle)
+
+    assert refused.value.reason is Reason.UNAUTHENTICATED
+    assert servicer.entered == 0
+
+
+async def test_a_client_refuses_a_server_of_another_name(authority: Authority) -> None:
+    async with serving(authority) as (address, _, servicer):
+        async with Channel(address, authority.source(CLIENT), Identity.service("scheduler").server_name) as connection:
+            stub = dispatcher_pb2_grpc.DispatcherServiceStub(connection.for_stubs())
+            with pytest.raises(ParadeError) as refused:
+                await stub.Call(dispatcher_pb2.CallRequest(), timeout=5)
+
+    assert refused.value.reason is Reason.UNAVAILABLE
+    assert servicer.entered == 0
+
+
+async def test_a_typed_error_arrives_whole(authority: Authority) -> None:
+    async with serving(authority) as (address, _, _):
+        with pytest.raises(ParadeError) as failed:
+            await call(address, authority.source(CLIENT), "refuse")
+
+    assert failed.value.violations == (Violation("rows", "is missing", 7),)
+
+
+async def test_an_unforeseen_failure_is_masked_and_stands_in_the_log(authority: Authority, capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving(authority) as (address, _, _):
+        with pytest.raises(ParadeError) as failed:
+            await call(address, authority.source(CLIENT), "fail")
+
+    incident = failed.value.message.rpartition(" ")[2]
+    assert failed.value.reason is Reason.INTERNAL
+    assert "swordfish" not in str(failed.value)
+    assert incident in capsys.readouterr().err
+
+
+async def test_a_stream_ends_with_its_typed_error(authority: Authority) -> None:
+    async with serving(authority) as (address, _, _):
+        async with channel(address, authority.source(CLIENT)) as connection:
+            stub = dispatcher_pb2_grpc.DispatcherServiceStub(connection.for_stubs())
+            responses = stub.CallStream(dispatcher_pb2.CallStreamRequest(), timeout=5)
+            received = 0
+            with pytest.raises(ParadeError) as failed:
+                async for _ in responses:
+                    received += 1
+
+    assert (received, failed.value.reason) == (1, Reason.AGENT_LOST)
+
+
+async def test_both_ends_take_up_new_certificates_and_running_calls_go_on(authority: Authority) -> None:
+    source = authority.source(CLIENT)
+    async with serving(authority) as (address, _, servicer), channel(address, source) as connection:
+        stub = dispatcher_pb2_grpc.DispatcherServiceStub(connection.for_stubs())
+        async with asyncio.TaskGroup() as tasks:
+            under_way = tasks.create_task(_answer(stub, "wait"))
+            async with asyncio.timeout(5):
+                while servicer.entered == 0:
+                    await asyncio.sleep(0.01)
+            authority.files(DISPATCHER, lifetime=timedelta(hours=2))
+            source.replace(authority.certificates(Identity.client("renewed")))
+            renewed = await _answer(stub, "")
+            servicer.release.set()
+
+    assert renewed.endswith("/client/renewed")
+    assert under_way.result().endswith("/client/dev")
+
+
+async def test_a_request_under_way_finishes_when_the_server_ends(authority: Authority) -> None:
+    servicer = Dispatcher()
+    async with process_of("dispatcher", Config, authority, drain_timeout=5.0) as process, asyncio.TaskGroup() as tasks:
+        async with running(process, servicer) as server:
+            under_way = tasks.create_task(call(server.address, authority.source(CLIENT), "wait"))
+            async with asyncio.timeout(5):
+                while servicer.entered == 0:
+                    await asyncio.sleep(0.01)
+            asyncio.get_running_loop().call_later(0.2, servicer.release.set)
+
+    assert under_way.result().startswith("default")
+
+
+async def test_without_a_row_for_a_method_the_server_does_not_start(authority: Authority) -> None:
+    async with process_of("dispatcher", Config, authority) as process:
+        with pytest.raises(ValueError, match="no such method"):
+            async with running(process, Dispatcher(), foreign={"/other.Service/Method": frozenset()}):
+                pass
+
+
+async def test_an_address_in_use_is_said(authority: Authority) -> None:
+    async with serving(authority) as (address, _, _):
+        async with process_of("dispatcher", Config, authority, listen=address) as process:
+            with pytest.raises(RuntimeError, match="listen|bind"):
+                async with running(process, Dispatcher()):
+                    pass
+
+
+async def test_probes_are_answered_without_a_certificate(authority: Authority) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async with process_of("dispatcher", Config, authority, health_listen="127.0.0.1:0") as process:
+        async with running(process, Dispatcher()) as server:
+            async with grpc.aio.insecure_channel(server.health_address) as connection:
+                answer = await health_pb2_grpc.HealthStub(connection).Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def _answer(stub: Any, function: str) -> str:
+    return (await stub.Call(dispatcher_pb2.CallRequest(function=function), timeout=10)).call_id  # type: ignore[no-any-return]
