@@ -48,9 +48,7 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
                 await self.release.wait()
         return dispatcher_pb2.CallResponse(call_id=f"{current().namespace} {current().principal}")
 
-    async def CallStream(
-        self, request: dispatcher_pb2.CallStreamRequest, context: Any
-    ) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
+    async def CallStream(self, request: dispatcher_pb2.CallStreamRequest, context: Any) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
         yield dispatcher_pb2.CallStreamResponse()
         raise ParadeError(Reason.AGENT_LOST, "gone")
 

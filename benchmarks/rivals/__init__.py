@@ -1,0 +1,1 @@
+"""What Parade is measured against."""

@@ -1,0 +1,37 @@
+"""What tests of the whole mesh share: one mesh with two instances of the tested agent, started when the first test asks for it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from parade.client import Mesh, connect
+from parade.mesh_file import MeshFile
+from parade.testing import LocalMesh
+from tests.support.mesh import agent_process, ready
+
+
+@pytest.fixture(scope="session")
+def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshFile]:
+    """A mesh that nobody harms."""
+    with ExitStack() as stack:
+        file = stack.enter_context(LocalMesh(tmp_path_factory.mktemp("shared")))
+        for _ in range(2):
+            stack.enter_context(agent_process(file))
+        yield file
+
+
+@pytest.fixture
+async def mesh(shared_mesh: MeshFile) -> AsyncIterator[Mesh]:
+    """A client of the shared mesh; its agents are ready."""
+    async with connect(shared_mesh) as client:
+        await ready(client, 2)
+        yield client
+
+
+@pytest.fixture
+def own_mesh(tmp_path: Path) -> Iterator[MeshFile]:
+    """A mesh for one test, to do with as it likes."""
+    with LocalMesh(tmp_path) as file:
+        yield file
