@@ -2,11 +2,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rich.console import Console
+
 from data_processing.progress import RunProgress
 from parade.calls import Progress
 from parade.run import EventType, RunEvent
 from parade.wire.errors import ParadeError, Reason
-from rich.console import Console
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
