@@ -1,1 +1,1 @@
-"""The outside: REST, Server-Sent Events and the reference page, built from the contracts."""
+"""The gateway: REST and Server-Sent Events in front of the mesh, made from the contracts. It decides nothing; it translates and lets in."""

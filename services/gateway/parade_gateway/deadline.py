@@ -1,0 +1,41 @@
+"""How long a request may take: what its caller says in `x-request-timeout`, else what the request itself says, else a default."""
+
+import re
+from collections.abc import Mapping
+
+from google.protobuf.message import Message
+
+from parade.wire.channel import DEFAULT_TIMEOUT
+from parade.wire.errors import Violation, invalid
+
+HEADER = "x-request-timeout"
+MARGIN = 5.0
+"""Seconds beyond the request's own `timeout`, so that the service that keeps it can answer that it passed."""
+DEFAULT_WAIT = 60.0
+"""Seconds that a request with a `timeout` field waits where it is not set: the default of WaitRun."""
+LONGEST = 3600.0
+
+
+def timeout(headers: Mapping[str, str], request: Message, *, streams: bool) -> float | None:
+    """Returns the seconds that an RPC may take; None for a stream without a limit.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS where the header cannot be read.
+    """
+    text = headers.get(HEADER)
+    if text is not None:
+        return _seconds(text)
+    field = request.DESCRIPTOR.fields_by_name.get("timeout")
+    if field is None:
+        return None if streams else DEFAULT_TIMEOUT
+    if request.HasField("timeout"):
+        return max(0.0, min(float(request.timeout.ToTimedelta().total_seconds()), LONGEST)) + MARGIN  # type: ignore[attr-defined]
+    return None if streams else DEFAULT_WAIT + MARGIN
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s)?", text.strip())
+    seconds = float(match.group(1)) / (1000 if match.group(2) == "ms" else 1) if match else 0.0
+    if not 0 < seconds <= LONGEST:
+        raise invalid([Violation(HEADER, 'must be above 0 and at most an hour, as "5s" or "250ms"')])
+    return seconds

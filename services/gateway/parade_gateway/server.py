@@ -1,0 +1,91 @@
+"""The HTTP server inside the process: uvicorn without its signal handlers, its logs and its ticking, ended with the process."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from parade_chassis.lifecycle import Process
+from parade_gateway.config import Config
+from parade_gateway.guard import host_name, is_loopback
+
+KEEP_ALIVE = 65
+"""Seconds that an idle connection stays open, longer than proxies in front keep theirs."""
+CERTIFICATE_CHECK = 60.0
+"""Seconds after which a new certificate is taken up at the latest."""
+
+
+def listen(address: str) -> socket.socket:
+    """Opens the port, so that who connects from now on is waited for.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    host, port = host_name(address), int(address.rpartition(":")[2])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.create_server((host, port), family=family, backlog=1024)
+    opened.setblocking(False)
+    return opened
+
+
+def url_of(opened: socket.socket, address: str) -> str:
+    """Returns the URL of an open port."""
+    scheme = "http" if is_loopback(address) else "https"
+    return f"{scheme}://{address.rpartition(':')[0]}:{opened.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def serving(process: Process[Config], opened: socket.socket, app: ASGIApp, closing: asyncio.Event) -> AsyncIterator[None]:
+    """Serves HTTP while the block runs. At its end streams end at once, and other requests may finish within `drain_timeout`.
+
+    Args:
+        process: The process that serves.
+        opened: The port, from `listen`.
+        app: What is served.
+        closing: Set at the end of the block.
+    """
+    settings = process.config
+    plain = is_loopback(settings.rest_listen)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what matters of a request, `api` logs
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+        ssl_certfile=None if plain else settings.certificate,
+        ssl_keyfile=None if plain else settings.private_key,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Not `serve`: it takes the signals, which are the process's own, and wakes up ten times a second.
+    await server.startup(sockets=[opened])
+    process.log.info("serving rest", url=url_of(opened, settings.rest_listen))
+    if config.ssl is not None:
+        process.background(_renew(process, config), "certificate renewal")
+    try:
+        yield
+    finally:
+        closing.set()
+        await server.shutdown(sockets=[opened])
+
+
+async def _renew(process: Process[Config], config: uvicorn.Config) -> None:
+    shown = process.certificates.current()
+    while config.ssl is not None:
+        await process.clock.sleep(CERTIFICATE_CHECK)
+        newest = process.certificates.current()
+        if newest is not shown:
+            config.ssl.load_cert_chain(process.config.certificate, process.config.private_key)
+            shown = newest
