@@ -12,7 +12,7 @@ from parade_dispatcher.model import Agent, Change, Instance, InstanceState, Sync
 SYNC_TIMEOUT = 30.0
 """Seconds that the agent_manager may take to say everything there is."""
 SHORTEST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 """Seconds between two attempts to watch, at first and at last."""
 
 Key = tuple[str, str]

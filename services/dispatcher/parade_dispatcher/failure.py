@@ -1,5 +1,7 @@
 """What a failed RPC to an instance means: the instance's answer, the end of the time, or the loss of the instance."""
 
+import re
+
 import grpc
 
 from parade.wire.errors import ParadeError, Reason
@@ -39,4 +41,4 @@ def of_rpc(error: ParadeError, instance: Instance) -> Exception:
 def _never_sent(text: str, instance: Instance) -> bool:
     # An agent may pass on such a text of a server that it calls itself. That one names another port.
     port = instance.address.rpartition(":")[2]
-    return text.startswith(_NOT_CONNECTED) and f":{port}" in text
+    return text.startswith(_NOT_CONNECTED) and re.search(rf":{re.escape(port)}(?!\d)", text) is not None
