@@ -1,5 +1,6 @@
 """The development authority: one root that signs certificates of an hour to a month. On Kubernetes cert-manager stands in its place."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -110,6 +111,16 @@ class CertificateAuthority:
             .sign(self._key, hashes.SHA256())
         )
         return Issued(certificate.public_bytes(serialization.Encoding.PEM), expires)
+
+
+def fingerprint(request: bytes) -> str:
+    """Returns the SHA-256 of a signing request's public key, in hexadecimal digits: it tells whether two requests are of one holder.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS as `CertificateAuthority.issue`.
+    """
+    encoded = _public_key(request).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def _public_key(request: bytes) -> ec.EllipticCurvePublicKey:
