@@ -1,0 +1,47 @@
+"""The agent_manager's process: wires the parts together and serves."""
+
+from datetime import timedelta
+
+from parade_agent_manager.catalogue import Catalogue
+from parade_agent_manager.config import Config
+from parade_agent_manager.engine import Engine, Timings
+from parade_agent_manager.enrolment import Enrolment
+from parade_agent_manager.registry import Registry
+from parade_agent_manager.servicer import Servicer
+from parade_agent_manager.store import Store
+from parade_agent_manager.upkeep import Upkeep
+from parade_agent_manager.waits import Waits
+from parade_chassis.ca import CertificateAuthority
+from parade_chassis.lifecycle import Process, run
+from parade_chassis.server import running
+from parade_chassis.store import Database
+
+
+async def serve(process: Process[Config]) -> None:
+    """Serves until the process is asked to end."""
+    config, clock, log = process.config, process.clock, process.log
+    lifetime = timedelta(seconds=config.certificate_lifetime)
+    timings = Timings(config.heartbeat_interval, config.lease_duration, config.lost_retention, config.certificate_lifetime)
+    authority = CertificateAuthority.load(config.ca_private_key.read_bytes(), config.ca_certificate.read_bytes())
+    database = await Database.open(config.database_url, "parade_agent_manager")
+    store, waits = Store(database), Waits()
+    registry = Registry(config.watch_capacity, waits)
+    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
+    enrolment = Enrolment(
+        store=store, registry=registry, authority=authority, clock=clock, ids=process.ids, log=log, domain=config.domain,
+        certificate_lifetime=lifetime,
+    )  # fmt: skip
+    await engine.load()
+    process.background(Upkeep(engine, enrolment, clock, log).run(), "upkeep")
+    servicer = Servicer(engine, Catalogue(registry), enrolment, waits, lambda: process.certificates.current().trust_bundle)
+    async with running(process, servicer, enrolment_listen=config.enrolment_listen) as server:
+        log.info("enrolment open", address=server.enrolment_address)
+        await process.stopped()
+        waits.end()
+    engine.note_heartbeats()
+    await engine.save()
+    await database.close()
+
+
+if __name__ == "__main__":
+    run("agent_manager", Config, serve)

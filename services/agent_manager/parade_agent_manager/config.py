@@ -1,0 +1,40 @@
+"""What the agent_manager is told at its start."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from parade_chassis.config import ServiceConfig
+
+
+class Config(ServiceConfig):
+    """The agent_manager's settings: `PARADE_AGENT_MANAGER_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="PARADE_AGENT_MANAGER_")
+
+    enrolment_listen: str = ""
+    """Where instances enrol, with TLS and without a certificate of theirs: `host:port`; empty for nowhere."""
+    database_url: str
+    """Where agents are kept: `sqlite:///path` or `postgresql://user:password@host/database`."""
+    ca_certificate: Path
+    """The authority that signs the certificates of instances, PEM."""
+    ca_private_key: Path
+    """The authority's key, PEM."""
+    certificate_lifetime: float = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
+    """Seconds that an instance's certificate is good. One that has left is remembered as long, so that it cannot come back with one."""
+    heartbeat_interval: float = Field(default=2.0, ge=0.05, le=60)
+    """Seconds between two heartbeats of an instance."""
+    lease_duration: float = Field(default=6.0, ge=0.2, le=600)
+    """Seconds after a heartbeat until an instance that says nothing is LOST."""
+    lost_retention: float = Field(default=3600, ge=1)
+    """Seconds that a LOST instance is kept."""
+    watch_capacity: int = Field(default=8192, ge=1)
+    """Changes that may wait for one reader of `WatchAgents`; one that is further behind is sent away."""
+
+    @model_validator(mode="after")
+    def _lease_outlasts_heartbeats(self) -> Self:
+        if self.lease_duration < 2 * self.heartbeat_interval:
+            raise ValueError("lease_duration must be at least twice heartbeat_interval, or one late heartbeat loses an instance")
+        return self

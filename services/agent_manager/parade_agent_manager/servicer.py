@@ -1,0 +1,139 @@
+"""The agent_manager's methods: decode, one call, encode."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from parade.v1 import agent_manager_pb2 as pb
+from parade.v1 import agent_manager_pb2_grpc
+from parade.wire.identity import Kind
+from parade_agent_manager import convert
+from parade_agent_manager.catalogue import Catalogue
+from parade_agent_manager.engine import Engine
+from parade_agent_manager.enrolment import Enrolment
+from parade_agent_manager.model import AgentKey, AgentState
+from parade_agent_manager.tokens import DEFAULT_LIFETIME
+from parade_agent_manager.waits import Waits
+from parade_chassis.context import current, required_namespace
+
+SILENT_LEASES = 5
+"""After how many leases without a heartbeat a stream is closed; its instance has been LOST for long then."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
+    """What `agent_manager.proto` says."""
+
+    def __init__(self, engine: Engine, catalogue: Catalogue, enrolment: Enrolment, waits: Waits, trust_bundle: Callable[[], bytes]) -> None:
+        """Takes what decides and answers.
+
+        Args:
+            engine: Takes orders and heartbeats.
+            catalogue: Answers questions.
+            enrolment: Gives tokens and certificates.
+            waits: Bounds the waiting on streams.
+            trust_bundle: Gives the roots that instances are to trust, PEM.
+        """
+        self._engine = engine
+        self._catalogue = catalogue
+        self._enrolment = enrolment
+        self._waits = waits
+        self._trust_bundle = trust_bundle
+
+    async def CreateJoinToken(self, request: pb.CreateJoinTokenRequest, context: Context) -> pb.CreateJoinTokenResponse:
+        """See the contract."""
+        lifetime = convert.seconds(request.ttl) if request.HasField("ttl") else DEFAULT_LIFETIME
+        token = await self._enrolment.create_token(required_namespace(), request.agent, lifetime, current().principal)
+        return pb.CreateJoinTokenResponse(token=token.secret, expire_time=convert.to_timestamp(token.expires))
+
+    async def Enroll(self, request: pb.EnrollRequest, context: Context) -> pb.EnrollResponse:
+        """See the contract."""
+        enrolled = await self._enrolment.enrol(request.token, request.csr)
+        return pb.EnrollResponse(
+            certificate_chain=enrolled.issued.chain,
+            trust_bundle=self._trust_bundle(),
+            instance_id=enrolled.identity.instance,
+            spiffe_id=enrolled.identity.uri,
+            expire_time=convert.to_timestamp(enrolled.issued.expires),
+        )
+
+    async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Context) -> pb.RenewCertificateResponse:
+        """See the contract."""
+        issued = self._enrolment.renew(current().caller, request.csr)
+        return pb.RenewCertificateResponse(
+            certificate_chain=issued.chain, trust_bundle=self._trust_bundle(), expire_time=convert.to_timestamp(issued.expires)
+        )
+
+    async def RegisterInstance(self, request: pb.RegisterInstanceRequest, context: Context) -> pb.RegisterInstanceResponse:
+        """See the contract."""
+        instance = await self._engine.register(current().caller, convert.registration(request))
+        return pb.RegisterInstanceResponse(
+            instance=convert.to_instance(instance),
+            heartbeat_interval=convert.to_duration(self._engine.timings.heartbeat_interval),
+            lease_duration=convert.to_duration(self._engine.timings.lease_duration),
+        )
+
+    async def Heartbeat(
+        self, request_iterator: AsyncIterator[pb.HeartbeatRequest], context: Context
+    ) -> AsyncIterator[pb.HeartbeatResponse]:
+        """See the contract."""
+        identity = current().caller
+        requests = aiter(request_iterator)
+        while True:
+            async with self._waits.bounded(SILENT_LEASES * self._engine.timings.lease_duration):
+                request = await anext(requests, None)
+            if request is None:
+                return
+            instance, lease_end = self._engine.heartbeat(identity, convert.heartbeat(request))
+            yield pb.HeartbeatResponse(state=convert.to_state(instance), lease_expire_time=convert.to_timestamp(lease_end))
+
+    async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
+        """See the contract."""
+        await self._engine.deregister(current().caller)
+        return pb.DeregisterResponse()
+
+    async def GetAgent(self, request: pb.GetAgentRequest, context: Context) -> pb.GetAgentResponse:
+        """See the contract."""
+        return pb.GetAgentResponse(agent=convert.to_roster(self._catalogue.roster(_key(request.name))))
+
+    async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:
+        """See the contract."""
+        page = self._catalogue.agents(required_namespace(), request.page_size, request.page_token)
+        return pb.ListAgentsResponse(agents=map(convert.to_roster, page.entries), next_page_token=page.next_token)
+
+    async def ListFunctions(self, request: pb.ListFunctionsRequest, context: Context) -> pb.ListFunctionsResponse:
+        """See the contract."""
+        page = self._catalogue.functions(required_namespace(), request.agent, request.page_size, request.page_token)
+        return pb.ListFunctionsResponse(functions=map(convert.to_entry, page.entries), next_page_token=page.next_token)
+
+    async def WatchAgents(self, request: pb.WatchAgentsRequest, context: Context) -> AsyncIterator[pb.WatchAgentsResponse]:
+        """See the contract."""
+        # A dispatcher that acts for itself sees all namespaces; everybody else must be in one.
+        namespace = current().namespace if current().caller.kind is Kind.DISPATCHER else required_namespace()
+        with self._engine.watch(namespace) as watcher:
+            for change in watcher.picture():
+                yield convert.to_change(change)
+            yield convert.SYNCED
+            async for change in watcher.changes():
+                yield convert.to_change(change)
+
+    async def PauseAgent(self, request: pb.PauseAgentRequest, context: Context) -> pb.PauseAgentResponse:
+        """See the contract."""
+        roster = await self._engine.set_state(_key(request.name), AgentState.PAUSED, current().principal)
+        return pb.PauseAgentResponse(agent=convert.to_roster(roster))
+
+    async def ResumeAgent(self, request: pb.ResumeAgentRequest, context: Context) -> pb.ResumeAgentResponse:
+        """See the contract."""
+        roster = await self._engine.set_state(_key(request.name), AgentState.ACTIVE, current().principal)
+        return pb.ResumeAgentResponse(agent=convert.to_roster(roster))
+
+    async def DrainInstance(self, request: pb.DrainInstanceRequest, context: Context) -> pb.DrainInstanceResponse:
+        """See the contract."""
+        instance = await self._engine.drain(_key(request.agent), request.instance_id)
+        return pb.DrainInstanceResponse(instance=convert.to_instance(instance))
+
+
+def _key(name: str) -> AgentKey:
+    return required_namespace(), name

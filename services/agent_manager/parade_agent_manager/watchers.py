@@ -1,0 +1,61 @@
+"""Those who want to know of every change: each has a bounded queue of its own, and one that falls behind is sent away."""
+
+from asyncio import Queue, QueueFull
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+from parade.wire.errors import ParadeError, Reason
+from parade_agent_manager.model import Agent, Instance
+from parade_agent_manager.waits import Waits
+
+Change = Agent | Instance
+"""An agent or an instance as it is after the change."""
+
+
+class Watcher:
+    """One reader: the picture at the moment it came, then every change since, in order."""
+
+    def __init__(self, namespace: str, picture: Iterable[Change], capacity: int, waits: Waits) -> None:
+        """Takes what the reader sees; made by `Registry.watch`.
+
+        Args:
+            namespace: The namespace whose changes it wants; empty for all.
+            picture: All there is at this moment.
+            capacity: How many changes may wait.
+            waits: What ends its waiting when the process stops.
+        """
+        self._picture = deque(picture)
+        self._namespace = namespace
+        self._queue: Queue[Change] = Queue(capacity)
+        self._waits = waits
+        self._behind = False
+
+    def offer(self, change: Change) -> None:
+        """Queues a change, or marks the reader as too slow."""
+        if self._namespace not in ("", change.namespace):
+            return
+        try:
+            self._queue.put_nowait(change)
+        except QueueFull:
+            self._behind = True
+
+    def picture(self) -> Iterator[Change]:
+        """Yields what there was when the reader came, once."""
+        while self._picture:
+            yield self._picture.popleft()
+
+    async def changes(self) -> AsyncIterator[Change]:
+        """Yields the changes since the picture.
+
+        Raises:
+            ParadeError: NO_CAPACITY where the reader is too slow: a change is missing, so that it must start over. UNAVAILABLE where the
+                process stops.
+        """
+        while True:
+            async with self._waits.bounded(None):
+                change = await self._queue.get()
+            if self._behind:
+                raise ParadeError(
+                    Reason.NO_CAPACITY, f"more than {self._queue.maxsize} changes wait for this reader; open the stream again"
+                )
+            yield change
