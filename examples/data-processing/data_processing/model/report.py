@@ -11,11 +11,17 @@ class Analysis(Model):
     """Everything that was found out."""
 
     collected: Collected
+    """Where the table came from."""
     cleaned: Cleaned
+    """What was done to it."""
     columns: list[ColumnStatistics]
+    """Each column by itself."""
     groups: list[GroupAnalysis]
+    """Each comparison of groups."""
     trends: list[TrendAnalysis]
+    """Each amount over time."""
     correlations: Correlations
+    """How the amounts go together."""
 
 
 class Chart(Model):
@@ -41,7 +47,10 @@ class Report(Model):
     summary: str
     """The JSON file, absolute."""
     rows: int
+    """How many rows the cleaned table has."""
     columns: int
+    """How many columns it has."""
     charts: int
+    """How many charts there are."""
     findings: list[str]
     """What stands out, the strongest first."""
