@@ -1,0 +1,36 @@
+"""The monitor as a process: `python -m parade_monitor`."""
+
+from parade_chassis.lifecycle import Process, run
+from parade_chassis.server import running
+from parade_chassis.store import Database
+from parade_monitor.config import Config
+from parade_monitor.engine import Engine
+from parade_monitor.intake import Intake
+from parade_monitor.retention import Retention
+from parade_monitor.servicer import RECEIVERS, LogsReceiver, MetricsReceiver, MonitorServicer, TraceReceiver
+from parade_monitor.store import Store
+from parade_monitor.tail import Tail
+
+
+async def serve(process: Process[Config]) -> None:
+    """Serves until the process is asked to end."""
+    config, clock = process.config, process.clock
+    database = await Database.open(config.database_url, "parade_monitor")
+    store = Store(database)
+    tail = Tail(await store.newest_log())
+    dropped = process.telemetry.meter.create_counter("parade.monitor.dropped", description="Records that were not kept")
+    intake = Intake(store, tail, clock, process.log, dropped.add)
+    engine = Engine(store, intake, tail)
+    retention = Retention(store, clock, process.log, days=config.retention_days, most_rows=config.max_rows)
+    process.background(intake.run(), "writing")
+    process.background(retention.run(), "retention")
+    receivers = LogsReceiver(engine, clock), TraceReceiver(engine, clock), MetricsReceiver(engine, clock)
+    async with running(process, MonitorServicer(engine), *receivers, foreign=RECEIVERS):
+        await process.stopped()
+        tail.close()
+    await intake.finish()
+    await database.close()
+
+
+if __name__ == "__main__":
+    run("monitor", Config, serve)

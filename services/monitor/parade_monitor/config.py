@@ -1,0 +1,19 @@
+"""What the monitor is told at its start."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from parade_chassis.config import ServiceConfig
+
+
+class Config(ServiceConfig):
+    """The settings of the monitor: environment variables that begin with `PARADE_MONITOR_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PARADE_MONITOR_")
+
+    database_url: str
+    """Where records are kept: `sqlite:///path` or `postgresql://user:password@host/database`. One monitor to a database."""
+    retention_days: float = Field(default=7.0, gt=0, le=3650)
+    """How long a record is kept, in days."""
+    max_rows: int = Field(default=1_000_000, ge=1_000)
+    """How many log records, spans and metric points are kept, each; the oldest go first."""

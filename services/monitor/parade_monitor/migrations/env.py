@@ -1,0 +1,5 @@
+"""Run by alembic."""
+
+from parade_chassis.migrate import run
+
+run()
