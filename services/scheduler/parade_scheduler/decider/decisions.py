@@ -1,0 +1,63 @@
+"""What the decider wants done: rows to write, events to append, and what may leave the process once both are committed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from parade_scheduler.decider.occurrences import RetryDue, TimeoutPassed
+from parade_scheduler.document import Document
+from parade_scheduler.model import Run, RunEvent, Step, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Hand out an attempt of a task. One of TaskSucceeded, TaskFailed and TaskCancelled comes back for it."""
+
+    step: str
+    task: int
+    attempt: int
+    function: str
+    """The full name, `agent.function`."""
+    arguments: Document
+    timeout: float | None
+    """The longest to wait, in seconds; None where only the function's own bound applies."""
+    redelivered: bool
+    """Whether the function may have been called for this task before without the outcome having come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Cancel an attempt that was handed out. Its outcome is still awaited."""
+
+    step: str
+    task: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Say `occurrence` when it is `time`."""
+
+    time: datetime
+    occurrence: RetryDue | TimeoutPassed
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """Nothing more comes of this run."""
+
+
+Effect = Dispatch | CancelTask | SetTimer | RunEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What follows from one occurrence. All rows and events belong into one transaction; the effects come after it, in order."""
+
+    run: Run | None = None
+    """The run's row, where it changed."""
+    steps: tuple[Step, ...] = ()
+    """The rows of the steps that changed."""
+    tasks: tuple[Task, ...] = ()
+    """The rows of the tasks that changed."""
+    events: tuple[RunEvent, ...] = ()
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,93 @@
+"""Values of the document that may hold `${{ expressions }}`: nodes in, templates out."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from parade_scheduler.expression import Expression, ExpressionError, end_of_expression
+from parade_scheduler.language.faults import Faults
+from parade_scheduler.language.template import Template, Text
+from parade_scheduler.language.tree import Node
+
+MAX_EXPRESSIONS: Final = 5_000
+"""How many different expressions a definition may have."""
+
+_OPEN: Final = "${{"
+_CLOSE: Final = "}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An expression where it stands, to be checked once every step is known."""
+
+    expression: Expression
+    field: str
+    line: int
+    step: str
+    """The step that it belongs to; empty for the outputs."""
+    names: frozenset[str]
+    """The names that may be used there."""
+
+
+@dataclass(slots=True)
+class Values:
+    """Reads values and remembers every expression in them."""
+
+    faults: Faults
+    uses: list[Use] = field(default_factory=list)
+    _known: dict[str, Expression] = field(default_factory=dict)
+
+    def template(self, node: Node, path: str, step: str, names: frozenset[str]) -> Template:
+        """Reads a value of any kind."""
+        return Template(self._value(node, path, step, names))
+
+    def expression(self, node: Node, path: str, step: str, names: frozenset[str]) -> Expression | None:
+        """Reads a text that is an expression, with or without `${{ }}` around it; None, and a fault, where it is none."""
+        text = str(node.scalar)
+        inside = text.strip()
+        if inside.startswith(_OPEN) and end_of_expression(inside, len(_OPEN)) == len(inside) - len(_CLOSE):
+            text = inside[len(_OPEN) : -len(_CLOSE)]
+        return self._compiled(text, path, node.text_line, step, names)
+
+    def _value(self, node: Node, path: str, step: str, names: frozenset[str]) -> Any:
+        if node.entries is not None:
+            return {key: self._value(value, f"{path}.{key}", step, names) for key, (_, value) in node.entries.items()}
+        if node.items is not None:
+            return [self._value(item, f"{path}[{index}]", step, names) for index, item in enumerate(node.items)]
+        if isinstance(node.scalar, str) and _OPEN in node.scalar:
+            return self._text(node.scalar, node, path, step, names)
+        return node.scalar
+
+    def _text(self, text: str, node: Node, path: str, step: str, names: frozenset[str]) -> Any:
+        parts: list[str | Expression] = []
+        position = 0
+        while (start := text.find(_OPEN, position)) >= 0:
+            is_block = node.text_line != node.line
+            line = node.text_line + (text.count("\n", 0, start) if is_block else 0)
+            end = end_of_expression(text, start + len(_OPEN))
+            if end < 0:
+                self.faults.add(path, line, f"`{text[start : start + 40]}` is not closed; an expression ends with `}}}}`")
+                return text
+            expression = self._compiled(text[start + len(_OPEN) : end], path, line, step, names)
+            if start > position:
+                parts.append(text[position:start])
+            if expression is not None:
+                parts.append(expression)
+            position = end + len(_CLOSE)
+        # A block scalar ends with a line break that its author did not mean.
+        rest = text[position:]
+        if len(parts) == 1 and isinstance(parts[0], Expression) and not rest.strip():
+            return parts[0]
+        return Text((*parts, rest) if rest else tuple(parts))
+
+    def _compiled(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
+        expression = self._known.get(text)
+        if expression is None:
+            if len(self._known) >= MAX_EXPRESSIONS:
+                raise self.faults.error(path, line, f"the definition has more than {MAX_EXPRESSIONS:,} different expressions")
+            try:
+                expression = self._known[text] = Expression(text)
+            except ExpressionError as fault:
+                self.faults.add(path, line, f"`{text.strip()[:80]}`: {fault}")
+                return None
+        self.uses.append(Use(expression, path, line, step, names))
+        return expression
