@@ -1,6 +1,86 @@
 """Agents, clients and workflows for the Parade mesh."""
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # gRPC's own log lines go straight to standard error and cannot be told apart from a program's; what matters of them is raised as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+if TYPE_CHECKING:
+    from parade import sync, testing
+    from parade.agent import Agent
+    from parade.calls import Progress
+    from parade.client import Mesh, connect
+    from parade.context import Context
+    from parade.function_error import FunctionError
+    from parade.mesh_file import MeshFile
+    from parade.run import EventType, Run, RunEvent, RunState
+    from parade.wire.errors import ParadeError, Reason, Violation
+    from parade.workflow import INDEX, ITEM, Expression, Retry, Workflow
+
+__all__ = [
+    "INDEX",
+    "ITEM",
+    "Agent",
+    "Context",
+    "EventType",
+    "Expression",
+    "FunctionError",
+    "Mesh",
+    "MeshFile",
+    "ParadeError",
+    "Progress",
+    "Reason",
+    "Retry",
+    "Run",
+    "RunEvent",
+    "RunState",
+    "Violation",
+    "Workflow",
+    "connect",
+    "sync",
+    "testing",
+]
+
+_HOMES = {
+    "Agent": "parade.agent",
+    "Context": "parade.context",
+    "EventType": "parade.run",
+    "Expression": "parade.workflow",
+    "FunctionError": "parade.function_error",
+    "INDEX": "parade.workflow",
+    "ITEM": "parade.workflow",
+    "Mesh": "parade.client",
+    "MeshFile": "parade.mesh_file",
+    "ParadeError": "parade.wire.errors",
+    "Progress": "parade.calls",
+    "Reason": "parade.wire.errors",
+    "Retry": "parade.workflow",
+    "Run": "parade.run",
+    "RunEvent": "parade.run",
+    "RunState": "parade.run",
+    "Violation": "parade.wire.errors",
+    "Workflow": "parade.workflow",
+    "connect": "parade.client",
+}
+"""Where each public name lives. It is imported when it is first asked for, so that a program pays only for what it uses."""
+
+_MODULES = frozenset({"sync", "testing"})
+"""The modules that are public as they are."""
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names."""
+    return sorted(__all__)

@@ -1,0 +1,164 @@
+"""A function that an agent serves: its name, its schemas, its arguments and results as JSON. When and where it runs is not its affair."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from parade.signature import Signature
+from parade.wire.channel import MAX_VALUE_BYTES
+from parade.wire.errors import ParadeError, Reason, Violation
+
+Effect = Literal["pure", "idempotent", "effect"]
+"""What calling a function twice does: nothing; what calling it once does; the same thing to the world again."""
+
+DEFAULT_TIMEOUT = 60.0
+MAX_TIMEOUT = 24 * 3600
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+MAX_VIOLATIONS = 20
+"""How many faults one error lists: gRPC refuses an answer whose trailer is larger than 8 KiB."""
+MAX_TEXT = 160
+"""How many characters tell one fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that an agent serves."""
+
+    name: str
+    """Its name within its agent."""
+    description: str
+    """What it does, for people and models."""
+    effect: Effect
+    """What calling it twice does."""
+    timeout: float
+    """Seconds that it may run at most."""
+    handler: Callable[..., Any]
+    """What the author wrote."""
+    signature: Signature
+    """What it takes and returns."""
+    threaded: bool
+    """Whether it runs in a thread: it is not written as a coroutine."""
+    arguments_schema: bytes
+    """JSON Schema 2020-12 of the arguments, always of an object."""
+    result_schema: bytes
+    """JSON Schema 2020-12 of the result; of one item where it streams."""
+
+    @classmethod
+    def of(
+        cls,
+        handler: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        effect: Effect = "effect",
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> "Function":
+        """Makes a function of what its author wrote.
+
+        Args:
+            handler: A function, a coroutine function, a generator or an asynchronous generator, with type hints.
+            name: Its name; that of the handler where not given.
+            description: What it does; the handler's docstring where not given.
+            effect: What calling it twice does.
+            timeout: Seconds that it may run at most.
+
+        Raises:
+            TypeError: A type hint is missing or has no JSON form.
+            ValueError: The name, the effect or the timeout is none.
+        """
+        chosen = name or handler.__name__
+        if not NAME.fullmatch(chosen):
+            raise ValueError(f"{chosen!r} is no function name: a letter, then letters, digits, '_' or '-', at most 63")
+        if effect not in get_args(Effect):
+            raise ValueError(f"{chosen}: effect is {effect!r}; it must be one of {', '.join(get_args(Effect))}")
+        if not 0 < timeout <= MAX_TIMEOUT:
+            raise ValueError(f"{chosen}: timeout is {timeout}; it must be more than 0 and at most {MAX_TIMEOUT} seconds")
+        signature = Signature.read(handler)
+        return cls(
+            name=chosen,
+            description=inspect.cleandoc(handler.__doc__ or "") if description is None else description,
+            effect=effect,
+            timeout=float(timeout),
+            handler=handler,
+            signature=signature,
+            threaded=not (inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler)),
+            arguments_schema=orjson.dumps(signature.arguments_schema()),
+            result_schema=orjson.dumps(signature.result_schema()),
+        )
+
+    @property
+    def streaming(self) -> bool:
+        """Whether it yields items in place of one result."""
+        return self.signature.streaming
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """Reads the arguments of a call: JSON in, Python values by parameter out. What was not given is left to the function's defaults.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS with one violation a fault.
+        """
+        if len(data) > MAX_VALUE_BYTES:
+            raise ParadeError(
+                Reason.INVALID_ARGUMENTS,
+                f"the arguments of {self.name} are too large",
+                violations=[Violation("arguments", f"are {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent")],
+            )
+        try:
+            model = self.signature.arguments.model_validate_json(data or b"{}")
+        except ValidationError as error:
+            raise ParadeError(
+                Reason.INVALID_ARGUMENTS,
+                f"the arguments of {self.name} do not fit its schema",
+                violations=_violations(error, "arguments"),
+            ) from error
+        return {self.signature.names[field]: getattr(model, field) for field in model.model_fields_set}
+
+    def encode(self, value: Any) -> bytes:
+        """Writes a result or an item as JSON.
+
+        Raises:
+            ParadeError: AGENT_ERROR where it is not of the declared type, or larger than 4 MiB.
+        """
+        what = "yielded an item" if self.streaming else "returned a value"
+        try:
+            checked = self.signature.result.validate_python(value)
+            # A model that was changed after it was made is not checked again by pydantic; its serialiser notices, and is told to say so.
+            data = self.signature.result.dump_json(checked, by_alias=True, warnings="error")
+        except (ValidationError, PydanticSerializationError) as error:
+            root = "item" if self.streaming else "result"
+            faults = _violations(error, root) if isinstance(error, ValidationError) else [Violation(root, str(error)[:MAX_TEXT])]
+            raise ParadeError(
+                Reason.AGENT_ERROR,
+                f"{self.name} {what} outside its schema: {faults[0]}",
+                violations=faults,
+                metadata={"returned_type": type(value).__name__},
+            ) from error
+        if len(data) > MAX_VALUE_BYTES:
+            raise ParadeError(
+                Reason.AGENT_ERROR,
+                f"{self.name} {what} of {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent. "
+                "Put it in a file or a store and return where it is.",
+            )
+        return data
+
+
+def _megabytes(data: bytes) -> str:
+    return f"{len(data) / 2**20:.1f} MiB"
+
+
+def _violations(error: ValidationError, root: str) -> list[Violation]:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    violations = [Violation(_path(root, fault["loc"]), fault["msg"][:MAX_TEXT]) for fault in faults[:MAX_VIOLATIONS]]
+    if len(faults) > MAX_VIOLATIONS:
+        violations.append(Violation(root, f"and {len(faults) - MAX_VIOLATIONS} more faults"))
+    return violations
+
+
+def _path(root: str, location: tuple[int | str, ...]) -> str:
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)

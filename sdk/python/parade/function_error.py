@@ -1,0 +1,24 @@
+"""How a function fails on purpose: with words for its caller, and whether trying again may help."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class FunctionError(Exception):
+    """Raised by a function that fails for a reason it knows.
+
+    The caller gets AGENT_ERROR with this message and these details. Any other exception reaches the caller as its type and its text; a
+    `ConnectionError` or a `TimeoutError` counts as retryable, everything else does not.
+
+    Attributes:
+        message: What happened and what to do about it.
+        retryable: Whether the same call may succeed if it is made again.
+        details: Facts for programs. What is not text is sent as JSON.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None) -> None:
+        """Makes an error."""
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+        self.details = dict(details or {})

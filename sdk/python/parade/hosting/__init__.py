@@ -1,0 +1,1 @@
+"""What an agent's process does beside its functions: it joins the mesh, serves calls, says how it is, and leaves in good order."""

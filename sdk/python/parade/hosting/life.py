@@ -1,0 +1,92 @@
+"""An instance from its first line to its last: telemetry, server, registration, and a way out that breaks no call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from parade.calls import Caller
+from parade.hosting.capacity import Capacity
+from parade.hosting.enrolment import Enrolled, keep_renewed
+from parade.hosting.executor import Executor
+from parade.hosting.gate import Gate
+from parade.hosting.instance import Instance
+from parade.hosting.offer import Offer
+from parade.hosting.registration import Registration
+from parade.hosting.server import listening
+from parade.hosting.servicer import AgentServicer
+from parade.hosting.settings import Settings
+from parade.log import Log
+from parade.mesh_file import MeshFile
+from parade.v1 import agent_pb2
+from parade.wire.identity import Identity
+from parade.wire.telemetry import Collector, Telemetry
+
+
+@asynccontextmanager
+async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Callable[[], MeshFile]) -> AsyncIterator[Instance]:
+    """Runs an instance for a block; at its end the instance tells the mesh, lets its calls end, and leaves.
+
+    Args:
+        offer: What the agent's author offers.
+        enrolled: The instance's identity.
+        settings: What the process is told.
+        find: Finds the mesh as it is now.
+
+    Raises:
+        OSError: The address cannot be listened on.
+        EnrolmentOverError: The identity ended meanwhile; join again.
+        ParadeError: The mesh refuses what the agent offers.
+    """
+    identity = enrolled.identity
+    with Telemetry(identity.name, identity.instance, identity.namespace, _collector(enrolled)) as telemetry:
+        log = Log(telemetry, level=settings.log_level)
+        async with AsyncExitStack() as stack:
+            agent_manager = await stack.enter_async_context(enrolled.channel("agent_manager"))
+            dispatcher = await stack.enter_async_context(enrolled.channel("dispatcher"))
+            capacity = Capacity(offer.max_concurrency)
+            executor = Executor(offer.agent, offer.functions, capacity, telemetry, log, Caller(dispatcher))
+            stack.push_async_callback(executor.close)
+            gate = Gate(agent_pb2.DESCRIPTOR.services_by_name["AgentService"], identity.domain, log)
+            servicer = AgentServicer(gate, executor, offer.description(identity))
+            port = await stack.enter_async_context(listening(servicer, enrolled.source, settings.listen))
+            instance = Instance(identity.instance, identity.name, settings.address(port), identity.server_name, capacity)
+            registration = Registration(agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), log)
+            log.info("serving", agent=offer.agent, instance=instance.id, address=instance.address, functions=",".join(offer.functions))
+            async with _looping(instance, heartbeat=registration.keep(), renewal=keep_renewed(enrolled, agent_manager, log)):
+                yield instance
+                await _leave(instance, registration, settings.drain_timeout, log)
+    if instance.failure is not None:
+        raise instance.failure
+
+
+@asynccontextmanager
+async def _looping(instance: Instance, **loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs loops beside the block. One that ends makes the instance leave; a task group would cancel the block and its calls."""
+    tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
+    for task in tasks:
+        task.add_done_callback(instance.loop_ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _leave(instance: Instance, registration: Registration, timeout: float, log: Log) -> None:
+    instance.leaving.set()
+    if instance.failure is None:
+        await registration.say_leaving()
+    if not await instance.capacity.drain(timeout):
+        log.warning("calls cut off", calls=instance.capacity.in_flight, waited=f"{timeout:.0f}s")
+    if instance.failure is None:
+        await registration.deregister()
+        log.info("left", instance=instance.id, completed=instance.capacity.completed)
+
+
+def _collector(enrolled: Enrolled) -> Collector | None:
+    target = enrolled.mesh.services.get("monitor")
+    if target is None:
+        return None
+    return Collector(target, Identity.service("monitor", enrolled.mesh.domain).server_name, enrolled.source)
