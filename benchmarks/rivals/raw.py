@@ -11,7 +11,8 @@ from typing import IO, Any, cast
 import grpc
 
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
-from parade.wire.tls import FileSource, server_credentials
+from parade.wire.certificates import FileSource
+from parade.wire.tls import server_credentials
 
 NAME = "grpc.aio unary, mTLS, one hop"
 

@@ -17,10 +17,11 @@ from grpc_status import rpc_status
 from parade.v1 import agent_manager_pb2, agent_manager_pb2_grpc, agent_pb2, agent_pb2_grpc, dispatcher_pb2, dispatcher_pb2_grpc
 from parade.v1.function_pb2 import EFFECT_EFFECT, EFFECT_PURE, Function
 from parade.v1.value_pb2 import Value
+from parade.wire.certificates import CertificateSource
 from parade.wire.errors import ParadeError
 from parade.wire.identity import Identity
 from parade.wire.status import to_status
-from parade.wire.tls import CertificateSource, server_credentials
+from parade.wire.tls import server_credentials
 from parade_dispatcher.__main__ import serve
 from parade_dispatcher.config import Config
 from tests.support.certificates import Authority

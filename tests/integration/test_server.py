@@ -12,10 +12,10 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+from parade.wire.certificates import CertificateSource, MemorySource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
-from parade.wire.tls import CertificateSource, MemorySource
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import current
 from parade_chassis.server import running

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from parade.wire.certificates import Certificates, MemorySource, new_key_and_request, write_private
 from parade.wire.channel import Channel
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
-from parade.wire.tls import Certificates, MemorySource, new_key_and_request, write_private
 from parade_chassis.ca import CertificateAuthority
 
 

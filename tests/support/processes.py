@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from parade.wire.certificates import FileSource
 from parade.wire.identity import Identity
 from parade.wire.telemetry import Telemetry
-from parade.wire.tls import FileSource
 from parade_chassis.config import ServiceConfig
 from parade_chassis.lifecycle import Process
 from tests.support.certificates import Authority

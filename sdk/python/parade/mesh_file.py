@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from parade.wire.certificates import FileSource
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import DEFAULT_DOMAIN, DEFAULT_NAMESPACE
-from parade.wire.tls import FileSource
 
 STATE_FOLDER = ".parade"
 FILE_NAME = "mesh.json"

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from parade.wire.certificates import FileSource
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
 from parade.wire.telemetry import Collector, Telemetry
-from parade.wire.tls import FileSource
 from parade_chassis import logs
 from parade_chassis.clock import Clock, SystemClock
 from parade_chassis.config import ServiceConfig

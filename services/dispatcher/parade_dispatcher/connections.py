@@ -6,9 +6,9 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from parade.v1 import agent_pb2_grpc
+from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError
-from parade.wire.tls import CertificateSource
 from parade_dispatcher import convert, failure
 from parade_dispatcher.model import Call, Instance, Said
 

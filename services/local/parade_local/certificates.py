@@ -3,14 +3,19 @@
 Run as a process of its own, `python -m parade_local.certificates FOLDER DOMAIN NAMESPACE`: the supervisor needs none of it while it waits.
 """
 
+from __future__ import annotations
+
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from parade.wire.certificates import new_key_and_request, write_private
 from parade.wire.identity import Identity
-from parade.wire.tls import new_key_and_request, write_private
-from parade_chassis.ca import CertificateAuthority
 from parade_local.services import SERVICES, certificate_path, key_path
+
+if TYPE_CHECKING:
+    from parade_chassis.ca import CertificateAuthority
 
 LIFETIME = timedelta(days=30)
 CLIENT = "developer"
@@ -42,6 +47,8 @@ def write_all(folder: Path, domain: str, namespace: str, now: datetime) -> None:
 
 
 def _authority(folder: Path, domain: str, now: datetime) -> CertificateAuthority:
+    from parade_chassis.ca import CertificateAuthority  # the supervisor asks what is fresh, and needs no cryptography for that
+
     certificate, key = certificate_path(folder, "ca"), key_path(folder, "ca")
     if certificate.exists() and key.exists():
         return CertificateAuthority.load(key.read_bytes(), certificate.read_bytes())

@@ -7,9 +7,10 @@ from typing import Any, Self, cast
 import grpc
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from parade.wire.certificates import Certificates, CertificateSource
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import from_rpc_error
-from parade.wire.tls import Certificates, CertificateSource, channel_credentials
+from parade.wire.tls import channel_credentials
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """What a connection carries in one message: twice the largest value, so that a value too large is refused by name and not by gRPC."""

@@ -23,7 +23,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from parade.wire.tls import CertificateSource, channel_credentials
+from parade.wire.certificates import CertificateSource
+from parade.wire.tls import channel_credentials
 
 EXPORT_TIMEOUT = 2.0
 """Seconds that one export, and so the shutdown, may take."""
