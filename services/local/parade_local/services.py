@@ -49,10 +49,9 @@ def settings(service: Service, mesh: MeshFile, log_level: str) -> dict[str, str]
         "LOG_FORMAT": "console",
         "LOG_LEVEL": log_level,
         "DRAIN_TIMEOUT": str(DRAIN_TIMEOUT),
+        "MONITOR": mesh.services["monitor"],
         **{peer.upper(): mesh.services[peer] for peer in service.peers},
     }
-    if service.name != "monitor":
-        told["MONITOR"] = mesh.services["monitor"]
     if service.stores:
         told["DATABASE_URL"] = f"sqlite:///{folder / 'data' / service.name}.db"
     if service.name == "agent_manager":

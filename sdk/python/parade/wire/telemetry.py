@@ -5,6 +5,7 @@ Losing telemetry never disturbs the process: queues are bounded, exports have de
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -104,10 +105,10 @@ class Telemetry:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Sends what is queued, within `EXPORT_TIMEOUT` a signal, and stops."""
-        self._spans.shutdown()
-        self._logs.shutdown()
-        self._metrics.shutdown()
+        """Sends what is queued and stops. Where nobody takes it, that lasts little longer than `EXPORT_TIMEOUT`."""
+        with ThreadPoolExecutor(3) as together:
+            for provider in (self._spans, self._logs, self._metrics):
+                together.submit(provider.shutdown)
 
     def log(self, severity: str, event: str, fields: dict[str, Any]) -> None:
         """Sends one log record, tied to the current span.
