@@ -32,7 +32,9 @@ async def serve(process: Process[Config]) -> None:
         certificate_lifetime=lifetime,
     )  # fmt: skip
     await engine.load()
-    process.background(Upkeep(engine, enrolment, clock, log).run(), "upkeep")
+    upkeep = Upkeep(engine, enrolment, clock, log)
+    process.background(upkeep.end_leases(), "lease")
+    process.background(upkeep.write(), "writing")
     servicer = Servicer(engine, Catalogue(registry), enrolment, waits, lambda: process.certificates.current().trust_bundle)
     async with running(process, servicer, enrolment_listen=config.enrolment_listen) as server:
         log.info("enrolment open", address=server.enrolment_address)

@@ -1,4 +1,9 @@
-"""The one loop in the background: ends leases, writes what was observed, forgets what is over."""
+"""The loops in the background: one ends leases, the other writes what was observed and forgets what is over.
+
+They are two, because a store that is slow or away must not keep a lost instance from being seen as lost.
+"""
+
+from collections.abc import Awaitable, Callable
 
 from structlog.stdlib import BoundLogger
 
@@ -7,6 +12,8 @@ from parade_agent_manager.engine import Engine
 from parade_agent_manager.enrolment import Enrolment
 from parade_chassis.clock import Clock
 
+INTERVAL = 1.0
+"""Seconds between two looks at the leases, and between two writes."""
 HEARTBEATS_INTERVAL = 30.0
 """Seconds between two writes of the times of heartbeats."""
 FORGET_INTERVAL = 60.0
@@ -21,34 +28,39 @@ class Upkeep:
         self._enrolment = enrolment
         self._clock = clock
         self._log = log
-        self._interval = min(1.0, engine.timings.lease_duration / 4)
         self._unwritten = False
 
-    async def run(self) -> None:
-        """Works until it is cancelled."""
-        last = noted = forgotten = self._clock.monotonic()
+    async def end_leases(self) -> None:
+        """Ends leases until it is cancelled."""
+        interval = min(INTERVAL, self._engine.timings.lease_duration / 4)
         while True:
-            await self._clock.sleep(self._interval)
-            now = self._clock.monotonic()
-            if now - last > 2 * self._interval:
+            started = self._clock.monotonic()
+            await self._clock.sleep(interval)
+            slept = self._clock.monotonic() - started
+            if slept > 2 * interval:
                 # The process stood still: heartbeats that came meanwhile wait to be read, and nobody is to be lost for it.
-                self._engine.excuse(now - last)
-            last = now
+                self._engine.excuse(slept)
             self._engine.expire()
+
+    async def write(self) -> None:
+        """Writes and forgets until it is cancelled."""
+        noted = forgotten = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(INTERVAL)
+            now = self._clock.monotonic()
             if now - noted >= HEARTBEATS_INTERVAL:
                 noted = now
                 self._engine.note_heartbeats()
-            await self._write(forget=now - forgotten >= FORGET_INTERVAL)
             if now - forgotten >= FORGET_INTERVAL:
                 forgotten = now
-
-    async def _write(self, *, forget: bool) -> None:
-        """Writes what is to be written. A store that cannot be reached is no reason to lose the picture of what lives."""
-        try:
-            if forget:
                 await self._engine.forget()
-                await self._enrolment.forget_expired()
-            await self._engine.save()
+                await self._attempt(self._enrolment.forget_expired)
+            await self._attempt(self._engine.save)
+
+    async def _attempt(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Writes. A store that cannot be reached is no reason to lose the picture of what lives: the next attempt takes up the same."""
+        try:
+            await write()
         except ParadeError as error:
             if not self._unwritten:
                 self._log.warning("the store cannot be written", error=error.message)

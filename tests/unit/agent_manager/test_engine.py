@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -6,6 +7,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade_agent_manager.model import Agent, AgentState, Heartbeat, Instance, InstanceState, Load
 from parade_agent_manager.store import Store
+from parade_chassis.clock import ManualClock
 from tests.support.agents import function, registration
 from tests.unit.agent_manager.conftest import Manager, manager_of
 
@@ -204,14 +206,23 @@ async def test_after_a_restart_live_instances_have_a_full_lease_to_come_back(man
     assert (at_once, almost, state(restarted, identity)) == (InstanceState.READY, InstanceState.READY, InstanceState.LOST)
 
 
-async def test_nobody_is_lost_because_the_process_stood_still(manager: Manager) -> None:
+class StallingClock(ManualClock):
+    """The clock of a process that once stands still in its sleep."""
+
+    stall = 60.0
+
+    async def sleep(self, seconds: float) -> None:
+        stall, self.stall = self.stall, 0.0
+        await super().sleep(seconds + stall)
+
+
+async def test_nobody_is_lost_because_the_process_stood_still(store: Store) -> None:
+    manager = manager_of(store, StallingClock())
     identity = await joined(manager)
 
     async with asyncio.TaskGroup() as tasks:
         loop = tasks.create_task(manager.upkeep.end_leases())
-        await manager.clock.advance(0.5)
-        manager.clock._elapsed += 60
-        await manager.clock.advance(0.5)
+        await manager.clock.advance(62)
         stood_still = state(manager, identity)
         await manager.clock.advance(8)
         loop.cancel()
@@ -290,27 +301,36 @@ async def test_namespaces_do_not_see_each_other(manager: Manager) -> None:
         manager.catalogue.roster(("red", "analyst"))
 
 
-async def test_an_order_cut_short_leaves_store_and_memory_agreeing(manager: Manager, store: Store) -> None:
+async def test_an_order_cut_short_after_its_write_leaves_store_and_memory_agreeing(
+    manager: Manager, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identity = await joined(manager)
-    newcomer = manager.newcomer("analyst")
-    for order in (
-        manager.engine.set_state(("default", "cleaner"), AgentState.PAUSED, "somebody"),
-        manager.engine.drain(("default", "cleaner"), identity.instance),
-        manager.engine.register(newcomer, registration()),
-    ):
-        # Cut short at every point where it can be: what the store has then is anybody's guess.
-        task = asyncio.create_task(order)
-        await asyncio.sleep(0.002)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    manager.engine.note_heartbeats()
+    orders = {
+        "put_agent": manager.engine.set_state(("default", "cleaner"), AgentState.PAUSED, "somebody"),
+        "put_states": manager.engine.drain(("default", "cleaner"), identity.instance),
+        "add_instance": manager.engine.register(manager.newcomer("analyst"), registration()),
+    }
+    for method, order in orders.items():
+        write, written = getattr(store, method), asyncio.Event()
+
+        async def write_and_hang(*arguments: object, write: Any = write, written: asyncio.Event = written) -> None:
+            await write(*arguments)
+            written.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, method, write_and_hang)
+            task = asyncio.create_task(order)
+            async with asyncio.timeout(5):
+                await written.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
     await manager.engine.save()
 
-    kept = {instance.id: instance.state for instance in await store.instances()}
-    assert kept == {instance.id: instance.state for instance in manager.registry.instances()}
-    assert {agent.key: agent.state for agent in await store.agents()} == {
-        agent.key: agent.state for agent in manager.registry.agents("default")
-    }
+    [kept] = await store.instances()
+    [agent] = await store.agents()
+    assert (kept.id, kept.state, kept.draining) == (identity.instance, InstanceState.READY, False)
+    assert (agent.name, agent.state) == ("cleaner", AgentState.ACTIVE)
 
 
 async def test_heartbeats_in_the_middle_of_orders_lose_nothing(manager: Manager, store: Store) -> None:
@@ -387,9 +407,7 @@ async def test_a_watcher_that_falls_behind_is_sent_away(store: Store, manager: M
 
 async def test_the_end_of_the_process_ends_a_waiting_watch(manager: Manager) -> None:
     with manager.engine.watch("") as watcher:
-        waiting = asyncio.create_task(anext(watcher.changes()))
-        await asyncio.sleep(0)
-        manager.waits.end()
+        asyncio.get_running_loop().call_later(0.01, manager.waits.end)
         with pytest.raises(ParadeError) as raised:
-            await waiting
+            await anext(watcher.changes())
     assert raised.value.reason is Reason.UNAVAILABLE

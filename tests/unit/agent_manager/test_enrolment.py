@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+from parade.wire.certificates import new_key_and_request
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.certificates import new_key_and_request
 from parade_agent_manager.enrolment import Enrolled
 from parade_agent_manager.tokens import PREFIX
 from tests.support.agents import registration

@@ -14,7 +14,8 @@ def page(entries: list[str], size: int = 0, token: str = "", weight: int = 1, sc
 
 @given(names=st.sets(st.text("abc-.", min_size=1, max_size=5), max_size=40), size=st.integers(1, 7), weight=st.integers(0, MAX_BYTES * 2))
 def test_following_the_tokens_gives_every_entry_once_and_in_order(names: set[str], size: int, weight: int) -> None:
-    entries, seen, token = sorted(names), [], ""
+    entries, token = sorted(names), ""
+    seen: list[str] = []
     while True:
         found = page(entries, size, token, weight)
         assert len(found.entries) <= size

@@ -1,0 +1,120 @@
+"""What the agent_manager's store promises, on every database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from parade_agent_manager.model import Agent, AgentState, Instance, InstanceState
+from parade_agent_manager.store import Store
+from parade_agent_manager.tokens import JoinToken
+from parade_chassis.store import Database
+from tests.support.agents import function, registration
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
+AGENT = Agent("default", "cleaner", AgentState.ACTIVE, (function(),))
+INSTANCE = Instance("i-1", "default", "cleaner", "i-1.cleaner.default.agent.parade.local", registration(), InstanceState.JOINING, NOW, NOW)
+TOKEN = JoinToken("0" * 64, "default", "cleaner", NOW + timedelta(minutes=10))
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    database = await Database.open(database_url, "parade_agent_manager")
+    yield Store(database)
+    await database.close()
+
+
+async def test_what_was_added_is_read_back_exactly(store: Store) -> None:
+    odd = replace(
+        INSTANCE,
+        registration=registration(
+            labels={"größe": "\u0000 ✓"}, functions=(function("stream", streaming=True, timeout=0.25, description="é"),)
+        ),
+    )
+
+    await store.add_instance(AGENT, odd)
+
+    assert await store.agents() == [AGENT]
+    assert await store.instances() == [odd]
+
+
+async def test_adding_again_replaces_what_an_attempt_left(store: Store) -> None:
+    await store.add_instance(AGENT, INSTANCE)
+
+    await store.add_instance(replace(AGENT, state=AgentState.PAUSED), replace(INSTANCE, state=InstanceState.READY))
+
+    assert [agent.state for agent in await store.agents()] == [AgentState.PAUSED]
+    assert [instance.state for instance in await store.instances()] == [InstanceState.READY]
+
+
+async def test_states_change_and_the_rest_stays(store: Store) -> None:
+    other = replace(INSTANCE, id="i-2")
+    await store.add_instance(AGENT, INSTANCE)
+    await store.add_instance(AGENT, other)
+    after = replace(INSTANCE, state=InstanceState.DRAINING, draining=True, changed=NOW + timedelta(seconds=1), heartbeat=NOW)
+
+    await store.put_states([after, replace(INSTANCE, id="i-unknown")])
+
+    assert sorted(await store.instances(), key=lambda instance: instance.id) == [after, other]
+
+
+async def test_what_is_removed_is_gone_and_removing_it_again_is_no_fault(store: Store) -> None:
+    await store.add_instance(AGENT, INSTANCE)
+
+    for _ in range(2):
+        await store.remove(["i-1", "i-unknown"], [AGENT.key])
+
+    assert await store.instances() == []
+    assert await store.agents() == []
+
+
+async def test_a_schema_that_is_up_to_date_is_opened_again(store: Store, database_url: str) -> None:
+    await store.add_instance(AGENT, INSTANCE)
+
+    database = await Database.open(database_url, "parade_agent_manager")
+    again = await Store(database).instances()
+    await database.close()
+
+    assert again == [INSTANCE]
+
+
+async def test_a_token_is_bound_to_the_first_key_only(store: Store) -> None:
+    await store.add_token(TOKEN)
+
+    first = await store.use_token(TOKEN.hash, "key-1", "i-1", NOW)
+    second = await store.use_token(TOKEN.hash, "key-2", "i-2", NOW)
+
+    assert first == second == replace(TOKEN, key_fingerprint="key-1", instance="i-1")
+
+
+async def test_of_200_uses_at_once_one_binds_the_token(store: Store) -> None:
+    await store.add_token(TOKEN)
+
+    answers = await asyncio.gather(*(store.use_token(TOKEN.hash, f"key-{number}", f"i-{number}", NOW) for number in range(200)))
+
+    winners = [number for number, answer in enumerate(answers) if answer is not None and answer.key_fingerprint == f"key-{number}"]
+    assert len(winners) == 1
+    assert len(set(answers)) == 1
+
+
+async def test_an_expired_or_unknown_token_is_not_bound(store: Store) -> None:
+    await store.add_token(TOKEN)
+
+    expired = await store.use_token(TOKEN.hash, "key-1", "i-1", TOKEN.expires)
+    unknown = await store.use_token("1" * 64, "key-1", "i-1", NOW)
+
+    assert expired == TOKEN
+    assert unknown is None
+
+
+async def test_expired_tokens_are_removed_and_others_stay(store: Store) -> None:
+    later = replace(TOKEN, hash="1" * 64, expires=TOKEN.expires + timedelta(microseconds=1))
+    await store.add_token(TOKEN)
+    await store.add_token(later)
+
+    await store.remove_tokens(TOKEN.expires)
+
+    assert await store.token(TOKEN.hash) is None
+    assert await store.token(later.hash) == later
