@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,6 +31,8 @@ from parade_gateway.upstream import Upstream
 MAX_BODY_BYTES = 8 * 1024 * 1024
 BODY_TIMEOUT = 30.0
 """Seconds that a request's body may take to arrive."""
+DISCARD_TIMEOUT = 5.0
+"""Seconds that the rest of a body that is too large may take to arrive."""
 MAX_REQUESTS = 1024
 """Requests at once, streams among them; the rest are refused with NO_CAPACITY."""
 LAST_EVENT_ID = "last-event-id"
@@ -196,7 +199,7 @@ def _put_path(document: dict[str, Any], route: Route, path_fields: dict[str, str
 async def _body(headers: Headers, receive: Receive) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
+        raise await _too_large(headers, receive)
     body = bytearray()
     more = True
     try:
@@ -208,7 +211,7 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
                 body += event.get("body", b"")
                 more = event.get("more_body", False)
                 if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
+                    raise await _too_large(headers, receive)
     except TimeoutError as error:
         raise HttpError(408, Reason.DEADLINE_EXCEEDED, f"the body did not arrive within {BODY_TIMEOUT:.0f} seconds") from error
     return bytes(body)
@@ -241,6 +244,12 @@ def _left() -> HttpError:
     return HttpError(CLIENT_CLOSED_REQUEST, Reason.CANCELLED, "the client has left")
 
 
-def _too_large() -> HttpError:
+async def _too_large(headers: Headers, receive: Receive) -> HttpError:
+    """Makes the error, once what the client is still sending has been thrown away: closing on it would lose the answer."""
+    if "expect" not in headers:  # who asks first whether to send has sent nothing yet
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_TIMEOUT):
+                while (await receive()).get("more_body", False):
+                    pass
     message = f"the body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
     return HttpError(413, Reason.INVALID_ARGUMENTS, message, {"connection": "close"})

@@ -15,6 +15,8 @@ from parade_gateway.guard import host_name, is_loopback
 
 KEEP_ALIVE = 65
 """Seconds that an idle connection stays open, longer than proxies in front keep theirs."""
+BACKLOG = 1024
+"""Connections that may wait to be taken."""
 CERTIFICATE_CHECK = 60.0
 """Seconds after which a new certificate is taken up at the latest."""
 
@@ -27,8 +29,16 @@ def listen(address: str) -> socket.socket:
     """
     host, port = host_name(address), int(address.rpartition(":")[2])
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.create_server((host, port), family=family, backlog=1024)
-    opened.setblocking(False)
+    # The protocol is named, as asyncio switches off Nagle's algorithm only then, and every answer would wait 40 ms for an acknowledgement.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setblocking(False)
+        opened.bind((host, port))
+        opened.listen(BACKLOG)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 

@@ -1,0 +1,513 @@
+"""The gateway from outside: HTTP on one side, real servers over mutual TLS on the other."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.protobuf.message import Message
+
+from parade.v1 import (
+    agent_manager_pb2,
+    agent_manager_pb2_grpc,
+    dispatcher_pb2,
+    dispatcher_pb2_grpc,
+    scheduler_pb2,
+    scheduler_pb2_grpc,
+    value_pb2,
+)
+from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade.wire.identity import Identity
+from parade_chassis.clock import ManualClock
+from parade_chassis.config import ServiceConfig
+from parade_chassis.context import RequestContext, current
+from parade_chassis.lifecycle import Process
+from parade_chassis.server import running
+from parade_gateway import __main__ as gateway
+from parade_gateway import sse
+from parade_gateway.config import Config
+from tests.support.certificates import Authority
+from tests.support.processes import process_of
+from tests.support.waiting import eventually
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+class UpstreamConfig(ServiceConfig):
+    """What an upstream server of these tests is told."""
+
+
+@dataclass
+class Seen:
+    """What reached the servers."""
+
+    requests: list[Message] = field(default_factory=list)
+    contexts: list[RequestContext] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
+    remaining: list[float] = field(default_factory=list)
+    """Seconds of the deadline that were left."""
+    pulled: int = 0
+    cancelled: int = 0
+
+    def note(self, request: Message, context: Any) -> None:
+        self.requests.append(request)
+        self.contexts.append(current())
+        self.metadata.append(dict(context.invocation_metadata()))
+        self.remaining.append(context.time_remaining() or 0.0)
+
+
+class Agents(agent_manager_pb2_grpc.AgentManagerServiceServicer):
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    async def ListAgents(self, request: agent_manager_pb2.ListAgentsRequest, context: Any) -> agent_manager_pb2.ListAgentsResponse:
+        self.seen.note(request, context)
+        return agent_manager_pb2.ListAgentsResponse(agents=[agent_manager_pb2.Agent(name="analyst")])
+
+    async def PauseAgent(self, request: agent_manager_pb2.PauseAgentRequest, context: Any) -> agent_manager_pb2.PauseAgentResponse:
+        self.seen.note(request, context)
+        raise ParadeError(Reason.NOT_FOUND, f"no agent {request.name}")
+
+    async def WatchAgents(
+        self, request: agent_manager_pb2.WatchAgentsRequest, context: Any
+    ) -> AsyncIterator[agent_manager_pb2.WatchAgentsResponse]:
+        self.seen.note(request, context)
+        try:
+            yield agent_manager_pb2.WatchAgentsResponse(agent=agent_manager_pb2.Agent(name="x" * 100_000))
+            while True:
+                self.seen.pulled += 1
+                yield agent_manager_pb2.WatchAgentsResponse(agent=agent_manager_pb2.Agent(name="x" * 100_000))
+        finally:
+            self.seen.cancelled += 1
+
+
+class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    async def Call(self, request: dispatcher_pb2.CallRequest, context: Any) -> dispatcher_pb2.CallResponse:
+        self.seen.note(request, context)
+        match request.function:
+            case "a.fail":
+                raise ParadeError(Reason.AGENT_ERROR, "it raised", metadata={"exception_type": "ValueError"})
+            case "a.full":
+                raise ParadeError(Reason.NO_CAPACITY, "all are busy", metadata={"retry_after": "2.5s"})
+            case "a.wrong":
+                raise invalid([Violation("arguments.x", "is missing")])
+            case "a.crash":
+                raise RuntimeError("secret")
+            case "a.hang":
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.seen.cancelled += 1
+        return dispatcher_pb2.CallResponse(result=request.arguments, call_id="call-1")
+
+    async def CallStream(self, request: dispatcher_pb2.CallStreamRequest, context: Any) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
+        self.seen.note(request, context)
+        yield dispatcher_pb2.CallStreamResponse(assigned=dispatcher_pb2.CallStreamResponse.Assigned(call_id="call-1"))
+        if request.function == "a.fail":
+            raise ParadeError(Reason.AGENT_LOST, "the instance went away")
+        yield dispatcher_pb2.CallStreamResponse(result=request.arguments)
+
+
+class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    async def ListRuns(self, request: scheduler_pb2.ListRunsRequest, context: Any) -> scheduler_pb2.ListRunsResponse:
+        self.seen.note(request, context)
+        return scheduler_pb2.ListRunsResponse()
+
+    async def WaitRun(self, request: scheduler_pb2.WaitRunRequest, context: Any) -> scheduler_pb2.WaitRunResponse:
+        self.seen.note(request, context)
+        return scheduler_pb2.WaitRunResponse(run=scheduler_pb2.Run(id=request.run_id))
+
+    async def WatchRun(self, request: scheduler_pb2.WatchRunRequest, context: Any) -> AsyncIterator[scheduler_pb2.WatchRunResponse]:
+        self.seen.note(request, context)
+        if request.run_id == "unknown":
+            raise ParadeError(Reason.NOT_FOUND, "no run unknown")
+        for sequence in range(request.after_sequence + 1, 4):
+            yield scheduler_pb2.WatchRunResponse(event=scheduler_pb2.RunEvent(sequence=sequence))
+        if request.run_id == "endless":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.seen.cancelled += 1
+
+
+@dataclass
+class Edge:
+    """A running gateway and what stands behind it."""
+
+    client: httpx.AsyncClient
+    """A client with the key."""
+    url: str
+    seen: Seen
+    process: Process[Config]
+    served: asyncio.Task[None]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "certificates")
+
+
+@asynccontextmanager
+async def gateway_of(authority: Authority, folder: Path, unused_port: int, **settings: Any) -> AsyncIterator[Edge]:
+    seen = Seen()
+    servicers = {
+        "agent_manager": Agents(seen),  # type: ignore[abstract]
+        "dispatcher": Dispatcher(seen),
+        "scheduler": Scheduler(seen),  # type: ignore[abstract]
+    }
+    async with AsyncExitStack() as stack:
+        addresses = {}
+        for service, servicer in servicers.items():
+            upstream = await stack.enter_async_context(process_of(service, UpstreamConfig, authority))
+            addresses[service] = (await stack.enter_async_context(running(upstream, servicer))).address
+        key_file = folder / "api-key"
+        listen = f"127.0.0.1:{unused_port}"
+        process = await stack.enter_async_context(
+            process_of("gateway", Config, authority, rest_listen=listen, api_key_file=key_file, namespace="sales", **addresses, **settings)
+        )
+        served = asyncio.create_task(gateway.serve(process))
+        url = f"http://{listen}"
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=10))
+
+        async def healthy() -> bool:
+            try:
+                return (await client.get("/healthz")).status_code == 200
+            except httpx.ConnectError:
+                return False
+
+        await eventually(lambda: served.done() or healthy())
+        client.headers["authorization"] = f"Bearer {key_file.read_text().strip()}"
+        try:
+            yield Edge(client, url, seen, process, served)
+        finally:
+            process.stop()
+            await served
+
+
+@pytest.fixture
+async def edge(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Edge]:
+    async with gateway_of(authority, tmp_path, unused_tcp_port) as started:
+        yield started
+
+
+def events(text: str) -> list[dict[str, str]]:
+    """Reads a stream of events; comments are left out."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()["error"]
+    assert error["code"] == response.status_code
+    return error
+
+
+async def test_a_call_reaches_the_dispatcher_for_the_holder_of_the_key(edge: Edge) -> None:
+    response = await edge.client.post("/v1/functions/a.echo:call", json={"arguments": {"rows": [1, {"é": None}]}})
+
+    assert response.status_code == 200
+    assert response.json()["result"] == {"rows": [1, {"é": None}]}
+    assert edge.seen.requests[0] == dispatcher_pb2.CallRequest(
+        function="a.echo", arguments=value_pb2.Value(data='{"rows":[1,{"é":null}]}'.encode())
+    )
+    assert edge.seen.contexts[0].namespace == "sales"
+    assert edge.seen.contexts[0].principal == "spiffe://parade.local/ns/sales/client/api-key"
+
+
+async def test_query_parameters_reach_the_scheduler(edge: Edge) -> None:
+    response = await edge.client.get("/v1/runs", params={"states": ["RUNNING", "RUN_STATE_FAILED"], "page_size": 5})
+
+    assert response.json() == {"runs": [], "nextPageToken": ""}
+    assert edge.seen.requests == [
+        scheduler_pb2.ListRunsRequest(states=[scheduler_pb2.RUN_STATE_RUNNING, scheduler_pb2.RUN_STATE_FAILED], page_size=5)
+    ]
+
+
+async def test_a_post_without_a_body_is_an_empty_request(edge: Edge) -> None:
+    response = await edge.client.post("/v1/agents/ghost:pause")
+
+    assert response.status_code == 404
+    assert error_of(response)["message"] == "no agent ghost"
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "reason"),
+    [("a.fail", 500, "AGENT_ERROR"), ("a.full", 429, "NO_CAPACITY"), ("a.wrong", 400, "INVALID_ARGUMENTS"), ("a.crash", 500, "INTERNAL")],
+)
+async def test_a_failure_keeps_its_reason(edge: Edge, function: str, status: int, reason: str) -> None:
+    response = await edge.client.post(f"/v1/functions/{function}:call", json={})
+
+    assert response.status_code == status
+    assert error_of(response)["details"][0]["reason"] == reason
+    assert "secret" not in response.text
+    if reason == "NO_CAPACITY":
+        assert response.headers["retry-after"] == "3"
+    if reason == "INVALID_ARGUMENTS":
+        assert error_of(response)["details"][1]["fieldViolations"][0]["field"] == "arguments.x"
+
+
+async def test_faults_of_a_request_are_named_together_and_nothing_is_called(edge: Edge) -> None:
+    response = await edge.client.post("/v1/functions/a.echo:call", json={"function": "a.other", "argument": 1, "timeout": "soon"})
+
+    violations = error_of(response)["details"][1]["fieldViolations"]
+    assert response.status_code == 400
+    assert {violation["field"] for violation in violations} == {"function", "argument", "timeout"}
+    assert edge.seen.requests == []
+
+
+async def test_unknown_paths_and_wrong_methods_answer_in_the_same_shape(edge: Edge) -> None:
+    unknown, wrong = await edge.client.get("/v1/nothing"), await edge.client.delete("/v1/agents")
+
+    assert (unknown.status_code, error_of(unknown)["status"]) == (404, "NOT_FOUND")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+
+
+async def test_a_body_above_the_limit_is_refused(edge: Edge) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(9):
+            yield b" " * 1024 * 1024
+
+    declared = await edge.client.post("/v1/functions/a.echo:call", content=b" " * (8 * 1024 * 1024 + 1))
+    chunked = await edge.client.post("/v1/functions/a.echo:call", content=chunks())
+
+    assert (declared.status_code, chunked.status_code) == (413, 413)
+    assert error_of(declared)["details"][0]["reason"] == "INVALID_ARGUMENTS"
+
+
+async def test_without_the_key_nothing_is_called(edge: Edge) -> None:
+    async with httpx.AsyncClient(base_url=edge.url) as stranger:
+        missing = await stranger.get("/v1/agents")
+        wrong = await stranger.get("/v1/agents", headers={"x-api-key": "pk_wrong"})
+
+    assert (missing.status_code, wrong.status_code) == (401, 401)
+    assert missing.headers["www-authenticate"].startswith("Bearer")
+    assert error_of(wrong)["status"] == "UNAUTHENTICATED"
+    assert edge.seen.requests == []
+
+
+async def test_the_key_is_never_logged(edge: Edge, capfd: pytest.CaptureFixture[str]) -> None:
+    key = edge.client.headers["authorization"].removeprefix("Bearer ")
+
+    await edge.client.post("/v1/functions/a.crash:call", json={})
+
+    assert key not in capfd.readouterr().err
+
+
+async def test_a_foreign_host_or_origin_is_refused(edge: Edge) -> None:
+    rebound = await edge.client.get("/v1/agents", headers={"host": "evil.example"})
+    foreign = await edge.client.get("/v1/agents", headers={"origin": "https://evil.example"})
+
+    assert (rebound.status_code, foreign.status_code) == (403, 403)
+    assert "access-control-allow-origin" not in foreign.headers
+    assert edge.seen.requests == []
+
+
+async def test_a_trace_goes_on_through_the_gateway(edge: Edge) -> None:
+    response = await edge.client.get("/v1/agents", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+
+    assert response.headers["traceparent"].split("-")[1] == TRACE
+    assert edge.seen.metadata[0]["traceparent"] == response.headers["traceparent"]
+
+
+async def test_a_request_may_take_as_long_as_it_says(edge: Edge) -> None:
+    await edge.client.get("/v1/runs/r:wait", params={"timeout": "100s"})
+    await edge.client.get("/v1/runs/r:wait")
+    await edge.client.get("/v1/agents")
+    late = await edge.client.post("/v1/functions/a.hang:call", json={}, headers={"x-request-timeout": "100ms"})
+
+    assert edge.seen.remaining[:3] == pytest.approx([105, 65, 30], abs=2)
+    assert (late.status_code, error_of(late)["details"][0]["reason"]) == (504, "DEADLINE_EXCEEDED")
+
+
+async def test_a_client_that_leaves_cancels_its_call(edge: Edge) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        request = tasks.create_task(edge.client.post("/v1/functions/a.hang:call", json={}))
+        await eventually(lambda: bool(edge.seen.requests))
+        request.cancel()
+
+    await eventually(lambda: edge.seen.cancelled == 1)
+
+
+async def test_a_stream_is_sent_as_numbered_events(edge: Edge) -> None:
+    response = await edge.client.get("/v1/runs/r:watch")
+
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert [(event["id"], event["event"]) for event in events(response.text)] == [("1", "message"), ("2", "message"), ("3", "message")]
+    assert json.loads(events(response.text)[0]["data"])["event"]["sequence"] == "1"
+
+
+async def test_a_broken_stream_goes_on_after_the_last_event(edge: Edge) -> None:
+    response = await edge.client.get("/v1/runs/r:watch?after_sequence=1", headers={"last-event-id": "2"})
+
+    assert [event["id"] for event in events(response.text)] == ["3"]
+
+
+async def test_a_stream_with_nothing_more_to_say_tells_the_browser_not_to_come_back(edge: Edge) -> None:
+    response = await edge.client.get("/v1/runs/r:watch", headers={"last-event-id": "3"})
+
+    assert response.status_code == 204
+
+
+async def test_a_posted_stream_ends_with_the_result(edge: Edge) -> None:
+    response = await edge.client.post("/v1/functions/a.echo:stream", json={"arguments": {"a": 1}})
+
+    assert [list(json.loads(event["data"])) for event in events(response.text)] == [["assigned"], ["result"]]
+
+
+async def test_a_stream_refused_at_once_answers_with_its_status(edge: Edge) -> None:
+    response = await edge.client.get("/v1/runs/unknown:watch")
+
+    assert (response.status_code, error_of(response)["status"]) == (404, "NOT_FOUND")
+
+
+async def test_a_failure_in_the_middle_of_a_stream_is_its_last_event(edge: Edge) -> None:
+    response = await edge.client.post("/v1/functions/a.fail:stream", json={})
+
+    last = events(response.text)[-1]
+    assert response.status_code == 200
+    assert last["event"] == "error"
+    assert json.loads(last["data"])["error"]["details"][0]["reason"] == "AGENT_LOST"
+
+
+async def test_a_silent_stream_is_opened_and_kept_alive(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "GRACE", 0.05)
+    monkeypatch.setattr(sse, "KEEPALIVE", 0.05)
+
+    async with edge.client.stream("GET", "/v1/runs/endless:watch?after_sequence=3") as response, asyncio.timeout(5):
+        first = await anext(response.aiter_text())
+
+    assert first == ": keepalive\n\n"
+
+
+async def test_a_reader_that_leaves_cancels_the_stream(edge: Edge) -> None:
+    async with edge.client.stream("GET", "/v1/runs/endless:watch") as response:
+        await anext(response.aiter_text())
+
+    await eventually(lambda: edge.seen.cancelled == 1)
+
+
+async def test_a_slow_reader_holds_the_stream_back(edge: Edge) -> None:
+    async with edge.client.stream("GET", "/v1/agents:watch") as response:
+        await anext(response.aiter_raw())
+        pulled = -1
+
+        async def settled() -> bool:
+            nonlocal pulled
+            before, pulled = pulled, edge.seen.pulled
+            await asyncio.sleep(0.2)
+            return before == edge.seen.pulled
+
+        await eventually(settled)
+
+    assert edge.seen.pulled < 1000
+    await eventually(lambda: edge.seen.cancelled == 1)
+
+
+async def test_streams_end_at_once_and_calls_may_finish_when_the_process_ends(edge: Edge) -> None:
+    async with edge.client.stream("GET", "/v1/runs/endless:watch") as response, asyncio.timeout(3):
+        lines = response.aiter_lines()
+        await anext(lines)
+        edge.process.stop()
+        async for _ in lines:
+            pass
+
+    await asyncio.wait_for(asyncio.shield(edge.served), 5)
+    assert edge.seen.cancelled == 1
+
+
+async def test_an_upstream_that_is_nowhere_is_unavailable(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
+    async with gateway_of(authority, tmp_path, unused_tcp_port) as edge:
+        response = await edge.client.get("/v1/logs")
+
+    assert (response.status_code, error_of(response)["status"]) == (503, "UNAVAILABLE")
+
+
+async def test_the_pages_need_no_key_and_load_nothing_from_elsewhere(edge: Edge) -> None:
+    async with httpx.AsyncClient(base_url=edge.url) as visitor:
+        root = await visitor.get("/")
+        page = await visitor.get("/docs")
+        script = await visitor.get("/docs/swagger-ui-bundle.js")
+        start = await visitor.get("/docs/start.js")
+        document = await visitor.get("/openapi.json")
+        elsewhere = await visitor.get("/docs/..%2f__init__.py")
+        posted = await visitor.post("/docs")
+
+    assert (root.status_code, root.headers["location"]) == (307, "/docs")
+    assert "http" not in page.text
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert (script.status_code, start.status_code) == (200, 200)
+    assert document.json()["paths"]
+    assert (elsewhere.status_code, posted.status_code) == (404, 405)
+
+
+async def test_listed_origins_may_call_and_ask_first(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
+    origin = "https://console.example.com"
+    async with gateway_of(authority, tmp_path, unused_tcp_port, cors_origins=(origin,)) as edge:
+        asked = await edge.client.options(
+            "/v1/agents",
+            headers={"origin": origin, "access-control-request-method": "GET", "access-control-request-headers": "authorization"},
+        )
+        called = await edge.client.get("/v1/agents", headers={"origin": origin, "sec-fetch-site": "cross-site"})
+        refused = await edge.client.get("/v1/agents", headers={"origin": "https://evil.example"})
+
+    assert asked.status_code == 200
+    assert called.status_code == 200
+    assert called.headers["access-control-allow-origin"] == origin
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_off_loopback_rest_is_served_over_tls_with_the_newest_certificate(
+    authority: Authority, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    identity = Identity.service("gateway")
+    trust = ssl.create_default_context(cadata=authority.trust_bundle.decode())
+    clock = ManualClock()
+
+    def listening() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", unused_tcp_port)) == 0
+
+    async def shown() -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port, ssl=trust, server_hostname=identity.server_name)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert b"200 OK" in await reader.read()
+        serial = writer.get_extra_info("peercert")["serialNumber"]
+        writer.close()
+        return str(serial)
+
+    async with process_of(
+        "gateway", Config, authority, rest_listen=f"0.0.0.0:{unused_tcp_port}", api_key_file=tmp_path / "api-key"
+    ) as process:
+        process.clock = clock
+        served = asyncio.create_task(gateway.serve(process))
+        await eventually(lambda: served.done() or listening())
+        first = await shown()
+        authority.files(identity)
+        await clock.advance(60)
+        second = await shown()
+        process.stop()
+        await served
+
+    assert first != second
+
+
+async def test_requests_at_once_do_not_mix(edge: Edge) -> None:
+    async def call(number: int) -> Any:
+        response = await edge.client.post("/v1/functions/a.echo:call", json={"arguments": {"n": number}})
+        return response.json()["result"]["n"]
+
+    assert await asyncio.gather(*(call(number) for number in range(40))) == list(range(40))
