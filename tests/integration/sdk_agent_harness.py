@@ -34,9 +34,9 @@ class SmallMesh:
     """The services that an agent meets, in this process."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
-        self.authority = Authority(folder / "certificates")
         self.stack = stack
         self._folder = folder
+        self.authority = Authority(folder / "certificates")
         ports = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         client = self.authority.files(CLIENT)
         self.file = MeshFile(
@@ -54,6 +54,13 @@ class SmallMesh:
     @property
     def path(self) -> Path:
         return self._folder / FILE_NAME
+
+    def renew_authority(self) -> None:
+        """Makes a new root, as a mesh whose state was thrown away has one, and forgets every agent."""
+        self.authority = Authority(self._folder / "certificates")
+        self.authority.files(CLIENT)
+        for file in self._folder.glob("agents.db*"):
+            file.unlink()
 
     async def start_manager(self) -> None:
         certificate, key = self.authority.root_files()

@@ -11,12 +11,14 @@ from parade.log import Log
 from parade.mesh_file import MeshFile
 from parade.v1 import agent_manager_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
+from parade.wire.certificates import Certificates, MemorySource, new_key_and_request
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.tls import Certificates, MemorySource, new_key_and_request
 
 RPC_TIMEOUT = 5.0
+LONGEST_PAUSE = 1.0
+"""Seconds between two tries to join: an agent that waits for its mesh should be there as soon as it is."""
 SAY_EVERY = 5.0
 """Seconds between two lines that say what is being waited for."""
 PASSING = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.NO_CAPACITY, Reason.INTERNAL})
@@ -96,7 +98,7 @@ class Joining:
         """
         loop = asyncio.get_running_loop()
         started, said = loop.time(), float("-inf")
-        backoff = Backoff()
+        backoff = Backoff(LONGEST_PAUSE)
         while True:
             try:
                 return await self._enrol(self._find())

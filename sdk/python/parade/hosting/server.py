@@ -8,8 +8,9 @@ import grpc
 
 from parade.hosting.servicer import AgentServicer
 from parade.v1 import agent_pb2_grpc
+from parade.wire.certificates import CertificateSource
 from parade.wire.channel import MAX_MESSAGE_BYTES
-from parade.wire.tls import CertificateSource, server_credentials
+from parade.wire.tls import server_credentials
 
 STOP_TIMEOUT = 1.0
 """Seconds that answers already given may take to leave."""

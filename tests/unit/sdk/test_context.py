@@ -1,0 +1,105 @@
+"""A call as its function sees it, without a mesh."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+import parade
+from parade.cancellation import Cancellation
+from parade.wire.errors import ParadeError, Reason
+
+
+class Recorder:
+    """Calls nothing, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any], float | None]] = []
+
+    async def call(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> Any:
+        self.asked.append((function, dict(arguments), timeout))
+        return await asyncio.Event().wait() if function == "never.ends" else 42
+
+    async def stream(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> AsyncIterator[Any]:
+        self.asked.append((function, dict(arguments), timeout))
+        yield 42
+
+
+async def test_a_function_can_be_tried_without_a_mesh() -> None:
+    context = parade.Context()
+
+    await context.progress(0.5, "half")
+
+    assert not context.cancelled
+    assert (context.deadline, context.remaining()) == (None, None)
+    with pytest.raises(ParadeError) as caught:
+        await context.call("a.b")
+    assert caught.value.reason is Reason.FAILED_PRECONDITION
+
+
+async def test_a_nested_call_gets_no_more_time_than_is_left() -> None:
+    calls = Recorder()
+    context = parade.Context(timeout=5, calls=calls)
+
+    await context.call("a.b", {"timeout": 1}, timeout=60, x=2)
+    await context.call("a.b", timeout=1)
+    assert [item async for item in context.stream("a.c")] == [42]
+
+    (_, arguments, first), (_, _, second), (_, _, third) = calls.asked
+    assert arguments == {"timeout": 1, "x": 2}
+    assert first is not None
+    assert 4 < first <= 5
+    assert second == 1
+    assert third is not None
+    assert third <= 5
+
+
+async def test_no_call_starts_once_the_time_is_up() -> None:
+    context = parade.Context(timeout=0, calls=Recorder())
+
+    with pytest.raises(ParadeError) as caught:
+        await context.call("a.b")
+
+    assert caught.value.reason is Reason.DEADLINE_EXCEEDED
+
+
+async def test_a_thread_waits_for_a_call() -> None:
+    context = parade.Context(calls=Recorder(), loop=asyncio.get_running_loop())
+
+    assert await asyncio.to_thread(lambda: context.wait(context.call("a.b"))) == 42
+
+
+async def test_cancellation_ends_the_waiting_of_a_thread() -> None:
+    calls, cancelled = Recorder(), Cancellation()
+    context = parade.Context(calls=calls, cancelled=cancelled, loop=asyncio.get_running_loop())
+    waiting = asyncio.create_task(asyncio.to_thread(lambda: context.wait(context.call("never.ends"))))
+    while not calls.asked:
+        await asyncio.sleep(0)
+
+    cancelled.set()
+
+    with pytest.raises(ParadeError) as caught:
+        await waiting
+    assert caught.value.reason is Reason.CANCELLED
+
+
+async def test_a_coroutine_is_told_to_await_in_place_of_waiting() -> None:
+    context = parade.Context(calls=Recorder(), loop=asyncio.get_running_loop())
+
+    with pytest.raises(RuntimeError, match="await"):
+        context.wait(context.call("a.b"))
+
+
+async def test_cancellation_can_be_asked_awaited_and_waited_for() -> None:
+    cancelled = Cancellation()
+    awaiting = asyncio.ensure_future(cancelled)
+    waiting = asyncio.create_task(asyncio.to_thread(cancelled.wait, 10))
+    assert not cancelled
+    assert not cancelled.wait(0)
+
+    cancelled.set()
+
+    await awaiting
+    assert await waiting
+    assert cancelled
