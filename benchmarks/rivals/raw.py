@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -23,6 +23,10 @@ class Echo(dispatcher_pb2_grpc.DispatcherServiceServicer):
     async def Call(self, request: dispatcher_pb2.CallRequest, _: Any) -> dispatcher_pb2.CallResponse:  # noqa: N802  # the contract's name
         """Returns the arguments as the result."""
         return dispatcher_pb2.CallResponse(result=request.arguments)
+
+    async def CallStream(self, request: dispatcher_pb2.CallStreamRequest, _: Any) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:  # noqa: N802
+        """Returns the arguments as the result."""
+        yield dispatcher_pb2.CallStreamResponse(result=request.arguments)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from parade_agent_manager.model import Agent, AgentState, Instance, InstanceStat
 from parade_agent_manager.store import Store
 from parade_agent_manager.tokens import JoinToken
 from parade_chassis.store import Database
-from tests.support.agents import function, registration
+from tests.support.registrations import function, registration
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 AGENT = Agent("default", "cleaner", AgentState.ACTIVE, (function(),))

@@ -21,7 +21,7 @@ async def opened(url: str) -> Database:
 
 async def value_of(database: Database) -> int:
     async with database.reading() as connection:
-        return (await connection.execute(select(COUNTER.c.value))).scalar_one()
+        return int((await connection.execute(select(COUNTER.c.value))).scalar_one())
 
 
 async def test_the_schema_is_brought_up_to_date_once(database_url: str) -> None:
@@ -45,10 +45,13 @@ async def test_replicas_that_start_together_do_not_disturb_each_other(database_u
 async def test_what_a_block_wrote_before_it_raised_is_gone(database_url: str) -> None:
     database = await opened(database_url)
 
-    with pytest.raises(LookupError):
+    async def change_then_fail() -> None:
         async with database.transaction() as connection:
             await connection.execute(update(COUNTER).values(value=7))
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await change_then_fail()
 
     assert await value_of(database) == 0
     await database.close()

@@ -1,6 +1,7 @@
 """Every port of the mesh refuses those who do not belong, before any handler is entered."""
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -54,8 +55,10 @@ def bad_credentials(kind: str, mesh: MeshFile, folder: Path) -> grpc.ChannelCred
 async def status_of(address: str, credentials: grpc.ChannelCredentials, service: str, method: str, request: bytes) -> grpc.StatusCode:
     options = [("grpc.ssl_target_name_override", Identity.service(service).server_name)]
     async with grpc.aio.secure_channel(address, credentials, options) as channel:
-        call = channel.unary_unary(method)(request, timeout=5)
-        return await call.code()
+        plain: Any = channel.unary_unary(method)
+        call = plain(request, timeout=5)
+        code: grpc.StatusCode = await call.code()
+        return code
 
 
 @pytest.mark.parametrize("kind", ["no certificate", "another authority's", "expired", "another domain's"])
@@ -111,7 +114,8 @@ async def test_an_agents_own_port_serves_dispatchers_only(mesh: Mesh, caller: st
     options = [("grpc.ssl_target_name_override", instance.server_name)]
     async with grpc.aio.secure_channel(instance.address, credentials, options) as channel:
         request = agent_pb2.InvokeRequest(function="identify").SerializeToString()
-        code = await channel.unary_unary("/parade.v1.AgentService/Invoke")(request, timeout=5).code()
+        plain: Any = channel.unary_unary("/parade.v1.AgentService/Invoke")
+        code = await plain(request, timeout=5).code()
 
     assert code in {*REFUSED, grpc.StatusCode.PERMISSION_DENIED}
 

@@ -15,7 +15,7 @@ from parade.mesh_file import FILE_VARIABLE, MeshFile
 from parade.wire.errors import ParadeError
 from tests.support.waiting import eventually
 
-AGENT = "tests.support.agents:agent"
+AGENT = "tests.support.tested_agent:agent"
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -8,7 +8,7 @@ from parade.wire.identity import Identity
 from parade_agent_manager.model import Agent, AgentState, Heartbeat, Instance, InstanceState, Load
 from parade_agent_manager.store import Store
 from parade_chassis.clock import ManualClock
-from tests.support.agents import function, registration
+from tests.support.registrations import function, registration
 from tests.unit.agent_manager.conftest import Manager, manager_of
 
 

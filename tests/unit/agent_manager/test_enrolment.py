@@ -9,7 +9,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade_agent_manager.enrolment import Enrolled
 from parade_agent_manager.tokens import PREFIX
-from tests.support.agents import registration
+from tests.support.registrations import registration
 from tests.unit.agent_manager.conftest import Manager
 
 

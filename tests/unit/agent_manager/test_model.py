@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parade_agent_manager.model import MOVES, Heartbeat, Instance, InstanceState, moved, state_after
-from tests.support.agents import registration
+from tests.support.registrations import registration
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 
 from parade_agent_manager.registration import MAX_SCHEMAS_BYTES, faults
 from parade_agent_manager.schema import MAX_SCHEMA_BYTES, schema_fault
-from tests.support.agents import function, registration
+from tests.support.registrations import function, registration
 
 
 def test_a_good_registration_has_no_fault() -> None:

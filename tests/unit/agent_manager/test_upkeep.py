@@ -6,7 +6,7 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade_agent_manager.model import Heartbeat, Instance, InstanceState
 from parade_agent_manager.store import Store
-from tests.support.agents import registration
+from tests.support.registrations import registration
 from tests.support.waiting import eventually
 from tests.unit.agent_manager.conftest import Manager
 

@@ -1,5 +1,7 @@
 """A server with a method that nobody may call does not start."""
 
+from typing import Any
+
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -12,7 +14,7 @@ OURS = [
     for module in (agent_pb2, agent_manager_pb2, dispatcher_pb2, scheduler_pb2, monitor_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
-HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
 CHECK = "/grpc.health.v1.Health/Check"
 
 

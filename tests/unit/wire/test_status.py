@@ -29,7 +29,7 @@ def facts(error: ParadeError) -> tuple[object, ...]:
 
 
 def test_the_reasons_are_those_of_the_contract() -> None:
-    contract = {name.removeprefix("ERROR_REASON_") for name in error_pb2.ErrorReason.keys()} - {"UNSPECIFIED"}
+    contract = {name.removeprefix("ERROR_REASON_") for name, _ in error_pb2.ErrorReason.items()} - {"UNSPECIFIED"}
 
     assert contract == set(Reason.__members__) == {reason.value for reason in CODES}
 

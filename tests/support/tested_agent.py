@@ -1,0 +1,77 @@
+"""The agent that the tests of the whole mesh call, in processes of its own: `python -m parade.serve tests.support.tested_agent:agent`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import parade
+
+agent = parade.Agent("tested", max_concurrency=64)
+
+
+@agent.function(effect="pure")
+async def echo(text: str) -> str:
+    """Returns its argument."""
+    return text
+
+
+@agent.function(effect="pure")
+async def identify() -> int:
+    """Returns the process that it runs in."""
+    return os.getpid()
+
+
+@agent.function(effect="pure")
+async def fail(message: str) -> str:
+    """Raises."""
+    raise LookupError(message)
+
+
+@agent.function(effect="pure")
+async def lie() -> int:
+    """Returns something outside its schema."""
+    answer: Any = "not a number"
+    return answer  # type: ignore[no-any-return]
+
+
+@agent.function(effect="pure", timeout=60)
+async def sleep(seconds: float) -> int:
+    """Sleeps, then returns the process that it runs in."""
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@agent.function(effect="idempotent", timeout=60)
+async def note(folder: str, name: str, seconds: float = 0.0) -> int:
+    """Writes down that it has begun, sleeps, and writes down that it has ended; returns the process that it runs in."""
+    with (Path(folder) / f"{name}.begun").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    await asyncio.sleep(seconds)
+    with (Path(folder) / f"{name}.ended").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return os.getpid()
+
+
+@agent.function(effect="effect", timeout=60)
+async def pay(folder: str, seconds: float) -> str:
+    """Changes the world: writes a line, then sleeps."""
+    with (Path(folder) / "paid").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    await asyncio.sleep(seconds)
+    return "paid"
+
+
+@agent.function(effect="pure")
+async def count(to: int) -> AsyncIterator[int]:
+    """Yields the numbers from 0 on."""
+    for number in range(to):
+        yield number
+
+
+@agent.function(effect="pure")
+async def ask(text: str, *, context: parade.Context) -> str:
+    """Calls another function over the mesh."""
+    answer: str = await context.call("tested.echo", text=text)
+    return answer

@@ -1,0 +1,144 @@
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from parade.calls import Progress
+from parade.cli.run_tree import MAX_TASKS, RunTree
+from parade.cli.run_view import describe, details, plain_event
+from parade.run import EventType, RunEvent
+from parade.v1 import error_pb2, scheduler_pb2
+from parade.wire.errors import ParadeError, Reason
+
+START = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+def event(type: EventType, step: str = "", seconds: float = 0, **given: Any) -> RunEvent:
+    fields = {
+        "sequence": 1,
+        "task": 0,
+        "attempt": 0,
+        "tasks": 0,
+        "instance_id": "",
+        "progress": None,
+        "output": None,
+        "error": None,
+        "message": "",
+    }
+    return RunEvent(time=START + timedelta(seconds=seconds), type=type, step=step, **{**fields, **given})
+
+
+def shown(tree: RunTree) -> list[str]:
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(tree)
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    return [line.strip(" │├└─") for line in text.splitlines()]
+
+
+def run_of(*steps: str) -> scheduler_pb2.Run:
+    run = scheduler_pb2.Run(id="run_1", workflow="sales-report", workflow_version=2, state=scheduler_pb2.RUN_STATE_RUNNING)
+    run.create_time.FromDatetime(START)
+    for step in steps:
+        run.steps.add(id=step, call=f"agent.{step}", state=scheduler_pb2.STEP_STATE_PENDING)
+    return run
+
+
+def test_steps_stand_in_the_tree_before_they_start() -> None:
+    lines = shown(RunTree(run_of("collect", "clean")))
+
+    assert lines[0].startswith("sales-report run_1  running")
+    assert lines[1:] == ["· collect", "· clean"]
+
+
+def test_a_step_shows_its_tasks_and_how_long_it_took() -> None:
+    tree = RunTree(run_of("clean"))
+    tree.apply(event(EventType.STEP_STARTED, "clean", 1, tasks=3))
+    tree.apply(event(EventType.TASK_STARTED, "clean", 1, task=0, attempt=1))
+    tree.apply(event(EventType.TASK_STARTED, "clean", 1, task=1, attempt=1))
+    tree.apply(event(EventType.TASK_PROGRESS, "clean", 2, task=1, progress=Progress(0.4, "dropping rows")))
+    tree.apply(event(EventType.TASK_SUCCEEDED, "clean", 2, task=0))
+
+    lines = shown(tree)
+
+    assert lines[1].startswith("▸ clean  1/3")
+    assert lines[2] == "1:  40% dropping rows"
+
+    tree.apply(event(EventType.STEP_SUCCEEDED, "clean", 3.5))
+    tree.apply(event(EventType.RUN_SUCCEEDED, seconds=4))
+
+    assert shown(tree) == ["sales-report run_1  succeeded  4.00 s", "✓ clean  1/3  2.50 s"]
+
+
+def test_many_tasks_are_counted_not_listed() -> None:
+    tree = RunTree(run_of("clean"))
+    tree.apply(event(EventType.STEP_STARTED, "clean", tasks=50))
+    for task in range(MAX_TASKS + 4):
+        tree.apply(event(EventType.TASK_STARTED, "clean", task=task, attempt=1))
+
+    assert shown(tree)[-1] == "and 4 more"
+    assert len(shown(tree)) == 2 + MAX_TASKS + 1
+
+
+def test_what_fails_says_why() -> None:
+    tree = RunTree(run_of("clean", "report"))
+    why = ParadeError(Reason.AGENT_ERROR, "no column 'price'")
+    tree.apply(event(EventType.STEP_STARTED, "clean", tasks=1))
+    tree.apply(event(EventType.STEP_FAILED, "clean", 1, error=why))
+    tree.apply(event(EventType.STEP_SKIPPED, "report", 1, message="clean did not succeed"))
+    tree.apply(event(EventType.RUN_FAILED, seconds=1, error=why))
+
+    assert shown(tree) == [
+        "sales-report run_1  failed  1.00 s  no column 'price'",
+        "✗ clean  1.00 s  no column 'price'",
+        "– report  clean did not succeed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("happened", "line"),
+    [
+        (event(EventType.RUN_STARTED), "run started"),
+        (event(EventType.STEP_STARTED, "clean", tasks=3), "clean started, 3 tasks"),
+        (event(EventType.TASK_STARTED, "clean", task=2, attempt=1), ""),
+        (event(EventType.TASK_STARTED, "clean", task=2, attempt=2), "clean[2] started, attempt 2"),
+        (event(EventType.TASK_PROGRESS, "clean", progress=Progress(0.1, "")), ""),
+        (event(EventType.STEP_SKIPPED, "clean", message="its condition is false"), "clean skipped: its condition is false"),
+        (event(EventType.RUN_FAILED, error=ParadeError(Reason.AGENT_LOST, "gone")), "run failed: gone"),
+    ],
+)
+def test_an_event_is_a_line_where_it_matters(happened: RunEvent, line: str) -> None:
+    assert describe(happened) == line
+
+
+def test_an_event_as_plain_values_keeps_the_error() -> None:
+    plain = plain_event(
+        event(EventType.TASK_FAILED, "clean", error=ParadeError(Reason.AGENT_ERROR, "it raised", metadata={"function": "clean"}))
+    )
+
+    assert plain["type"] == "TASK_FAILED"
+    assert plain["time"] == "2026-01-31T09:30:00+00:00"
+    assert plain["error"] == {"reason": "AGENT_ERROR", "message": "it raised", "metadata": {"function": "clean"}, "retryable": False}
+
+
+def test_details_show_steps_values_and_errors() -> None:
+    run = run_of("clean")
+    run.state = scheduler_pb2.RUN_STATE_FAILED
+    run.inputs.data = b'{"source": "sales.csv"}'
+    run.end_time.FromDatetime(START + timedelta(seconds=2))
+    run.steps[0].state = scheduler_pb2.STEP_STATE_FAILED
+    run.steps[0].tasks, run.steps[0].tasks_failed, run.steps[0].attempts = 3, 1, 5
+    run.steps[0].error.CopyFrom(error_pb2.Error(reason=error_pb2.ERROR_REASON_AGENT_ERROR, message="it raised"))
+    run.error.CopyFrom(run.steps[0].error)
+
+    screen = Console(file=io.StringIO(), width=200)
+    for part in details(run):
+        screen.print(part)
+
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "sales-report, version 2" in text
+    assert "0/3, 1 failed" in text
+    assert '"source": "sales.csv"' in text
+    assert "clean: it raised  [AGENT_ERROR]" in text
+    assert "2.00 s" in text
