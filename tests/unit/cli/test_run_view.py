@@ -63,7 +63,7 @@ def test_a_step_shows_its_tasks_and_how_long_it_took() -> None:
     lines = shown(tree)
 
     assert lines[1].startswith("▸ clean  1/3")
-    assert lines[2] == "1:  40% dropping rows"
+    assert lines[2] == "1: 40% dropping rows"
 
     tree.apply(event(EventType.STEP_SUCCEEDED, "clean", 3.5))
     tree.apply(event(EventType.RUN_SUCCEEDED, seconds=4))

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -27,7 +28,7 @@ def test_spans_stand_under_what_caused_them_by_start() -> None:
         span("3", "1", "late", 2, 3), span("1", "", "call", 0, 4), span("2", "1", "early", 1, 1.5), span("4", "2", "inner", 1.1, 1.2)
     )
 
-    assert [line[: line.index("  ")] for line in found] == ["call", "├── early", "│   └── inner", "└── late"]
+    assert re.findall(r"^[│├└─ ]*\w+", "\n".join(found), re.MULTILINE) == ["call", "├── early", "│   └── inner", "└── late"]
     assert found[1].endswith("500 ms  +1.00 s  dispatcher")
 
 

@@ -1,0 +1,119 @@
+"""A run as a live tree: its steps, how far each is, and what fails. It grows by events and knows neither the network nor the terminal."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rich.text import Text
+from rich.tree import Tree
+
+from parade.cli.output import style_of
+from parade.cli.progress import progress_text
+from parade.cli.trace import duration_text
+from parade.run import EventType, RunEvent
+from parade.v1 import scheduler_pb2
+
+MAX_TASKS = 6
+"""How many running tasks of one step are shown."""
+_SYMBOLS = {"pending": "·", "running": "▸", "succeeded": "✓", "failed": "✗", "skipped": "–", "cancelled": "–"}
+_ENDED = ("succeeded", "failed", "skipped", "cancelled")
+
+
+@dataclass(slots=True)
+class _Step:
+    """Where one step stands."""
+
+    id: str
+    state: str = "pending"
+    tasks: int = 0
+    succeeded: int = 0
+    notes: dict[int, str] = field(default_factory=dict)
+    """What is known of each task that runs."""
+    because: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+
+
+class RunTree:
+    """What a run looks like now; rich can show it."""
+
+    def __init__(self, run: scheduler_pb2.Run) -> None:
+        """Takes the run for its steps; where they stand, its events tell from the first one on."""
+        self._title = f"{run.workflow} {run.id}"
+        self._state = "running"
+        self._because = ""
+        self._started: datetime = run.create_time.ToDatetime(UTC)
+        self._ended: datetime | None = None
+        self._steps = {step.id: _Step(step.id) for step in run.steps}
+
+    def apply(self, event: RunEvent) -> None:
+        """Takes in what has happened next."""
+        who, _, what = event.type.value.lower().partition("_")
+        if who == "run":
+            self._apply_to_run(what, event)
+            return
+        step = self._steps.setdefault(event.step, _Step(event.step))
+        if who == "task":
+            _apply_to_task(step, event)
+        elif what == "started":
+            step.state, step.tasks, step.started = "running", event.tasks, event.time
+        else:
+            step.state, step.ended, step.because = what, event.time, _reason(event)
+            step.notes.clear()
+
+    def __rich__(self) -> Tree:
+        """Returns the tree of this moment."""
+        now = datetime.now(UTC)
+        title = Text.assemble((self._title, "bold"), "  ", (self._state, style_of(self._state)), _took(self._started, self._ended or now))
+        if self._because:
+            title.append(f"  {self._because}", style="red")
+        tree = Tree(title, guide_style="dim")
+        for step in self._steps.values():
+            branch = tree.add(_label(step, now))
+            for task, note in sorted(step.notes.items())[:MAX_TASKS]:
+                if note or step.tasks > 1:
+                    branch.add(Text(f"{task}: {note}" if step.tasks > 1 else note, style="dim"))
+            if len(step.notes) > MAX_TASKS:
+                branch.add(Text(f"and {len(step.notes) - MAX_TASKS} more", style="dim"))
+        return tree
+
+    def _apply_to_run(self, what: str, event: RunEvent) -> None:
+        if what == "started":
+            self._started = event.time
+            return
+        self._state, self._because = what, _reason(event)
+        if what in _ENDED:
+            self._ended = event.time
+
+
+def _apply_to_task(step: _Step, event: RunEvent) -> None:
+    match event.type:
+        case EventType.TASK_STARTED:
+            step.notes[event.task] = f"attempt {event.attempt}" if event.attempt > 1 else ""
+        case EventType.TASK_PROGRESS if event.progress is not None:
+            step.notes[event.task] = progress_text(event.progress)
+        case EventType.TASK_RETRYING:
+            step.notes[event.task] = f"tried again: {_reason(event)}"
+        case EventType.TASK_SUCCEEDED:
+            step.succeeded += 1
+            step.notes.pop(event.task, None)
+        case EventType.TASK_FAILED:
+            step.notes.pop(event.task, None)
+
+
+def _label(step: _Step, now: datetime) -> Text:
+    label = Text.assemble((f"{_SYMBOLS.get(step.state, '▸')} ", style_of(step.state)), step.id)
+    if step.tasks > 1:
+        label.append(f"  {step.succeeded}/{step.tasks}")
+    if step.started is not None:
+        label.append_text(_took(step.started, step.ended or now))
+    if step.because:
+        label.append(f"  {step.because}", style="red" if step.state == "failed" else "dim")
+    return label
+
+
+def _took(start: datetime, end: datetime) -> Text:
+    return Text(f"  {duration_text(max((end - start).total_seconds(), 0.0))}", style="dim")
+
+
+def _reason(event: RunEvent) -> str:
+    return event.error.message if event.error is not None else event.message

@@ -1,0 +1,117 @@
+"""Runs as people see them: followed live on a terminal, a line for each event elsewhere, and in full when asked for."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.text import Text
+
+from parade import values
+from parade.cli.output import Format, encoded, stderr, style_of, table
+from parade.cli.plain import local_time, plain, state_name
+from parade.cli.run_tree import RunTree
+from parade.cli.trace import duration_text
+from parade.run import EventType, RunEvent
+from parade.wire.status import from_record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from parade.run import Run
+    from parade.v1 import scheduler_pb2
+
+REFRESHES_PER_SECOND = 4
+
+
+async def follow(run: "Run") -> None:
+    """Shows on standard error what happens in a run until it has ended."""
+    screen = stderr()
+    tree = RunTree(await run.get())
+    if not screen.is_terminal:
+        async for event in run.events():
+            line = describe(event)
+            if line:
+                print(f"{run.id}  {line}", file=sys.stderr, flush=True)
+        return
+    with Live(tree, console=screen, refresh_per_second=REFRESHES_PER_SECOND) as live:
+        async for event in run.events():
+            tree.apply(event)
+        live.refresh()
+
+
+def describe(event: RunEvent) -> str:
+    """Returns an event as a line of text; empty for what is too small to tell."""
+    if event.type is EventType.TASK_PROGRESS or (event.type is EventType.TASK_STARTED and event.attempt <= 1):
+        return ""
+    who, _, what = event.type.value.lower().partition("_")
+    line = f"run {what}" if who == "run" else f"{event.step} {what}"
+    if who == "task":
+        line = f"{event.step}[{event.task}] {what}"
+    if event.tasks > 1:
+        line += f", {event.tasks} tasks"
+    if event.attempt > 1:
+        line += f", attempt {event.attempt}"
+    because = event.error or event.message
+    return f"{line}: {because}" if because else line
+
+
+def plain_event(event: RunEvent) -> dict[str, Any]:
+    """Returns an event as plain values."""
+    error = event.error
+    return {
+        "sequence": event.sequence,
+        "time": event.time.isoformat(),
+        "type": event.type.value,
+        "step": event.step,
+        "task": event.task,
+        "attempt": event.attempt,
+        "tasks": event.tasks,
+        "instanceId": event.instance_id,
+        "progress": dataclasses.asdict(event.progress) if event.progress else None,
+        "output": event.output,
+        "error": error and {"reason": error.reason.value, "message": str(error), "metadata": error.metadata, "retryable": error.retryable},
+        "message": event.message,
+    }
+
+
+def details(run: "scheduler_pb2.Run") -> "Iterator[RenderableType]":
+    """Yields what there is to see of a run."""
+    facts = [
+        ("run", run.id),
+        ("workflow", f"{run.workflow}, version {run.workflow_version}"),
+        ("state", state_name(run)),
+        ("started", f"{local_time(run.create_time):%Y-%m-%d %H:%M:%S} by {run.principal}"),
+        ("took", length_of(run)),
+        ("labels", ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))),
+        ("trace", run.trace_id),
+    ]
+    for name, text in facts:
+        if text:
+            yield Text.assemble((f"{name:9} ", "bold"), (text, style_of(text)))
+    yield ""
+    rows = [(step.id, state_name(step), step.call, _tasks(step), str(step.attempts), length_of(step)) for step in run.steps]
+    yield table(("STEP", "STATE", "CALL", "TASKS", "ATTEMPTS", "TOOK"), rows, "It has no steps.")
+    for name, value in (("inputs", run.inputs), ("outputs", run.outputs)):
+        if value.data:
+            yield Text.assemble("\n", (name, "bold"), "\n", encoded(values.decode(value), Format.JSON).rstrip())
+    for failed in (step for step in run.steps if step.HasField("error")):
+        yield Text.assemble(
+            "\n", (failed.id, "bold red"), f": {from_record(failed.error)}", (f"  [{plain(failed.error)['reason']}]", "dim")
+        )
+    if run.HasField("error"):
+        yield Text.assemble("\n", ("error", "bold red"), f": {from_record(run.error)}")
+
+
+def length_of(entry: "scheduler_pb2.Run | scheduler_pb2.StepRun") -> str:
+    """Returns how long a run or a step took; empty where it has not ended or never started."""
+    start = entry.create_time if hasattr(entry, "create_time") else entry.start_time
+    if not entry.HasField("end_time") or start.ToNanoseconds() == 0:
+        return ""
+    return duration_text((entry.end_time.ToNanoseconds() - start.ToNanoseconds()) / 1e9)
+
+
+def _tasks(step: "scheduler_pb2.StepRun") -> str:
+    failed = f", {step.tasks_failed} failed" if step.tasks_failed else ""
+    return f"{step.tasks_succeeded}/{step.tasks}{failed}" if step.tasks else ""
