@@ -31,7 +31,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),  # two processes on one port would share its connections without a word
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),  # clients ask after idle connections; without this they are sent away after a minute
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
 _EVERYBODY = frozenset(Kind) - {Kind.ANONYMOUS}
