@@ -21,8 +21,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),  # two instances on one port would share its calls without a word
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),  # dispatchers keep idle connections and ask after them
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),  # dispatchers ask after idle connections; without this they are sent away
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
 
