@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from parade.mesh_file import FILE_NAME, FILE_VARIABLE, STATE_FOLDER
+from parade.wire.mesh_file import FILE_NAME, FILE_VARIABLE, STATE_FOLDER
 
 READY_TIMEOUT = 60.0
 

@@ -14,7 +14,7 @@ from benchmarks import mesh
 from benchmarks.mesh import Bench
 from benchmarks.result import Result, compared
 from benchmarks.rivals import raw
-from parade.mesh_file import STATE_FOLDER
+from parade.wire.mesh_file import STATE_FOLDER
 
 RUNS = 5
 IDLE_SECONDS = 20.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from parade.client import Mesh, connect
-from parade.mesh_file import MeshFile
 from parade.testing import LocalMesh
+from parade.wire.mesh_file import MeshFile
 from tests.support.mesh import agent_process, ready
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from parade_agent_manager.model import Agent, AgentState, Instance, InstanceState
-from parade_agent_manager.store import Store
+from parade_agent_manager.store import METADATA, Store
 from parade_agent_manager.tokens import JoinToken
 from parade_chassis.store import Database
 from tests.support.registrations import function, registration
@@ -21,7 +21,7 @@ TOKEN = JoinToken("0" * 64, "default", "cleaner", NOW + timedelta(minutes=10))
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
-    database = await Database.open(database_url, "parade_agent_manager")
+    database = await Database.open(database_url, "parade_agent_manager", METADATA)
     yield Store(database)
     await database.close()
 
@@ -73,7 +73,7 @@ async def test_what_is_removed_is_gone_and_removing_it_again_is_no_fault(store: 
 async def test_a_schema_that_is_up_to_date_is_opened_again(store: Store, database_url: str) -> None:
     await store.add_instance(AGENT, INSTANCE)
 
-    database = await Database.open(database_url, "parade_agent_manager")
+    database = await Database.open(database_url, "parade_agent_manager", METADATA)
     again = await Store(database).instances()
     await database.close()
 

@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text, update
 
 from parade_chassis.store import Database
+from parade_monitor.tables import METADATA
 
 COUNTER = Table("counter", MetaData(), Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False))
 PACKAGE = "parade_monitor"
 
 
 async def opened(url: str) -> Database:
-    database = await Database.open(url, PACKAGE)
+    database = await Database.open(url, PACKAGE, METADATA)
     async with database.transaction() as connection:
         await connection.run_sync(COUNTER.create, checkfirst=True)
         await connection.execute(insert(COUNTER).values(id=1, value=0))
@@ -25,10 +26,10 @@ async def value_of(database: Database) -> int:
 
 
 async def test_the_schema_is_brought_up_to_date_once(database_url: str) -> None:
-    first = await Database.open(database_url, PACKAGE)
+    first = await Database.open(database_url, PACKAGE, METADATA)
     await first.close()
 
-    second = await Database.open(database_url, PACKAGE)
+    second = await Database.open(database_url, PACKAGE, METADATA)
 
     async with second.reading() as connection:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version_monitor"))).scalars().all()
@@ -36,7 +37,7 @@ async def test_the_schema_is_brought_up_to_date_once(database_url: str) -> None:
 
 
 async def test_replicas_that_start_together_do_not_disturb_each_other(database_url: str) -> None:
-    replicas = await asyncio.gather(*(Database.open(database_url, PACKAGE) for _ in range(3)))
+    replicas = await asyncio.gather(*(Database.open(database_url, PACKAGE, METADATA) for _ in range(3)))
 
     for replica in replicas:
         await replica.close()
@@ -87,7 +88,7 @@ async def test_a_reader_holds_up_no_writer(database_url: str) -> None:
 
 
 async def test_sqlite_keeps_what_it_acknowledged(tmp_path: object) -> None:
-    database = await Database.open(f"sqlite:///{tmp_path}/store.db", PACKAGE)
+    database = await Database.open(f"sqlite:///{tmp_path}/store.db", PACKAGE, METADATA)
 
     async with database.reading() as connection:
         journal = (await connection.execute(text("PRAGMA journal_mode"))).scalar_one()
@@ -99,4 +100,4 @@ async def test_sqlite_keeps_what_it_acknowledged(tmp_path: object) -> None:
 
 async def test_another_kind_of_database_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="mysql is not supported"):
-        await Database.open("mysql://localhost/parade", PACKAGE)
+        await Database.open("mysql://localhost/parade", PACKAGE, METADATA)

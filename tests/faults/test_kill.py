@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from parade.client import connect
-from parade.mesh_file import MeshFile
 from parade.run import EventType, Run, RunEvent
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.mesh_file import MeshFile
 from tests.support.mesh import agent_process, kill, ready, wait_until_back
 from tests.support.waiting import eventually
 

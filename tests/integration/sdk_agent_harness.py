@@ -12,13 +12,13 @@ import orjson
 import parade_agent_manager.__main__ as agent_manager
 import parade_dispatcher.__main__ as dispatcher
 from parade.hosting.instance import Instance
-from parade.mesh_file import FILE_NAME, MeshFile
 from parade.v1 import agent_manager_pb2, agent_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.agent_pb2_grpc import AgentServiceStub
 from parade.v1.value_pb2 import Value
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
+from parade.wire.mesh_file import FILE_NAME, MeshFile
 from parade_agent_manager.config import Config as AgentManagerConfig
 from parade_chassis.lifecycle import Process
 from parade_dispatcher.config import Config as DispatcherConfig

@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from parade.client import Mesh
-from parade.mesh_file import MeshFile
 from parade.v1 import agent_manager_pb2, agent_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.wire.certificates import Certificates
 from parade.wire.identity import SERVICES, Identity
+from parade.wire.mesh_file import MeshFile
 from parade.wire.tls import channel_credentials
 from parade_chassis.ca import CertificateAuthority
 from tests.support.certificates import Authority

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from parade.client import connect
-from parade.mesh_file import MeshFile
 from parade.testing import LocalMesh
+from parade.wire.mesh_file import MeshFile
 from tests.support.mesh import kill, wait_until_back
 
 LOCAL = [sys.executable, "-P", "-m", "parade_local"]

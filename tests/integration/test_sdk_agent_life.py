@@ -17,10 +17,10 @@ import pytest
 import parade
 from parade.hosting.enrolment import Joining, NotJoinedError, keep_renewed
 from parade.hosting.settings import Settings
-from parade.log import Log
-from parade.mesh_file import FILE_VARIABLE
 from parade.v1 import agent_manager_pb2
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
+from parade.wire.mesh_file import FILE_VARIABLE
 from tests.integration.sdk_agent_harness import SmallMesh, invoke, small_mesh, value
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually

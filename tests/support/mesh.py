@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from parade.client import Mesh
-from parade.mesh_file import FILE_VARIABLE, MeshFile
 from parade.wire.errors import ParadeError
+from parade.wire.mesh_file import FILE_VARIABLE, MeshFile
 from tests.support.waiting import eventually
 
 AGENT = "tests.support.tested_agent:agent"

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from data_processing.local_mesh import Agents, DemonstrationError, LocalMesh, Se
 from data_processing.model.report import Report
 from data_processing.progress import ENDS, RunProgress
 from parade.client import Mesh, connect
-from parade.run import Run
+from parade.run import Run, state_of
 from parade.v1 import agent_manager_pb2
 from parade.wire.errors import ParadeError
 
@@ -30,6 +31,7 @@ AGENTS = (
 WORKFLOW = Path(__file__).parent.parent / "workflow.yaml"
 JOIN_TIMEOUT = 60.0
 RUN_TIMEOUT = 600.0
+CANCEL_TIMEOUT = 3.0
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells know it."""
 
@@ -146,8 +148,18 @@ async def run_workflow(mesh: Mesh, address: str, output: Path, console: Console)
             await follow(run, progress, console)
             return Report.model_validate(await run.result())
     except TimeoutError:
-        await run.cancel("the demonstration waits no longer")
         raise DemonstrationError(f"the run has not ended within {RUN_TIMEOUT:g} s") from None
+    finally:
+        await end(run)
+
+
+async def end(run: Run) -> None:
+    """Cancels a run that still goes on, so that its functions do not keep the agents from leaving."""
+    with contextlib.suppress(ParadeError, TimeoutError):
+        async with asyncio.timeout(CANCEL_TIMEOUT):
+            if not state_of(await run.get()).ended:
+                await run.cancel("the demonstration was stopped")
+                await run.wait()
 
 
 async def follow(run: Run, progress: RunProgress, console: Console) -> None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from parade.client import Mesh, connect
     from parade.context import Context
     from parade.function_error import FunctionError
-    from parade.mesh_file import MeshFile
     from parade.run import EventType, Run, RunEvent, RunState
     from parade.wire.errors import ParadeError, Reason, Violation
+    from parade.wire.mesh_file import MeshFile
     from parade.workflow import INDEX, ITEM, Expression, Retry, Workflow
 
 __all__ = [
@@ -52,7 +52,7 @@ _HOMES = {
     "INDEX": "parade.workflow",
     "ITEM": "parade.workflow",
     "Mesh": "parade.client",
-    "MeshFile": "parade.mesh_file",
+    "MeshFile": "parade.wire.mesh_file",
     "ParadeError": "parade.wire.errors",
     "Progress": "parade.calls",
     "Reason": "parade.wire.errors",

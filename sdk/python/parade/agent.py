@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from parade.function import DEFAULT_TIMEOUT, Effect, Function
-from parade.mesh_file import MeshFile
 from parade.wire.identity import NAME
+from parade.wire.mesh_file import MeshFile
 
 if TYPE_CHECKING:
     from parade.hosting.instance import Instance
@@ -154,7 +154,7 @@ class Agent:
         from parade.hosting.enrolment import Joining
         from parade.hosting.life import living
         from parade.hosting.settings import Settings
-        from parade.log import Log
+        from parade.wire.log import Log
 
         def find() -> MeshFile:
             return MeshFile.find() if mesh is None else mesh

@@ -11,18 +11,21 @@ from opentelemetry.trace import SpanKind
 
 from parade import values
 from parade.calls import Caller
-from parade.mesh_file import MeshFile
 from parade.run import Run, RunState, patiently
 from parade.v1 import agent_manager_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.monitor_pb2_grpc import MonitorServiceStub
 from parade.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from parade.wire.channel import Channel
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.mesh_file import MeshFile
 from parade.wire.telemetry import Collector, Telemetry
 from parade.workflow import Workflow
 
 PAGE_SIZE = 1000
+NEEDED = frozenset({"agent_manager", "dispatcher", "monitor", "scheduler"})
+"""The services that a client speaks to."""
 
 
 @asynccontextmanager
@@ -34,12 +37,15 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
         traced: Whether calls and starts are recorded as spans of this client, at the head of their traces.
 
     Raises:
-        ParadeError: UNAVAILABLE where there is no mesh.
+        ParadeError: UNAVAILABLE where there is no mesh, or its file names too few services.
     """
     found = MeshFile.read(mesh) if isinstance(mesh, Path) else mesh or MeshFile.find()
+    missing = sorted(NEEDED - found.services.keys())
+    if missing:
+        raise ParadeError(Reason.UNAVAILABLE, f"the mesh file {found.path} has no address for {', '.join(missing)}")
     certificates = found.certificates()
     collector = None
-    if traced and "monitor" in found.services:
+    if traced:
         collector = Collector(found.services["monitor"], Identity.service("monitor", found.domain).server_name, certificates)
     channels = {
         name: Channel(address, certificates, Identity.service(name, found.domain).server_name, peer=name)

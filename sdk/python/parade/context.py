@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from parade.cancellation import Cancellation
-from parade.log import Log
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 
 ResultT = TypeVar("ResultT")
 

@@ -21,7 +21,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, ov
 
 from parade import client
 from parade import run as asynchronous_run
-from parade.mesh_file import MeshFile
+from parade.wire.mesh_file import MeshFile
 
 CANCEL_TIMEOUT = 5.0
 """Seconds that what was interrupted has to come to its end."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from parade import client
-from parade.mesh_file import FILE_NAME, STATE_FOLDER, MeshFile
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.mesh_file import FILE_NAME, STATE_FOLDER, MeshFile
 
 if TYPE_CHECKING:
     from parade.agent import Agent

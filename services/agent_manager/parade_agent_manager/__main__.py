@@ -8,7 +8,7 @@ from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.servicer import Servicer
-from parade_agent_manager.store import Store
+from parade_agent_manager.store import METADATA, Store
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
 from parade_chassis.ca import CertificateAuthority
@@ -23,7 +23,7 @@ async def serve(process: Process[Config]) -> None:
     lifetime = timedelta(seconds=config.certificate_lifetime)
     timings = Timings(config.heartbeat_interval, config.lease_duration, config.lost_retention, config.certificate_lifetime)
     authority = CertificateAuthority.load(config.ca_private_key.read_bytes(), config.ca_certificate.read_bytes())
-    database = await Database.open(config.database_url, "parade_agent_manager")
+    database = await Database.open(config.database_url, "parade_agent_manager", METADATA)
     store, waits = Store(database), Waits()
     registry = Registry(config.watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)

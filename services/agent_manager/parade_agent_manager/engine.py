@@ -7,16 +7,14 @@ middle of an order; an order therefore looks again at what it changes once the s
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from structlog.stdlib import BoundLogger
-
 from parade.wire.errors import ParadeError, Reason, invalid
 from parade.wire.identity import Identity
+from parade.wire.log import Log
 from parade_agent_manager.catalogue import required_agent
 from parade_agent_manager.lease import Leases
 from parade_agent_manager.model import (
@@ -51,19 +49,20 @@ class Timings:
     """How long one that is GONE is remembered: as long as its certificates are good."""
 
 
-_EVENTS: Mapping[InstanceState, tuple[int, str]] = {
-    InstanceState.READY: (logging.INFO, "instance ready"),
-    InstanceState.DEGRADED: (logging.WARNING, "instance degraded"),
-    InstanceState.DRAINING: (logging.INFO, "instance draining"),
-    InstanceState.GONE: (logging.INFO, "instance gone"),
-    InstanceState.LOST: (logging.WARNING, "instance lost"),
+_EVENTS: Mapping[InstanceState, str] = {
+    InstanceState.READY: "instance ready",
+    InstanceState.DEGRADED: "instance degraded",
+    InstanceState.DRAINING: "instance draining",
+    InstanceState.GONE: "instance gone",
+    InstanceState.LOST: "instance lost",
 }
+_WORRYING = frozenset({InstanceState.DEGRADED, InstanceState.LOST})
 
 
 class Engine:
     """All agents and instances, and what may be done to them."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, log: BoundLogger, timings: Timings) -> None:
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, log: Log, timings: Timings) -> None:
         """Takes its collaborators; `load` comes first.
 
         Args:
@@ -277,8 +276,8 @@ class Engine:
         self._registry.put_instance(after)
         self._unsaved_instances.add(after.id)
         if after.state is not before.state:
-            level, event = _EVENTS[after.state]
-            self._log.log(level, event, before=before.state.value, **_names(after))
+            log = self._log.warning if after.state in _WORRYING else self._log.info
+            log(_EVENTS[after.state], before=before.state.value, **_names(after))
         return after
 
     def _required(self, identity: Identity) -> Instance:

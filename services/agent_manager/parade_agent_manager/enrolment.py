@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from structlog.stdlib import BoundLogger
-
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import Identity
+from parade.wire.log import Log
 from parade_agent_manager.model import InstanceState
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.store import Store
@@ -50,7 +49,7 @@ class Enrolment:
         authority: CertificateAuthority,
         clock: Clock,
         ids: Ids,
-        log: BoundLogger,
+        log: Log,
         domain: str,
         certificate_lifetime: timedelta,
         new_secret: Callable[[], str] = new_secret,

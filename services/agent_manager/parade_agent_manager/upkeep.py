@@ -5,9 +5,8 @@ They are two, because a store that is slow or away must not keep a lost instance
 
 from collections.abc import Awaitable, Callable
 
-from structlog.stdlib import BoundLogger
-
 from parade.wire.errors import ParadeError
+from parade.wire.log import Log
 from parade_agent_manager.engine import Engine
 from parade_agent_manager.enrolment import Enrolment
 from parade_chassis.clock import Clock
@@ -22,7 +21,7 @@ FORGET_INTERVAL = 60.0
 class Upkeep:
     """What has to be done from time to time."""
 
-    def __init__(self, engine: Engine, enrolment: Enrolment, clock: Clock, log: BoundLogger) -> None:
+    def __init__(self, engine: Engine, enrolment: Enrolment, clock: Clock, log: Log) -> None:
         """Takes what it works on."""
         self._engine = engine
         self._enrolment = enrolment

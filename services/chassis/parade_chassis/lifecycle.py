@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 from parade.wire.certificates import FileSource
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
+from parade.wire.log import Log, for_machines, for_people
 from parade.wire.telemetry import Collector, Telemetry
-from parade_chassis import logs
 from parade_chassis.clock import Clock, SystemClock
 from parade_chassis.config import ServiceConfig
 from parade_chassis.ids import Ids
@@ -42,7 +42,8 @@ class Process(Generic[ConfigT]):
         self.tasks = tasks
         self.clock: Clock = SystemClock()
         self.ids = Ids(self.clock)
-        self.log = logs.configure(service, log_format=config.log_format, level=config.log_level, telemetry=telemetry)
+        layout = for_people if config.log_format == "console" else for_machines
+        self.log = Log(telemetry, level=config.log_level, layout=layout, bound={"service": service})
         self._stopping = stopping
         self._loops: set[asyncio.Task[None]] = set()
 
@@ -108,9 +109,9 @@ async def _run(service: str, config: ConfigT, serve: Callable[[Process[ConfigT]]
             async with tasks:
                 await serve(process)
                 process.end_background()
-        except* Exception as failures:
+        except* Exception as failures:  # noqa: BLE001  # the last place that can say why the process ends
             for failure in _leaves(failures):
-                process.log.error("stopped by a failure", error=repr(failure), exc_info=failure)
+                process.log.error("stopped by a failure", error=repr(failure), exception=failure)
             status = 1
         process.log.info("stopped", status=status)
     return status

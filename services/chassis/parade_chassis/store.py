@@ -1,7 +1,7 @@
 """The ground of every service's store: one database by URL, SQLite or PostgreSQL, with its schema brought up to date at the start.
 
 A service's own `store.py` holds its tables and queries. Its migrations lie in `<package>/migrations/versions`, named `0001_….py`,
-`0002_….py`, with these numbers as revisions.
+`0002_….py`, with these numbers as revisions. An empty database gets the tables as they are now; only one that holds older ones is migrated.
 """
 
 import re
@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, event, inspect, make_url, text
+from sqlalchemy import Connection, MetaData, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -30,20 +30,21 @@ class Database:
         self.engine = engine
 
     @classmethod
-    async def open(cls, url: str, package: str) -> Self:
+    async def open(cls, url: str, package: str, tables: MetaData) -> Self:
         """Connects and brings the schema up to date.
 
         Args:
             url: `sqlite:///path` or `postgresql://user:password@host/database`.
             package: The service's package, for example `parade_scheduler`; it names the table that keeps the schema's version too, so
                 that several services can share a database.
+            tables: The service's tables as they are now.
 
         Raises:
             ValueError: The URL is of another kind of database.
         """
         database = cls(_engine(url))
         async with database.engine.begin() as connection:
-            await connection.run_sync(_migrate, package)
+            await connection.run_sync(_bring_up_to_date, package, tables)
         return database
 
     @property
@@ -110,21 +111,28 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READ_ONLY) else "BEGIN IMMEDIATE")
 
 
-def _migrate(connection: Connection, package: str) -> None:
+def _bring_up_to_date(connection: Connection, package: str, tables: MetaData) -> None:
     versions = resources.files(package) / "migrations" / "versions"
-    newest = max(re.findall(r"^(\d{4})_", "\n".join(sorted(entry.name for entry in versions.iterdir())), re.MULTILINE))
-    table = f"alembic_version_{package.removeprefix('parade_')}"
+    newest = max(re.findall(r"^(\d{4})_", "\n".join(entry.name for entry in versions.iterdir()), re.MULTILINE))
+    version_table = f"alembic_version_{package.removeprefix('parade_')}"
     if connection.dialect.name == "postgresql":
         # Replicas that start together take turns.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": table})
-    if inspect(connection).has_table(table) and connection.execute(text(f"SELECT version_num FROM {table}")).scalar() == newest:  # noqa: S608
-        return
-    # Alembic takes half a second to import, and most starts have nothing for it to do.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": version_table})
+    if not inspect(connection).has_table(version_table):
+        tables.create_all(connection)
+        connection.execute(text(f"CREATE TABLE {version_table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text(f"INSERT INTO {version_table} VALUES (:newest)"), {"newest": newest})  # noqa: S608
+    elif connection.execute(text(f"SELECT version_num FROM {version_table}")).scalar() != newest:  # noqa: S608
+        _migrate(connection, package, version_table)
+
+
+def _migrate(connection: Connection, package: str, version_table: str) -> None:
+    # Alembic takes half a second and 10 MB to import, and most starts have nothing for it to do.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(resources.files(package) / "migrations"))
     config.attributes["connection"] = connection
-    config.attributes["version_table"] = table
+    config.attributes["version_table"] = version_table
     command.upgrade(config, "head")

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 
 from parade.wire.errors import ParadeError
+from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_chassis.logs import Logger
 from parade_dispatcher.model import Agent, Change, Instance, InstanceState, Synced
 
 SYNC_TIMEOUT = 30.0
@@ -50,7 +50,7 @@ class Directory:
         self,
         watch: Callable[[], AsyncGenerator[Change, None]],
         clock: Clock,
-        log: Logger,
+        log: Log,
         gone: Callable[[str], None],
     ) -> None:
         """Starts empty; `follow` fills it.

@@ -92,10 +92,9 @@ class Api:
                     milliseconds, {"http.request.method": verb, "http.route": template, "http.response.status_code": answer.status}
                 )
                 _finish(span, answer)
-            record = self._log.error if answer.status >= 500 else self._log.debug
-            record(
-                "request answered", method=verb, route=template, status=answer.status, milliseconds=round(milliseconds, 1), **answer.facts
-            )
+            facts = {"method": verb, "route": template, "status": answer.status, "milliseconds": round(milliseconds, 1), **answer.facts}
+            log = self._log.bind(facts, {})
+            (log.error if answer.status >= 500 else log.debug)("request answered")
 
     async def _serve(
         self, found: tuple[Route, dict[str, str]] | HttpError, scope: Scope, headers: Headers, receive: Receive, answer: "_Answer"
@@ -119,9 +118,7 @@ class Api:
             await answer.fail(error)
         except Exception as error:  # noqa: BLE001 - nobody foresaw it: it is logged here and leaves masked
             incident = secrets.token_hex(4)
-            self._log.exception(
-                "request failed unexpectedly", method=scope["method"], path=scope["path"], incident=incident, exc_info=error
-            )
+            self._log.error("request failed unexpectedly", method=scope["method"], path=scope["path"], incident=incident, exception=error)
             answer.facts = {"incident": incident}
             await answer.fail(ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}"))
 

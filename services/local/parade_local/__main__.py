@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from parade.mesh_file import STATE_FOLDER
+from parade.wire.mesh_file import STATE_FOLDER
 from parade_local import mesh
 from parade_local.state import StateFolder, stop
 

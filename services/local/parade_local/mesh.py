@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from parade.mesh_file import MeshFile
+from parade.wire.mesh_file import MeshFile
 from parade_local import certificates
 from parade_local.services import SERVICES, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from parade.mesh_file import MeshFile
+from parade.wire.mesh_file import MeshFile
 
 DRAIN_TIMEOUT = 2
 """Seconds that requests under way may still take when the mesh is stopped."""

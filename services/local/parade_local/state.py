@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from parade.mesh_file import FILE_NAME, MeshFile
 from parade.wire.errors import ParadeError
+from parade.wire.mesh_file import FILE_NAME, MeshFile
 from parade_local.services import SERVICES
 
 REST_PORT = 8420

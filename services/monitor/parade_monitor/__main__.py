@@ -9,13 +9,14 @@ from parade_monitor.intake import Intake
 from parade_monitor.retention import Retention
 from parade_monitor.servicer import RECEIVERS, LogsReceiver, MetricsReceiver, MonitorServicer, TraceReceiver
 from parade_monitor.store import Store
+from parade_monitor.tables import METADATA
 from parade_monitor.tail import Tail
 
 
 async def serve(process: Process[Config]) -> None:
     """Serves until the process is asked to end."""
     config, clock = process.config, process.clock
-    database = await Database.open(config.database_url, "parade_monitor")
+    database = await Database.open(config.database_url, "parade_monitor", METADATA)
     store = Store(database)
     tail = Tail(await store.newest_log())
     dropped = process.telemetry.meter.create_counter("parade.monitor.dropped", description="Records that were not kept")

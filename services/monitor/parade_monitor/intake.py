@@ -6,9 +6,9 @@ Nothing runs while nothing arrives. What has not been written is lost with the p
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_monitor.model import LogRecord, Record
 from parade_monitor.store import Store
@@ -26,14 +26,6 @@ FINISH_TIMEOUT = 3.0
 """Seconds that the last write may take."""
 REPORT_INTERVAL = 60.0
 """Seconds from one log record about dropped records to the next."""
-
-
-class Log(Protocol):
-    """Where the monitor says how it fares."""
-
-    def warning(self, event: str, **fields: object) -> object:
-        """Writes a log record."""
-        ...
 
 
 class Intake:

@@ -5,8 +5,8 @@ from datetime import timedelta
 from sqlalchemy import Table
 
 from parade.wire.errors import ParadeError
+from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_monitor.intake import Log
 from parade_monitor.store import AGES, Store
 
 INTERVAL = 60.0

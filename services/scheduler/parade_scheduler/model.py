@@ -90,6 +90,22 @@ TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Workflow:
+    """One version of a stored definition."""
+
+    namespace: str
+    name: str
+    version: int
+    """Counted from 1 within the name."""
+    hash: str
+    """The SHA-256 of the canonical definition, hexadecimal."""
+    description: str
+    source: str
+    """The definition as it was put."""
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why something failed, as it is kept on record. The fields are those of `ParadeError`."""
 

@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
+from parade.wire.log import Log
 from parade_agent_manager.catalogue import Catalogue
 from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.registry import Registry
-from parade_agent_manager.store import Store
+from parade_agent_manager.store import METADATA, Store
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
 from parade_chassis.ca import CertificateAuthority
@@ -43,7 +43,7 @@ class Manager:
 
 def manager_of(store: Store, clock: ManualClock, watch_capacity: int = 100) -> Manager:
     """Wires an agent_manager over a store: a second one over the same store is the first one after a restart."""
-    log, ids, waits = structlog.stdlib.get_logger(), Ids(clock), Waits()
+    log, ids, waits = Log(), Ids(clock), Waits()
     registry = Registry(watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=Timings())
     enrolment = Enrolment(
@@ -61,7 +61,7 @@ def manager_of(store: Store, clock: ManualClock, watch_capacity: int = 100) -> M
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'agents.db'}", "parade_agent_manager")
+    database = await Database.open(f"sqlite:///{tmp_path / 'agents.db'}", "parade_agent_manager", METADATA)
     yield Store(database)
     await database.close()
 

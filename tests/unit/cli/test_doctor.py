@@ -8,9 +8,9 @@ import pytest
 from parade.cli.certificate_checks import certificate_finding
 from parade.cli.finding import Finding, asked
 from parade.cli.machine_checks import machine_findings
-from parade.mesh_file import MeshFile
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.mesh_file import MeshFile
 from tests.support.certificates import Authority
 from tests.unit.cli.conftest import Parade
 

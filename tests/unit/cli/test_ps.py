@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parade.cli.ps import services
-from parade.mesh_file import MeshFile
+from parade.wire.mesh_file import MeshFile
 from tests.unit.cli.conftest import Parade
 
 

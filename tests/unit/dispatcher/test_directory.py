@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import structlog
-
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
 from parade_dispatcher.directory import LONGEST_PAUSE, Directory
 from parade_dispatcher.model import Agent, Change, Function, Instance, InstanceState, Synced
@@ -49,7 +48,7 @@ class Feed:
 
 @asynccontextmanager
 async def following(feed: Feed, clock: ManualClock, gone: list[str]) -> AsyncIterator[Directory]:
-    directory = Directory(feed, clock, structlog.get_logger(), gone.append)
+    directory = Directory(feed, clock, Log(), gone.append)
     task = asyncio.create_task(directory.follow())
     try:
         await feed.opened(1)

@@ -12,6 +12,7 @@ from parade_monitor.engine import MAX_ANSWER_BYTES, Engine
 from parade_monitor.intake import Intake
 from parade_monitor.model import LogFilter
 from parade_monitor.store import Store
+from parade_monitor.tables import METADATA
 from parade_monitor.tail import Tail
 from tests.unit.monitor.records import START, TRACE, log, span
 from tests.unit.monitor.test_intake import Said
@@ -31,7 +32,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor")
+    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor", METADATA)
     yield Bench(database)
     await database.close()
 

@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import text
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
 from parade_chassis.store import Database
 from parade_monitor.intake import MAX_QUEUED_BYTES, RETRY_PAUSES, WRITE_INTERVAL, Intake
 from parade_monitor.model import LogFilter
 from parade_monitor.store import Store
+from parade_monitor.tables import METADATA
 from parade_monitor.tail import Tail
 from tests.support.waiting import eventually
 from tests.unit.monitor.records import log, point, span
@@ -19,13 +21,14 @@ from tests.unit.monitor.records import log, point, span
 EVERYTHING = LogFilter("default")
 
 
-class Said:
+class Said(Log):
     """A log that remembers."""
 
     def __init__(self) -> None:
+        super().__init__(self)
         self.records: list[tuple[str, dict[str, Any]]] = []
 
-    def warning(self, event: str, **fields: object) -> None:
+    def log(self, severity: str, event: str, fields: dict[str, Any]) -> None:
         self.records.append((event, fields))
 
 
@@ -54,7 +57,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor")
+    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor", METADATA)
     yield Bench(database)
     await database.close()
 

@@ -6,6 +6,7 @@ from parade_chassis.store import Database
 from parade_monitor.model import LogFilter
 from parade_monitor.retention import INTERVAL, Retention
 from parade_monitor.store import Store
+from parade_monitor.tables import METADATA
 from tests.support.waiting import eventually
 from tests.unit.monitor.records import SECOND, START, TRACE, log, span
 from tests.unit.monitor.test_intake import Said
@@ -14,7 +15,7 @@ DAY = 24 * 3600 * SECOND
 
 
 async def test_every_minute_old_records_go_and_others_stay(tmp_path: Path) -> None:
-    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor")
+    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor", METADATA)
     store, clock = Store(database), ManualClock()
     await store.append([log(time=START - 3 * DAY, event="old"), log(time=START - DAY, event="young"), span(start_time=START - 3 * DAY)])
     retention = Retention(store, clock, Said(), days=2, most_rows=1000)
@@ -33,7 +34,7 @@ async def test_every_minute_old_records_go_and_others_stay(tmp_path: Path) -> No
 
 
 async def test_a_round_that_fails_is_said_and_the_next_one_comes(tmp_path: Path) -> None:
-    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor")
+    database = await Database.open(f"sqlite:///{tmp_path / 'monitor.db'}", "parade_monitor", METADATA)
     clock, said = ManualClock(), Said()
     async with database.transaction() as connection:
         await connection.exec_driver_sql("DROP TABLE log")

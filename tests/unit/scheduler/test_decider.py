@@ -75,7 +75,7 @@ def test_steps_without_needs_start_together() -> None:
     assert run.handed_out("c") == [0]
 
 
-@pytest.mark.parametrize("reason", [Reason.AGENT_ERROR, Reason.DEADLINE_EXCEEDED, Reason.INTERNAL, Reason.CANCELLED])
+@pytest.mark.parametrize("reason", [Reason.AGENT_ERROR, Reason.DEADLINE_EXCEEDED, Reason.INTERNAL])
 def test_a_failing_function_is_tried_as_often_as_the_step_says(reason: Reason) -> None:
     run = Simulation(one(retry={"attempts": 3, "delay": "1s", "factor": 3}))
 
@@ -108,6 +108,7 @@ def test_without_a_retry_a_step_is_tried_once() -> None:
     [
         (Reason.AGENT_ERROR, False),
         (Reason.OUTCOME_UNKNOWN, True),
+        (Reason.CANCELLED, True),
         (Reason.INVALID_ARGUMENTS, True),
         (Reason.UNKNOWN_FUNCTION, True),
         (Reason.PERMISSION_DENIED, True),

@@ -18,8 +18,8 @@ from parade.function import Function
 from parade.hosting.capacity import Capacity
 from parade.hosting.executor import Call, Executor
 from parade.hosting.reports import Note, Reports
-from parade.log import Log
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade.wire.telemetry import Telemetry, remote_parent
 from tests.support.waiting import eventually
 

@@ -7,9 +7,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from parade.cli.finding import Finding
-from parade.mesh_file import MeshFile
 from parade.wire.certificates import Certificates
 from parade.wire.errors import ParadeError
+from parade.wire.mesh_file import MeshFile
 
 CHECK = "certificates"
 

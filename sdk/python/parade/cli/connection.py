@@ -6,20 +6,23 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from parade.cli.output import say
 from parade.wire.errors import ParadeError, Reason
 
 if TYPE_CHECKING:
     from parade.client import Mesh
-    from parade.mesh_file import MeshFile
+    from parade.wire.mesh_file import MeshFile
 
-PROBE_TIMEOUT = 2.0
+PROBE_TIMEOUT = 1.0
+NOTE_AFTER = 2.0
+"""Seconds of waiting after which a person is told what for."""
 
 T = TypeVar("T")
 
 
 def use_mesh_file(path: Path) -> None:
     """Makes this command, and the processes that it starts, use a mesh file, or the one in a folder."""
-    from parade.mesh_file import FILE_NAME, FILE_VARIABLE
+    from parade.wire.mesh_file import FILE_NAME, FILE_VARIABLE
 
     os.environ[FILE_VARIABLE] = str((path / FILE_NAME if path.is_dir() else path).absolute())
 
@@ -37,31 +40,40 @@ def with_mesh(work: "Callable[[Mesh], Awaitable[T]]", *, traced: bool = False) -
     import asyncio
 
     from parade.client import connect
-    from parade.mesh_file import MeshFile
+    from parade.wire.mesh_file import MeshFile
 
     async def connected() -> T:
         mesh_file = MeshFile.find()
-        demand_running(mesh_file)
+        _demand_running(mesh_file)
         async with connect(mesh_file, traced=traced) as mesh:
-            return await work(mesh)
+            note = asyncio.get_running_loop().call_later(NOTE_AFTER, _tell_who_is_away, mesh_file)
+            try:
+                return await work(mesh)
+            finally:
+                note.cancel()
 
     return asyncio.run(connected())
 
 
-def demand_running(mesh_file: "MeshFile") -> None:
-    """Returns where at least one service listens. One that is away comes back, and is waited for; where all are, the mesh was stopped.
+def _demand_running(mesh_file: "MeshFile") -> None:
+    """Returns where at least one service listens. One that is away comes back, and is waited for; where all are, the mesh was stopped."""
+    if not any(_listens(address) for address in mesh_file.services.values()):
+        raise ParadeError(
+            Reason.UNAVAILABLE,
+            f"the mesh of {mesh_file.path} does not run: nothing listens at its addresses. Start it with `parade dev`.",
+        )
 
-    Raises:
-        ParadeError: UNAVAILABLE.
-    """
-    for address in mesh_file.services.values():
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT).close()
-        except OSError:
-            continue
-        return
-    raise ParadeError(
-        Reason.UNAVAILABLE,
-        f"the mesh of {mesh_file.path} does not run: nothing listens at its addresses. Start it with `parade dev`.",
-    )
+
+def _tell_who_is_away(mesh_file: "MeshFile") -> None:
+    away = [name for name, address in mesh_file.services.items() if not _listens(address)]
+    if away:
+        say(f"waiting for {', '.join(away)}, which cannot be reached at the moment")
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT).close()
+    except OSError:
+        return False
+    return True

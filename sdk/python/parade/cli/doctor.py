@@ -40,8 +40,8 @@ def examine() -> "list[Finding]":
     from parade.cli.finding import Finding
     from parade.cli.machine_checks import machine_findings
     from parade.cli.mesh_checks import mesh_findings
-    from parade.mesh_file import MeshFile
     from parade.wire.errors import ParadeError
+    from parade.wire.mesh_file import MeshFile
 
     try:
         mesh_file = MeshFile.find()

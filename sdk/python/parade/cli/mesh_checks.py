@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,9 +16,9 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from parade.cli.finding import ANSWER_TIMEOUT, Finding, asked
 from parade.cli.plain import state_name
 from parade.client import Mesh, connect
-from parade.mesh_file import MeshFile
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
+from parade.wire.mesh_file import MeshFile
 
 MAX_CLOCK_DIFFERENCE = 5.0
 """Seconds by which two clocks may differ before traces and leases mislead."""
@@ -29,10 +30,14 @@ async def mesh_findings(mesh_file: MeshFile) -> list[Finding]:
     findings = list(await asyncio.gather(*(_service(mesh_file, name) for name in mesh_file.services)))
     findings += await _rest(mesh_file)
     findings.append(await _telemetry(mesh_file))
-    async with connect(mesh_file, traced=False) as mesh:
-        findings.append(await asked("agents", lambda: _agents(mesh), _START))
-        findings.append(await asked("functions", lambda: _functions(mesh), _START))
+    for check, question in (("agents", _agents), ("functions", _functions)):
+        findings.append(await asked(check, partial(_over_mesh, mesh_file, question), _START))
     return findings
+
+
+async def _over_mesh(mesh_file: MeshFile, question: Callable[[Mesh], Awaitable[Finding]]) -> Finding:
+    async with connect(mesh_file, traced=False) as mesh:
+        return await question(mesh)
 
 
 async def _service(mesh_file: MeshFile, name: str) -> Finding:

@@ -49,9 +49,7 @@ def write(data: Any, format: Format, *tables: "RenderableType") -> None:
         tables: What to show for people.
     """
     if format is Format.TABLE:
-        screen = stdout()
-        for table in tables:
-            screen.print(table)
+        _print(tables)
         return
     sys.stdout.write(encoded(data, format))
 
@@ -147,6 +145,19 @@ def stdout() -> "Console":
 def stderr() -> "Console":
     """Returns the screen for everything else."""
     return _console(sys.stderr)
+
+
+def _print(parts: "Sequence[RenderableType]") -> None:
+    screen = stdout()
+    if screen.is_terminal:
+        for part in parts:
+            screen.print(part)
+        return
+    # A table fills its last column with spaces, which programs trip over.
+    with screen.capture() as captured:
+        for part in parts:
+            screen.print(part)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _console(file: Any) -> "Console":

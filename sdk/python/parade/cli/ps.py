@@ -13,7 +13,7 @@ from parade.wire.errors import ParadeError, Reason
 
 if TYPE_CHECKING:
     from parade.client import Mesh
-    from parade.mesh_file import MeshFile
+    from parade.wire.mesh_file import MeshFile
 
 STATE_NAME = "state.json"
 ANSWER_TIMEOUT = 3.0
@@ -31,7 +31,7 @@ def ps(output: Output = Format.TABLE) -> None:
 
         parade ps -o json
     """
-    from parade.mesh_file import MeshFile
+    from parade.wire.mesh_file import MeshFile
 
     mesh_file = MeshFile.find()
     rows = services(mesh_file)

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 from parade.hosting.backoff import Backoff
 from parade.hosting.settings import Settings
-from parade.log import Log
-from parade.mesh_file import MeshFile
 from parade.v1 import agent_manager_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.wire.certificates import Certificates, MemorySource, new_key_and_request
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.log import Log
+from parade.wire.mesh_file import MeshFile
 
 RPC_TIMEOUT = 5.0
 LONGEST_PAUSE = 1.0

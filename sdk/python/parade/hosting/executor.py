@@ -22,8 +22,8 @@ from parade.function_error import FunctionError
 from parade.hosting.capacity import Capacity
 from parade.hosting.failures import raised_by_function
 from parade.hosting.reports import Reports, Write
-from parade.log import Log
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade.wire.telemetry import Telemetry
 
 

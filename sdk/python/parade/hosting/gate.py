@@ -9,10 +9,10 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_status import rpc_status
 
-from parade.log import Log
 from parade.v1 import access_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity, Kind
+from parade.wire.log import Log
 from parade.wire.status import to_status
 
 

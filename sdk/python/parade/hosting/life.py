@@ -16,10 +16,10 @@ from parade.hosting.registration import Registration
 from parade.hosting.server import listening
 from parade.hosting.servicer import AgentServicer
 from parade.hosting.settings import Settings
-from parade.log import Log
-from parade.mesh_file import MeshFile
 from parade.v1 import agent_pb2
 from parade.wire.identity import Identity
+from parade.wire.log import Log
+from parade.wire.mesh_file import MeshFile
 from parade.wire.telemetry import Collector, Telemetry
 
 

@@ -18,9 +18,9 @@ from parade.hosting.instance import Instance
 from parade.hosting.life import living
 from parade.hosting.offer import Offer
 from parade.hosting.settings import Settings, SettingsError
-from parade.log import Log
-from parade.mesh_file import MeshFile
 from parade.wire.errors import ParadeError
+from parade.wire.log import Log
+from parade.wire.mesh_file import MeshFile
 
 JOIN_PATIENCE = 30.0
 """Seconds that a starting agent waits for its mesh."""

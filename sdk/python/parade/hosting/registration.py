@@ -11,11 +11,11 @@ from parade.hosting.backoff import Backoff
 from parade.hosting.enrolment import PASSING, RPC_TIMEOUT, EnrolmentOverError
 from parade.hosting.instance import Instance
 from parade.hosting.memory import resident_bytes
-from parade.log import Log
 from parade.v1 import agent_manager_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 
 GOODBYE_TIMEOUT = 1.0
 """Seconds that the agent_manager is given to hear that the instance leaves."""

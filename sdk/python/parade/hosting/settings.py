@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Self
 
-from parade.log import LEVELS
+from parade.wire.log import LEVELS
 
 DRAIN_TIMEOUT = 10.0
 

@@ -1,4 +1,4 @@
-"""What alembic runs for the agent_manager."""  # noqa: INP001 - alembic loads it by its path
+"""What alembic runs for the agent_manager."""
 
 from parade_chassis.migrate import run
 

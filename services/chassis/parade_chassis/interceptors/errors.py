@@ -10,14 +10,14 @@ import grpc
 from grpc_status import rpc_status
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade.wire.status import to_status
-from parade_chassis.logs import Logger
 
 
 class ErrorsConcern:
     """Encodes what a handler raises."""
 
-    def __init__(self, log: Logger) -> None:
+    def __init__(self, log: Log) -> None:
         """Takes the log for what nobody foresaw."""
         self._log = log
 
@@ -32,6 +32,6 @@ class ErrorsConcern:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
         except Exception as error:  # noqa: BLE001  # the one place where nothing may pass: its text could hold secrets
             incident = secrets.token_hex(4)
-            self._log.exception("request failed unexpectedly", method=method, incident=incident, exc_info=error)
+            self._log.error("request failed unexpectedly", method=method, incident=incident, exception=error)
             masked = ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")
             await context.abort_with_status(rpc_status.to_status(to_status(masked)))

@@ -13,7 +13,7 @@ from parade_scheduler.model import EventType, Failure, Task, TaskState
 
 OUTAGES: Final = frozenset({Reason.NO_CAPACITY, Reason.UNAVAILABLE, Reason.AGENT_LOST})
 """The mesh could not get the call to an answer. That is no failure of the function and costs no attempt."""
-REPEATABLE: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.CANCELLED, Reason.INTERNAL})
+REPEATABLE: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.INTERNAL})
 """Failures that another attempt may mend. An AGENT_ERROR is one where it says that it is retryable."""
 OUTAGE_LIMIT: Final = timedelta(minutes=10)
 """How long an outage may last where the step has no timeout."""

@@ -10,8 +10,20 @@ import jsonschema_rs
 from parade.wire.errors import Violation, invalid
 from parade_scheduler.document import type_name
 
-JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array")
+JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 """The values of an input's `type`."""
+
+SCHEMA_WORDS = frozenset(
+    {
+        *("type", "enum", "const", "format", "title", "examples"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "pattern"),
+        *("items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"),
+        *("properties", "patternProperties", "additionalProperties", "propertyNames", "minProperties", "maxProperties"),
+        *("anyOf", "oneOf", "allOf", "not"),
+    }
+)
+"""The words of JSON Schema that an input may have beside its own; all others stand in `schema`, for `required` is an input's own word."""
 
 _MAX_VIOLATIONS = 100
 

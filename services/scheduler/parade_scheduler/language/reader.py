@@ -8,18 +8,18 @@ from parade.wire.errors import ParadeError
 from parade_scheduler.language import graph, references, tree
 from parade_scheduler.language.definition import Definition, StepDefinition, canonical
 from parade_scheduler.language.faults import Faults
-from parade_scheduler.language.inputs import JSON_TYPES, Input, Inputs, validator, violations
+from parade_scheduler.language.inputs import JSON_TYPES, SCHEMA_WORDS, Input, Inputs, validator, violations
 from parade_scheduler.language.steps import Steps
 from parade_scheduler.language.template import Template
 from parade_scheduler.language.tree import Node
 from parade_scheduler.language.values import Values
 from parade_scheduler.language.words import Words
 
-WORKFLOW_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+WORKFLOW_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 INPUT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 _WORDS: Final = frozenset({"name", "description", "inputs", "steps", "outputs", "timeout"})
-_INPUT_WORDS: Final = frozenset({"type", "schema", "required", "default", "description"})
+_INPUT_WORDS: Final = frozenset({"schema", "required", "default", "description"}) | SCHEMA_WORDS
 _OUTPUT_NAMES: Final = frozenset({"inputs", "steps", "run"})
 
 
@@ -59,7 +59,7 @@ class _Reader:
         steps = self._steps.read(found["steps"]) if "steps" in found else {}
         outputs = self._outputs(found.get("outputs"))
         self._check_graph(steps, inputs)
-        rule = "name of a workflow: a lower-case letter, then lower-case letters, digits, `-` or `_`, at most 63"
+        rule = "name of a workflow: a lower-case letter, then lower-case letters, digits or `-`, at most 40"
         return Definition(
             name=self._words.name(found.get("name"), "name", WORKFLOW_NAME, rule),
             description=self._words.text(found.get("description"), "description"),
@@ -84,8 +84,6 @@ class _Reader:
             rule = "a letter or `_`, then letters, digits or `_`, at most 63, so that `inputs.<name>` can be written"
             self._faults.add(path[:80], line, f"`{name[:60]}` is no name of an input: {rule}")
         found = {} if node.kind == "empty" else self._words.known(node, path, _INPUT_WORDS)
-        if "type" in found and "schema" in found:
-            self._faults.add(f"{path}.schema", found["schema"].line, "`type` and `schema` exclude each other; a schema has its own `type`")
         schema = self._schema(found, path)
         default: Any = found["default"].plain() if "default" in found else None
         if "default" in found:
@@ -102,24 +100,26 @@ class _Reader:
 
     def _schema(self, found: dict[str, Node], path: str) -> dict[str, Any]:
         """Returns the schema of an input; one that lets anything through where it is at fault."""
+        words = {word: value for word, value in found.items() if word in SCHEMA_WORDS}
         kind, node = found.get("type"), found.get("schema")
-        if kind is not None:
-            if kind.scalar in JSON_TYPES:
-                return {"type": kind.scalar}
-            close = difflib.get_close_matches(str(kind.scalar), JSON_TYPES, n=1)
+        if node is not None and words:
+            word = next(iter(words))
+            self._faults.add(f"{path}.schema", node.line, f"`{word}` and `schema` exclude each other; a schema has its own `{word}`")
+            return {}
+        if kind is not None and isinstance(kind.scalar, str) and kind.scalar not in JSON_TYPES:
+            close = difflib.get_close_matches(kind.scalar, JSON_TYPES, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(JSON_TYPES)}"
-            self._faults.add(f"{path}.type", kind.line, f"`{str(kind.plain())[:60]}` is no type; {hint}")
+            self._faults.add(f"{path}.type", kind.line, f"`{kind.scalar[:60]}` is no type; {hint}")
             return {}
-        if node is None:
-            return {}
-        if node.entries is None:
+        if node is not None and node.entries is None:
             self._faults.add(f"{path}.schema", node.line, f"a JSON Schema stands here, not {node.kind}")
             return {}
-        schema: dict[str, Any] = node.plain()
+        schema: dict[str, Any] = node.plain() if node is not None else {word: value.plain() for word, value in words.items()}
         try:
             validator(schema)
         except ParadeError as error:
-            self._faults.add(f"{path}.schema", node.line, error.message)
+            place = (f"{path}.schema", node) if node is not None else (path, next(iter(words.values())))
+            self._faults.add(place[0], place[1].line, error.message)
             return {}
         return schema
 

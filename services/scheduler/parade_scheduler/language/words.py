@@ -40,6 +40,8 @@ class Words:
         if not isinstance(node.scalar, str):
             self.faults.add(path, node.line, f"a text stands here, not {node.kind}; put it in quotes")
             return ""
+        if "\0" in node.scalar:
+            self.faults.add(path, node.line, "this text has a NUL character")
         if len(node.scalar) > MAX_TEXT:
             self.faults.add(path, node.line, f"this text has {len(node.scalar):,} characters; at most {MAX_TEXT:,} are kept")
         return node.scalar.strip()

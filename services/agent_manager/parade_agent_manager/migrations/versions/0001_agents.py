@@ -1,4 +1,4 @@
-"""Agents, their instances, and the tokens to join them."""  # noqa: INP001 - alembic loads it by its path
+"""Agents, their instances, and the tokens to join them."""
 
 import sqlalchemy as sa
 from alembic import op

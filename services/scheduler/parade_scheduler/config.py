@@ -1,0 +1,23 @@
+"""What the scheduler is told at its start."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from parade_chassis.config import ServiceConfig
+
+
+class Config(ServiceConfig):
+    """The scheduler's settings: `PARADE_SCHEDULER_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="PARADE_SCHEDULER_")
+
+    database_url: str
+    """Where workflows and runs are kept: `sqlite:///path` or `postgresql://user:password@host/database`."""
+    dispatcher: str
+    """Where the dispatcher listens: `host:port`. It calls the functions."""
+    agent_manager: str
+    """Where the agent_manager listens: `host:port`. It knows which functions there are."""
+    max_runs: int = Field(default=10_000, ge=1)
+    """How many runs may go on at once; more are refused."""
+    max_calls: int = Field(default=512, ge=1, le=10_000)
+    """How many calls of functions may run at once; the rest wait."""

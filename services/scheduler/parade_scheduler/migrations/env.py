@@ -1,0 +1,5 @@
+"""What alembic runs for the scheduler."""
+
+from parade_chassis.migrate import run
+
+run()
