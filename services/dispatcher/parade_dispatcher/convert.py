@@ -41,7 +41,7 @@ def request(
     if value.media_type not in _MEDIA_TYPES:
         faults.append(Violation("arguments.media_type", f"must be application/json, not {value.media_type[:120]!r}"))
     if len(value.data) > MAX_VALUE_BYTES:
-        faults.append(Violation("arguments", f"has {len(value.data):,} bytes; a value has at most {MAX_VALUE_BYTES:,}"))
+        faults.append(Violation("arguments", f"is {len(value.data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"))
     timeout = time_remaining
     if message.HasField("timeout"):
         asked = message.timeout.seconds + message.timeout.nanos / 1e9

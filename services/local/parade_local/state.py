@@ -19,6 +19,8 @@ REST_PORT = 8420
 LOCK_NAME = "dev.lock"
 STATE_NAME = "state.json"
 LOG_NAME = "dev.log"
+LAST_ACT = 2.0
+"""Seconds that a mesh that has let go of its lock may take to end; longer where its parent does not look after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,17 @@ def stop(folder: Path, timeout: float = 10.0) -> bool:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the mesh (process {pid}) has not stopped within {timeout:g} s")
         time.sleep(0.05)
+    last_act = min(deadline, time.monotonic() + LAST_ACT)
+    while _exists(pid) and time.monotonic() < last_act:
+        time.sleep(0.02)
+    return True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
     return True
 
 
