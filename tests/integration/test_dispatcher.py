@@ -141,7 +141,7 @@ async def test_arguments_of_five_megabytes_are_refused_by_size_and_limit(mesh: M
     error = await failure(mesh.stub().Call(call(arguments={"text": "x" * 5_000_000})))
 
     assert error.reason is Reason.INVALID_ARGUMENTS
-    assert str(error.violations[0]) == "arguments: has 5,000,011 bytes; a value has at most 4,194,304"
+    assert str(error.violations[0]) == "arguments: is 4.8 MiB; at most 4 MiB can be sent"
 
 
 async def test_a_paused_agent_takes_no_calls(mesh: Mesh) -> None:

@@ -59,7 +59,7 @@ class Schemas:
         """
         if len(result) > self._largest_value:
             raise ParadeError(
-                Reason.AGENT_ERROR, f"the {name} is {len(result) / 2**20:.1f} MiB; at most {self._largest_value // 2**20} MiB can be sent"
+                Reason.AGENT_ERROR, f"the {name} has {len(result):,} bytes; a value has at most {self._largest_value:,}"
             )
         faults = self._faults(schema, result, name, must_be_object=False)
         if faults:

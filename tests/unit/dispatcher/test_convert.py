@@ -46,7 +46,7 @@ def test_every_bad_field_is_named_at_once() -> None:
 
     fields = [violation.field for violation in raised.value.violations]
     assert fields == ["function", "arguments.media_type", "arguments", "timeout", "step.step"]
-    assert "4,194,305 bytes; a value has at most 4,194,304" in str(raised.value)
+    assert "is 4.0 MiB; at most 4 MiB can be sent" in str(raised.value)
 
 
 @pytest.mark.parametrize(("time_remaining", "expected"), [(None, 1.5), (10.0, 1.5), (0.5, 0.5)])
