@@ -1,0 +1,92 @@
+"""The main job, as a user runs it: a real mesh, six agents, a real data set, a report, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.mesh import ROOT
+
+DEMO = [sys.executable, "-m", "data_processing.demo"]
+LIMIT = 120
+TABLE = """day,shop,price,sold
+2024-01-01,north,1.50,10
+2024-01-02,north,,12
+2024-01-03,south,2.25,7
+2024-01-03,south,2.25,7
+2024-01-04,south,3.75,9
+"""
+
+
+def demo(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [*DEMO, *arguments, "--output", str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT)
+
+
+def left_behind(folder: Path) -> list[list[str]]:
+    """Processes of ours that speak of this test's folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.pid != os.getpid() and any(str(folder) in word for word in words):
+            found.append(words)
+    return found
+
+
+def reports(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/report.html"))
+
+
+def test_the_demonstration_leaves_a_report_and_nothing_else(tmp_path: Path) -> None:
+    answer = demo(folder=tmp_path)
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    (report,) = reports(tmp_path)
+    summary = json.loads((report.parent / "summary.json").read_text())
+    page = report.read_text()
+    assert str(report) in answer.stdout + answer.stderr
+    assert "<svg" in page
+    assert summary
+    assert left_behind(tmp_path) == []
+
+
+def test_it_takes_the_users_own_table(tmp_path: Path) -> None:
+    table = tmp_path / "sales of shops.csv"
+    table.write_text(TABLE)
+
+    answer = demo(str(table), folder=tmp_path / "out")
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    (report,) = reports(tmp_path / "out")
+    assert "price" in report.read_text()
+    assert left_behind(tmp_path) == []
+
+
+def test_a_table_that_is_not_there_is_said_and_everything_is_stopped(tmp_path: Path) -> None:
+    answer = demo(str(tmp_path / "nowhere.csv"), folder=tmp_path / "out")
+
+    assert answer.returncode == 1
+    assert "nowhere.csv" in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5.0])
+def test_ctrl_c_stops_everything(tmp_path: Path, seconds: float) -> None:
+    process = subprocess.Popen(
+        [*DEMO, "--output", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    time.sleep(seconds)  # a moment of a person's choosing: during the start, and during the run
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert b"Traceback" not in output
+    assert left_behind(tmp_path) == []
