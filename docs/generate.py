@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs import api_reference
+from docs import api_reference, cli_reference
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
-PAGES: dict[str, Callable[[], str]] = {"api.md": api_reference.render}
+PAGES: dict[str, Callable[[], str]] = {"api.md": api_reference.render, "cli.md": cli_reference.render}
 """What renders each page."""
+MARK = "<!-- Generated from"
+"""What tells a page that is generated from one that people write."""
 
 
 def write() -> None:
@@ -24,10 +26,10 @@ def write() -> None:
 
 
 def stale_pages() -> list[str]:
-    """Names the pages that are missing, differ from what would be written, or are written by nothing."""
+    """Names the pages that are missing, differ from what would be generated, or were generated once and are no more."""
     written = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md")}
     stale = [name for name, render in PAGES.items() if written.get(name) != render()]
-    return stale + sorted(written.keys() - PAGES.keys())
+    return stale + sorted(name for name, page in written.items() if name not in PAGES and MARK in page)
 
 
 def main(arguments: list[str]) -> int:

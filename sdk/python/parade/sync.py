@@ -101,19 +101,11 @@ class _Blocking(Generic[S]):
 
 
 @overload
-def _blocking(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, asynchronous_run.Run]]) -> "Callable[Concatenate[Any, P], Run]": ...
-
-
-@overload
 def _blocking(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]: ...
 
 
 @overload
 def _blocking(method: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Callable[Concatenate[Any, P], Iterator[T]]: ...
-
-
-@overload
-def _blocking(method: Callable[Concatenate[Any, P], asynchronous_run.Run]) -> "Callable[Concatenate[Any, P], Run]": ...
 
 
 def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,6 +120,11 @@ def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
         return Run(result, self._loop) if isinstance(result, asynchronous_run.Run) else result
 
     return twin
+
+
+def _giving_run(method: Callable[Concatenate[Any, P], Any]) -> "Callable[Concatenate[Any, P], Run]":
+    """Returns the blocking twin of a method that gives out a run."""
+    return _blocking(method)
 
 
 def _items(iterator: AsyncIterator[T], loop: _Loop) -> Iterator[T]:
@@ -171,8 +168,8 @@ class Mesh(_Blocking[client.Mesh]):
     stream = _blocking(client.Mesh.stream)
     events = _blocking(client.Mesh.events)
     put_workflow = _blocking(client.Mesh.put_workflow)
-    start = _blocking(client.Mesh.start)
-    run = _blocking(client.Mesh.run)
+    start = _giving_run(client.Mesh.start)
+    run = _giving_run(client.Mesh.run)
     runs = _blocking(client.Mesh.runs)
     workflow = _blocking(client.Mesh.workflow)
     workflows = _blocking(client.Mesh.workflows)

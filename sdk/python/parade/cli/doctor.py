@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def doctor(output: Output = Format.TABLE) -> None:
-    """Check this machine and the mesh, and say what to do about what is wrong.
+    """Check this machine and the mesh.
 
-    The exit code is 1 where something is wrong.
+    It says what to do about what is wrong. The exit code is 1 where something is.
 
     For example:
 

@@ -32,7 +32,9 @@ def dev(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start it in the background and return once it is ready.")] = False,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="The least grave log record to show.")] = LogLevel.INFO,
 ) -> None:
-    """Start the whole mesh on this machine; Ctrl-C stops it.
+    """Start the whole mesh on this machine.
+
+    Ctrl-C stops it.
 
     For example:
 

@@ -5,7 +5,6 @@ import http.client
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,15 +21,17 @@ from parade.wire.mesh_file import MeshFile
 
 MAX_CLOCK_DIFFERENCE = 5.0
 """Seconds by which two clocks may differ before traces and leases mislead."""
+HEARTBEAT_AGE = 10.0
+"""Seconds after which an instance without a heartbeat is LOST, so that of a ready one the last is no older."""
 _START = "Start the mesh with `parade dev`; where it runs, its output says why this service does not."
 
 
 async def mesh_findings(mesh_file: MeshFile) -> list[Finding]:
     """Returns what there is to say of a mesh."""
     findings = list(await asyncio.gather(*(_service(mesh_file, name) for name in mesh_file.services)))
-    findings += await _rest(mesh_file)
+    findings.append(await _rest(mesh_file))
     findings.append(await _telemetry(mesh_file))
-    for check, question in (("agents", _agents), ("functions", _functions)):
+    for check, question in (("agents", _agents), ("functions", _functions), ("clock", _clock)):
         findings.append(await asked(check, partial(_over_mesh, mesh_file, question), _START))
     return findings
 
@@ -72,13 +73,9 @@ async def _over_channel(mesh_file: MeshFile, service: str, check: str, question:
     return await asked(check, over_channel, _START)
 
 
-async def _rest(mesh_file: MeshFile) -> list[Finding]:
-    """Returns a finding for the REST gateway and, where it answers, one for the clock, which its answer carries."""
-    dates: list[str] = []
-
+async def _rest(mesh_file: MeshFile) -> Finding:
     async def question() -> Finding:
-        status, date = await asyncio.to_thread(_get_agents, mesh_file)
-        dates.append(date)
+        status = await asyncio.to_thread(_get_agents, mesh_file)
         detail = f"answers with {status} at {mesh_file.rest}"
         return Finding(
             "rest",
@@ -87,11 +84,10 @@ async def _rest(mesh_file: MeshFile) -> list[Finding]:
             advice=f"The key must be that in {mesh_file.folder / mesh_file.api_key}.",
         )
 
-    finding = await asked("rest", question, _START)
-    return [finding, *(_clock(date) for date in dates if date)]
+    return await asked("rest", question, _START)
 
 
-def _get_agents(mesh_file: MeshFile) -> tuple[int, str]:
+def _get_agents(mesh_file: MeshFile) -> int:
     key = (mesh_file.folder / mesh_file.api_key).read_text().strip()
     url = urlsplit(mesh_file.rest)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
@@ -101,19 +97,11 @@ def _get_agents(mesh_file: MeshFile) -> tuple[int, str]:
         connection.request("GET", "/v1/agents", headers={"Authorization": f"Bearer {key}"})
         response = connection.getresponse()
         response.read()
-        return response.status, response.headers.get("Date", "")
+        return response.status
     except http.client.HTTPException as error:
         raise ConnectionError(f"{mesh_file.rest} does not speak HTTP: {error!r}") from error
     finally:
         connection.close()
-
-
-def _clock(date: str) -> Finding:
-    difference = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
-    # An HTTP date counts whole seconds.
-    well = difference <= MAX_CLOCK_DIFFERENCE + 1
-    detail = "that of the gateway and this one agree" if well else f"differs by {difference:.0f} s from that of the gateway"
-    return Finding("clock", ok=well, detail=detail, advice="Set the clocks, best by NTP.")
 
 
 async def _agents(mesh: Mesh) -> Finding:
@@ -134,3 +122,16 @@ async def _functions(mesh: Mesh) -> Finding:
         advice = "Start an instance with `parade agent serve module:agent`, or resume the agent with `parade agent resume`."
         return Finding("functions", ok=False, detail=f"without a ready instance: {', '.join(idle)}", advice=advice)
     return Finding("functions", ok=True, detail=f"{len(functions)} known; each has a ready instance" if functions else "none known yet")
+
+
+async def _clock(mesh: Mesh) -> Finding:
+    """Compares the clock here with that of the agent_manager, which notes when heartbeats come."""
+    instances = [instance for agent in await mesh.agents() for instance in agent.instances if state_name(instance) == "READY"]
+    if not instances:
+        return Finding("clock", ok=True, detail="not compared: no ready instance, whose heartbeats would tell")
+    newest = max(instance.heartbeat_time.ToDatetime(UTC) for instance in instances)
+    age = (datetime.now(UTC) - newest).total_seconds()
+    if -MAX_CLOCK_DIFFERENCE <= age <= HEARTBEAT_AGE + MAX_CLOCK_DIFFERENCE:
+        return Finding("clock", ok=True, detail="agrees with that of the agent_manager")
+    detail = f"differs from that of the agent_manager by about {abs(age):.0f} s"
+    return Finding("clock", ok=False, detail=detail, advice="Set the clocks, best by NTP.")

@@ -13,9 +13,9 @@ FILES = ("agents.py", "workflow.yaml", "README.md")
 
 
 def init(folder: Annotated[Path, typer.Argument(help="Where; it is made if it does not exist.")] = Path()) -> None:
-    """Write a small project that runs: an agent, a workflow over it, and how to start them.
+    """Write a small project that runs.
 
-    Files that exist are never changed.
+    It has an agent, a workflow over it, and a page that says how to start them. Files that exist are never changed.
 
     For example:
 

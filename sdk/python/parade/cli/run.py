@@ -38,7 +38,7 @@ app = typer.Typer(
     cls=RunGroup,
     no_args_is_help=True,
     subcommand_metavar="WORKFLOW [KEY=VALUE]... | COMMAND [ARGS]...",
-    help="""Start a workflow and follow it, or look after runs.
+    help="""Start a workflow, or look after runs.
 
 A first word that is no command is the name of a workflow, or the file of one: `parade run sales-report` is `parade run start sales-report`.
 

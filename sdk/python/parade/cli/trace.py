@@ -24,9 +24,9 @@ def trace(
     id: Annotated[str, typer.Argument(metavar="TRACE|RUN", help="A trace's id, 32 hexadecimal digits, or a run's.")],
     output: Output = Format.TABLE,
 ) -> None:
-    """Show where the time of a request went, as a tree with durations.
+    """Show where the time of a request went.
 
-    A trace can be seen about two seconds after it happened.
+    It is shown as a tree with durations, over all processes. A trace can be seen about two seconds after it happened.
 
     For example:
 
