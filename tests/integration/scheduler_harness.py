@@ -140,6 +140,7 @@ class World:
         self.settings = {"database_url": f"sqlite:///{folder / 'scheduler.db'}", **settings}
         self.address = f"127.0.0.1:{free_port()}"
         self.stack = AsyncExitStack()
+        self._log = folder / f"scheduler-{self.address.rpartition(':')[2]}.log"
         self._stop: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -176,8 +177,19 @@ class World:
             **{key.upper(): value for key, value in self.settings.items()},
         }
         told = {f"PARADE_SCHEDULER_{key}": str(value) for key, value in settings.items()}
-        self._process = await asyncio.create_subprocess_exec(sys.executable, "-m", "parade_scheduler", env={**os.environ, **told})
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "parade_scheduler", env={**os.environ, **told}, stderr=log
+            )
         await eventually(lambda: _listens(self.address), within=20)
+
+    def words(self) -> str:
+        """Returns what the process has logged."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def replica(self) -> "World":
+        """Returns another scheduler over the same database, which does not run yet."""
+        return World(self._log.parent, self.authority, self.dispatcher, self.manager, self.settings)
 
     async def kill(self) -> None:
         """Kills the scheduler's process as `kill -9` does."""

@@ -13,6 +13,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from tests.integration.scheduler_harness import Call, World, begin, ended, history, json, progress, put, running_world, seconds
+from tests.support import postgres
 from tests.support.waiting import eventually
 
 CHAIN = {
@@ -266,6 +267,17 @@ async def test_a_workflow_with_faults_tells_them_all(world: World) -> None:
     assert [violation.line for violation in error.violations] == [3, 4]
 
 
+async def test_a_workflow_with_more_faults_than_an_answer_can_carry_is_refused_all_the_same(world: World) -> None:
+    source = "name: flow\nsteps:\n" + "".join(
+        f"  s{number}: {{call: x.a, with: {{k: '${{{{ inputs.{'x' * 300} }}}}'}}}}\n" for number in range(300)
+    )
+
+    error = await refused(world.stub().PutWorkflow(pb.PutWorkflowRequest(source=source)), Reason.INVALID_ARGUMENTS)
+
+    assert len(error.violations) > 10
+    assert "300 faults" in error.message
+
+
 async def test_workflows_have_versions_and_are_listed(world: World) -> None:
     stub = world.stub()
     first = await put(stub, ONE)
@@ -461,3 +473,31 @@ async def test_an_outcome_is_accepted_once_however_often_the_scheduler_dies(worl
     assert orjson.loads(done.steps[0].output.data) == list(range(8))
     accepted = [event.task for event in await history(stub, run.id) if event.type == pb.RUN_EVENT_TYPE_TASK_SUCCEEDED]
     assert sorted(accepted) == list(range(8))
+
+
+async def test_a_second_scheduler_stands_by_and_takes_over(tmp_path: Path) -> None:
+    reason = postgres.missing()
+    if reason:
+        pytest.skip(reason)
+    with postgres.server() as server:
+        async with server.database() as url, running_world(tmp_path, database_url=url) as world:
+            await world.stop()
+            await world.start_process()
+            stub = world.stub()
+            await put(stub, CHAIN, inputs=INPUTS)
+            run = await begin(stub)
+            (await world.dispatcher.call("a")).succeed("from a")
+            await world.dispatcher.call("b")
+            second = world.replica()
+            standing_by = asyncio.create_task(second.start_process())
+            await eventually(lambda: "standing by" in second.words(), within=10)
+            assert not standing_by.done()
+
+            await world.kill()
+            await standing_by
+            (await world.dispatcher.call("b", 1)).succeed("from b")
+            done = await ended(second.stub(), run.id)
+            await second.close()
+
+    assert done.state == pb.RUN_STATE_SUCCEEDED
+    assert len(world.dispatcher.calls) == 3

@@ -17,6 +17,7 @@ from parade.wire.telemetry import traceparent
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.engine import Start
 from parade_scheduler.model import Failure, Run, RunEvent, RunState, Step, Workflow
+from parade_scheduler.refusal import refused
 from parade_scheduler.store import RunFilter
 
 JSON: Final = "application/json"
@@ -64,7 +65,7 @@ def start(request: pb.StartRunRequest) -> Start:
         except ParadeError as error:
             faults.append(Violation("inputs", error.message))
     if faults:
-        raise invalid(faults)
+        raise refused(faults, "the run cannot be started")
     return Start(request.workflow, request.version, inputs, request.request_id, dict(request.labels))
 
 
@@ -90,7 +91,7 @@ def run_filter(namespace: str, request: pb.ListRunsRequest) -> RunFilter:
         else:
             faults.append(Violation("labels", f"`{label[:80]}` is no label; write `key=value`"))
     if faults:
-        raise invalid(faults)
+        raise refused(faults, "these runs cannot be listed")
     since = _time(request.start_time) if request.HasField("start_time") else None
     before = _time(request.end_time) if request.HasField("end_time") else None
     return RunFilter(namespace, request.workflow, frozenset(states), frozenset(labels), since, before)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
@@ -18,6 +18,7 @@ from parade_scheduler.journal import Journal
 from parade_scheduler.language import Definition
 from parade_scheduler.model import Run, RunEvent, RunState, Step, Workflow
 from parade_scheduler.ports import Functions
+from parade_scheduler.refusal import refused
 from parade_scheduler.store import RunFilter, Store
 from parade_scheduler.watchers import Watchers
 
@@ -230,8 +231,8 @@ class Engine:
             request_id=start.request_id,
             trace_parent=caller.trace_parent,
         )
-        await self._journal.start(Execution(definition, run), Started())
-        return await self.run(caller, run.id)
+        decisions = await self._journal.start(Execution(definition, run), Started())
+        return decisions.run or run, sorted(decisions.steps, key=lambda step: step.position)
 
     @asynccontextmanager
     async def _turn(self, namespace: str, request_id: str) -> AsyncIterator[None]:
@@ -261,7 +262,7 @@ class Engine:
             if function not in known
         ]
         if faults:
-            raise invalid(faults, "the workflow calls functions that do not exist; start their agents first, or allow unregistered ones")
+            raise refused(faults, "the workflow calls functions that do not exist; start their agents first, or allow unregistered ones")
 
 
 def _found(run: Run | None, caller: Caller, id: str) -> Run:

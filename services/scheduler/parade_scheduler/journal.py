@@ -35,7 +35,7 @@ class _Entry:
     """The run itself, where the journal does not lead it yet."""
     is_new: bool = False
     """Whether the run has no rows yet."""
-    reply: "asyncio.Future[None] | None" = None
+    reply: "asyncio.Future[Decisions] | None" = None
     """Who waits for the commit."""
 
 
@@ -58,13 +58,13 @@ class Journal:
         """How many runs it leads."""
         return len(self._executions)
 
-    async def start(self, execution: Execution, occurrence: Occurrence) -> None:
-        """Begins a new run and returns once that is stored.
+    async def start(self, execution: Execution, occurrence: Occurrence) -> Decisions:
+        """Begins a new run and returns what followed, once that is stored.
 
         Raises:
             ParadeError: NO_CAPACITY, where too much waits to be written.
         """
-        await self._commit(lambda reply: _Entry(execution.run.id, occurrence, execution, is_new=True, reply=reply))
+        return await self._commit(lambda reply: _Entry(execution.run.id, occurrence, execution, is_new=True, reply=reply))
 
     def adopt(self, execution: Execution, occurrence: Occurrence) -> None:
         """Takes up a run that is stored."""
@@ -104,12 +104,12 @@ class Journal:
         """Returns once nothing waits to be written."""
         await self._idle.wait()
 
-    async def _commit(self, entry: Callable[["asyncio.Future[None]"], _Entry]) -> None:
+    async def _commit(self, entry: Callable[["asyncio.Future[Decisions]"], _Entry]) -> Decisions:
         if len(self._entries) >= MAX_WAITING:
             raise ParadeError(Reason.NO_CAPACITY, "the scheduler has too much to write; try again in a moment")
-        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Decisions] = asyncio.get_running_loop().create_future()
         self._add(entry(reply))
-        await reply
+        return await reply
 
     def _add(self, entry: _Entry) -> None:
         self._entries.append(entry)
@@ -124,26 +124,27 @@ class Journal:
 
     async def _write(self, entries: list[_Entry], release: Release) -> None:
         changes = Changes()
-        decided: list[tuple[Run, Decisions]] = []
+        decided: list[tuple[_Entry, Run, Decisions]] = []
         now = self._clock.now()
         for entry in entries:
             if entry.execution is not None:
                 self._executions[entry.run] = entry.execution
             execution = self._executions.get(entry.run)
             if execution is None:
+                if entry.reply is not None and not entry.reply.done():
+                    entry.reply.set_result(Decisions())
                 continue
             decisions = self._decider.decide(execution, entry.occurrence, now)
             _add_changes(changes, execution.run, decisions, is_new=entry.is_new)
-            decided.append((execution.run, decisions))
+            decided.append((entry, execution.run, decisions))
             if execution.ended:
                 del self._executions[entry.run]
         if changes.events or changes.runs or changes.new_runs or changes.tasks:
             await self._store.write(changes)
-        for run, decisions in decided:
+        for entry, run, decisions in decided:
             release(run, decisions)
-        for entry in entries:
             if entry.reply is not None and not entry.reply.done():
-                entry.reply.set_result(None)
+                entry.reply.set_result(decisions)
 
 
 def _add_changes(changes: Changes, run: Run, decisions: Decisions, *, is_new: bool) -> None:

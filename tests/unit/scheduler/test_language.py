@@ -44,6 +44,10 @@ outputs:
   report: ${{ steps.describe.output }}
 """
 
+WRONG_NEEDS = "name: a\nsteps:\n" + "".join(
+    f"  s{step}: {{call: a.b, needs: [{','.join(f't{step}x{number}' for number in range(80))}]}}\n" for step in range(999)
+)
+
 
 def faults(source: str) -> list[tuple[int, str, str]]:
     with pytest.raises(ParadeError) as caught:
@@ -276,6 +280,9 @@ def test_every_independent_cycle_is_named() -> None:
             "5,000 different expressions",
         ),
         ("name: a\nsteps: {a: {call: a.b, with: {k: '" + "${{" * 300_000 + "'}}}", "is not closed"),
+        (WRONG_NEEDS, "t0x0"),
+        ("name: a\nsteps:\n  a: {call: a.b, needs: " + "x" * 900_000 + "}", "there is no step"),
+        ("name: a\n" + "? " + "x" * 900_000 + "\n: 1", "there is no word"),
     ],
 )
 @pytest.mark.timeout(20)
@@ -283,8 +290,12 @@ def test_a_hostile_document_is_refused_quickly(source: str, description: str) ->
     assert any(description in fault[2] for fault in faults(source))
 
 
-def test_a_document_full_of_faults_tells_the_first_hundred() -> None:
-    assert len(faults("name: a\nsteps:\n" + "".join(f"  S{n}: {{call: a}}\n" for n in range(500)))) == 100
+def test_a_document_full_of_faults_tells_as_many_as_an_answer_can_carry() -> None:
+    with pytest.raises(ParadeError, match="the workflow has 1000 faults; these are the first") as caught:
+        read("name: a\nsteps:\n" + "".join(f"  S{number}: {{call: a}}\n" for number in range(500)))
+
+    assert len(caught.value.violations) > 20
+    assert sum(len(violation.field) + len(violation.description) for violation in caught.value.violations) < 6_000
 
 
 def test_a_thousand_steps_in_a_row_are_read() -> None:
@@ -293,6 +304,17 @@ def test_a_thousand_steps_in_a_row_are_read() -> None:
     )
 
     assert len(read(source).steps) == 1000
+
+
+def test_an_input_may_have_words_of_json_schema() -> None:
+    shops = "shops: {type: array, items: {type: string}, default: [n]}"
+
+    definition = read(f"name: a\ninputs: {{{shops}, k: {{enum: [1, 2], required: false}}}}\nsteps: {{a: {{call: a.b}}}}")
+
+    assert definition.inputs.complete({"k": 2}) == {"shops": ["n"], "k": 2}
+    with pytest.raises(ParadeError) as caught:
+        definition.inputs.complete({"shops": [1], "k": 3})
+    assert [violation.field for violation in caught.value.violations] == ["inputs.shops[0]", "inputs.k"]
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 import difflib
 from collections.abc import Iterable
 
-from parade.wire.errors import ParadeError, Violation, invalid
+from parade.wire.errors import ParadeError, Violation
+from parade_scheduler.refusal import refused
 
-MAX_FAULTS = 100
-"""How many faults are told at once; a document that is no workflow at all would have a fault in every line."""
+MAX_HINTS = 100
+"""For how many words what may have been meant is looked for; a document of a thousand wrong words would take minutes."""
+MAX_WORD = 64
+"""The longest word for which it is."""
 
 
 class Faults:
@@ -15,6 +18,7 @@ class Faults:
     def __init__(self) -> None:
         """Starts with none."""
         self._violations: list[Violation] = []
+        self._hints = 0
 
     def add(self, field: str, line: int, description: str) -> None:
         """Notes a fault at a path and a line counted from 1."""
@@ -23,22 +27,25 @@ class Faults:
     def unknown_word(self, field: str, line: int, word: str, known: Iterable[str]) -> None:
         """Notes a word that the language does not have, with what may have been meant."""
         choices = sorted(known)
-        close = difflib.get_close_matches(word, choices, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(choices)}"
+        hint = self.hint(word, choices) or f"known here: {', '.join(choices)}"
         self.add(field, line, f"there is no word `{word[:60]}` here; {hint}")
+
+    def hint(self, word: str, known: Iterable[str]) -> str:
+        """Returns what may have been meant by a wrong word, as a question; an empty text where nothing comes near."""
+        self._hints += 1
+        if len(word) > MAX_WORD or self._hints > MAX_HINTS:
+            return ""
+        close = difflib.get_close_matches(word, sorted(known), n=1)
+        return f"did you mean `{close[0]}`?" if close else ""
 
     def raise_any(self) -> None:
         """Raises INVALID_ARGUMENTS where there is a fault."""
         if not self._violations:
             return
         found = sorted(self._violations, key=lambda violation: violation.line)
-        count = len(found)
-        message = "the workflow has a fault" if count == 1 else f"the workflow has {count} faults"
-        if count > MAX_FAULTS:
-            message += f"; these are the first {MAX_FAULTS}"
-        raise invalid(found[:MAX_FAULTS], message)
+        raise refused(found, "the workflow has a fault" if len(found) == 1 else f"the workflow has {len(found)} faults")
 
     def error(self, field: str, line: int, description: str) -> ParadeError:
         """Makes the error for a fault after which nothing more can be read."""
         self.add(field, line, description)
-        return invalid(self._violations, "the workflow cannot be read")
+        return refused(self._violations, "the workflow cannot be read")

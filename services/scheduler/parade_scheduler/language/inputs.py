@@ -9,6 +9,7 @@ import jsonschema_rs
 
 from parade.wire.errors import Violation, invalid
 from parade_scheduler.document import type_name
+from parade_scheduler.refusal import refused
 
 JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 """The values of an input's `type`."""
@@ -71,7 +72,7 @@ class Inputs:
             result[item.name] = given[item.name]
             faults.extend(violations(self._validators[item.name], given[item.name], f"inputs.{item.name}"))
         if faults:
-            raise invalid(faults[:_MAX_VIOLATIONS], "the inputs do not fit the workflow")
+            raise refused(faults, "the inputs do not fit the workflow")
         return result
 
 
@@ -93,7 +94,7 @@ def violations(check: "jsonschema_rs.Validator", value: Any, path: str) -> list[
     found: list[Violation] = []
     for error in check.iter_errors(value):
         place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
-        found.append(Violation(path + place, error.message[:500]))
+        found.append(Violation(path + place, error.message))
         if len(found) == _MAX_VIOLATIONS:
             break
     return found

@@ -1,14 +1,14 @@
 """A workflow's text as a `Definition`, or every fault in it with its line."""
 
-import difflib
 import re
 from typing import Any, Final
 
 from parade.wire.errors import ParadeError
-from parade_scheduler.language import graph, references, tree
+from parade_scheduler.language import graph, tree
 from parade_scheduler.language.definition import Definition, StepDefinition, canonical
 from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.inputs import JSON_TYPES, SCHEMA_WORDS, Input, Inputs, validator, violations
+from parade_scheduler.language.references import References
 from parade_scheduler.language.steps import Steps
 from parade_scheduler.language.template import Template
 from parade_scheduler.language.tree import Node
@@ -107,8 +107,7 @@ class _Reader:
             self._faults.add(f"{path}.schema", node.line, f"`{word}` and `schema` exclude each other; a schema has its own `{word}`")
             return {}
         if kind is not None and isinstance(kind.scalar, str) and kind.scalar not in JSON_TYPES:
-            close = difflib.get_close_matches(kind.scalar, JSON_TYPES, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(JSON_TYPES)}"
+            hint = self._faults.hint(kind.scalar, JSON_TYPES) or f"there are {', '.join(JSON_TYPES)}"
             self._faults.add(f"{path}.type", kind.line, f"`{kind.scalar[:60]}` is no type; {hint}")
             return {}
         if node is not None and node.entries is None:
@@ -138,9 +137,8 @@ class _Reader:
             for needed, line in lines.items():
                 if needed not in steps:
                     unreliable.add(step)
-                    close = difflib.get_close_matches(needed, list(steps), n=1)
-                    hint = f"; did you mean `{close[0]}`?" if close else ""
-                    self._faults.add(f"steps.{step}.needs", line, f"there is no step `{needed[:60]}`{hint}")
+                    hint = self._faults.hint(needed, steps)
+                    self._faults.add(f"steps.{step}.needs", line, f"there is no step `{needed[:60]}`" + (f"; {hint}" if hint else ""))
         cycles = graph.cycles(needs)
         for cycle in cycles:
             self._faults.add(
@@ -149,4 +147,4 @@ class _Reader:
         if cycles:
             unreliable.update(steps)
         names = [item.name for item in inputs.inputs]
-        references.check(self._values.uses, names, steps, graph.ancestors(needs), unreliable, self._faults)
+        References(names, steps, graph.ancestors(needs), unreliable, self._faults).check(self._values.uses)
