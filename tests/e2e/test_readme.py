@@ -21,7 +21,7 @@ PROGRAMS = Path(sys.executable).parent
 def block(language: str, beginning: str) -> str:
     """Returns the README's block of a language that holds a text."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return next(text for text in blocks if beginning in text)
+    return next(str(text) for text in blocks if beginning in text)
 
 
 def shell(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -96,7 +96,7 @@ async def test_call_points_a_streaming_function_to_call_stream(mesh: Mesh) -> No
     agent = await mesh.agent()
     await mesh.knows(agent)
 
-    with pytest.raises(ParadeError, match="use CallStream") as raised:
+    with pytest.raises(ParadeError, match="call it as a stream") as raised:
         await mesh.stub().Call(call("analyst.items"))
 
     assert raised.value.reason is Reason.INVALID_ARGUMENTS

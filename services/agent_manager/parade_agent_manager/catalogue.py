@@ -1,9 +1,15 @@
 """What can be read of the picture: agents and functions, in pages. It changes nothing."""
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from parade.wire.errors import ParadeError, Reason
 from parade_agent_manager.model import CALLABLE, Agent, AgentKey, AgentState, KnownFunction, Roster
-from parade_agent_manager.paging import Page, page_of
 from parade_agent_manager.registry import Registry
+from parade_chassis import paging
+
+EntryT = TypeVar("EntryT")
 
 
 def required_agent(registry: Registry, key: AgentKey) -> Agent:
@@ -33,17 +39,17 @@ class Catalogue:
         """
         return self._registry.roster(required_agent(self._registry, key))
 
-    def agents(self, namespace: str, size: int, token: str) -> Page[Roster]:
-        """Returns a page of the agents of a namespace, by name.
+    def agents(self, namespace: str, size: int, token: str) -> tuple[list[Roster], str]:
+        """Returns a page of the agents of a namespace, by name, and the token of the next.
 
         Raises:
             ParadeError: INVALID_ARGUMENTS where size or token are not usable.
         """
         rosters = [self._registry.roster(agent) for agent in self._registry.agents(namespace)]
-        return page_of(rosters, lambda roster: roster.agent.name, lambda roster: roster.size, size, token, f"agents of {namespace}")
+        return _page(rosters, lambda roster: roster.agent.name, lambda roster: roster.size, size, token, f"agents of {namespace}")
 
-    def functions(self, namespace: str, agent: str, size: int, token: str) -> Page[KnownFunction]:
-        """Returns a page of the functions of a namespace, by full name.
+    def functions(self, namespace: str, agent: str, size: int, token: str) -> tuple[list[KnownFunction], str]:
+        """Returns a page of the functions of a namespace, by full name, and the token of the next.
 
         Args:
             namespace: The namespace.
@@ -62,7 +68,15 @@ class Catalogue:
         ]
         known.sort(key=lambda entry: entry.full_name)
         scope = f"functions of {namespace}/{agent}"
-        return page_of(known, lambda entry: entry.full_name, lambda entry: entry.function.size, size, token, scope)
+        return _page(known, lambda entry: entry.full_name, lambda entry: entry.function.size, size, token, scope)
+
+
+def _page(
+    entries: Sequence[EntryT], name: Callable[[EntryT], str], weight: Callable[[EntryT], int], size: int, token: str, scope: str
+) -> tuple[list[EntryT], str]:
+    after = paging.last_of(scope, token)
+    start = bisect_right(entries, after, key=name) if after else 0
+    return paging.page_of(entries[start:], paging.size_of(size), scope, name, weight)
 
 
 def _known_functions(roster: Roster) -> list[KnownFunction]:

@@ -100,13 +100,13 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
 
     async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:
         """See the contract."""
-        page = self._catalogue.agents(required_namespace(), request.page_size, request.page_token)
-        return pb.ListAgentsResponse(agents=map(convert.to_roster, page.entries), next_page_token=page.next_token)
+        found, token = self._catalogue.agents(required_namespace(), request.page_size, request.page_token)
+        return pb.ListAgentsResponse(agents=map(convert.to_roster, found), next_page_token=token)
 
     async def ListFunctions(self, request: pb.ListFunctionsRequest, context: Context) -> pb.ListFunctionsResponse:
         """See the contract."""
-        page = self._catalogue.functions(required_namespace(), request.agent, request.page_size, request.page_token)
-        return pb.ListFunctionsResponse(functions=map(convert.to_entry, page.entries), next_page_token=page.next_token)
+        found, token = self._catalogue.functions(required_namespace(), request.agent, request.page_size, request.page_token)
+        return pb.ListFunctionsResponse(functions=map(convert.to_entry, found), next_page_token=token)
 
     async def WatchAgents(self, request: pb.WatchAgentsRequest, context: Context) -> AsyncIterator[pb.WatchAgentsResponse]:
         """See the contract."""

@@ -33,7 +33,7 @@ def page_of(
     """Cuts a page out of what was read, and returns it with the token of the next; an empty one at the end.
 
     Args:
-        entries: What was read, at least one more than `size` where there is more.
+        entries: What follows the page before, at least one more than `size` where there is more.
         size: How many entries a page has.
         scope: Of which list; a token works for no other.
         name: Gives what the list is ordered by.

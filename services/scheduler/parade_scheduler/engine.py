@@ -8,9 +8,9 @@ from typing import Final
 
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.log import Log
+from parade_chassis import paging
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
-from parade_scheduler import paging
 from parade_scheduler.decider import CancelRequested, Execution, Recovered, Started
 from parade_scheduler.definitions import Definitions
 from parade_scheduler.document import Document

@@ -275,10 +275,10 @@ async def test_functions_stay_known_without_instances_and_follow_the_newest(mana
     manager.engine.heartbeat(old, Heartbeat())
     manager.engine.heartbeat(new, Heartbeat())
 
-    while_running = manager.catalogue.functions("default", "", 0, "").entries
+    while_running = manager.catalogue.functions("default", "", 0, "")[0]
     await manager.engine.deregister(old)
     await manager.engine.deregister(new)
-    afterwards = manager.catalogue.functions("default", "cleaner", 0, "").entries
+    afterwards = manager.catalogue.functions("default", "cleaner", 0, "")[0]
 
     assert [(known.full_name, known.ready_instances) for known in while_running] == [("cleaner.clean", 2), ("cleaner.new", 1)]
     assert [(known.full_name, known.ready_instances) for known in afterwards] == [("cleaner.clean", 0), ("cleaner.new", 0)]
@@ -287,7 +287,7 @@ async def test_functions_stay_known_without_instances_and_follow_the_newest(mana
 async def test_a_paused_agent_has_no_ready_instance(manager: Manager) -> None:
     await joined(manager)
     await manager.engine.set_state(("default", "cleaner"), AgentState.PAUSED, "somebody")
-    assert manager.catalogue.functions("default", "", 0, "").entries[0].ready_instances == 0
+    assert manager.catalogue.functions("default", "", 0, "")[0][0].ready_instances == 0
 
 
 async def test_namespaces_do_not_see_each_other(manager: Manager) -> None:
@@ -295,7 +295,7 @@ async def test_namespaces_do_not_see_each_other(manager: Manager) -> None:
     await joined(manager, "cleaner", "blue")
     await joined(manager, "analyst", "blue")
 
-    assert [roster.agent.name for roster in manager.catalogue.agents("blue", 0, "").entries] == ["analyst", "cleaner"]
+    assert [roster.agent.name for roster in manager.catalogue.agents("blue", 0, "")[0]] == ["analyst", "cleaner"]
     assert len(manager.catalogue.roster(("red", "cleaner")).instances) == 1
     with pytest.raises(ParadeError):
         manager.catalogue.roster(("red", "analyst"))
