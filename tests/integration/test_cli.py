@@ -213,7 +213,9 @@ def test_a_run_can_be_shown_watched_and_traced(project: Path) -> None:
 
 
 def test_a_definition_with_faults_is_refused_with_their_lines(project: Path) -> None:
-    (project / "faulty.yaml").write_text("name: faulty\nsteps:\n  a: {call: worker.double, needs: [a]}\n  b: {call: worker.double, wiht: {}}\n")
+    (project / "faulty.yaml").write_text(
+        "name: faulty\nsteps:\n  a: {call: worker.double, needs: [a]}\n  b: {call: worker.double, wiht: {}}\n"
+    )
 
     result = run(project, "workflow", "put", "faulty.yaml")
 

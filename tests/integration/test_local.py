@@ -51,11 +51,14 @@ def test_it_starts_in_the_background_and_ends_without_a_trace(tmp_path: Path) ->
 
     ended = local("down", folder=mesh.folder)
 
+    key = (mesh.folder / mesh.api_key).read_text().strip()
     assert (started.returncode, ended.returncode) == (0, 0), started.stderr
     assert all(alive)
     assert time.monotonic() - began < 6
     assert not any(psutil.pid_exists(pid) for pid in running)
     assert mesh.rest in started.stdout
+    assert key in started.stdout
+    assert key not in (mesh.folder / "dev.log").read_text()
 
 
 def test_ctrl_c_ends_it_within_five_seconds(tmp_path: Path) -> None:

@@ -203,6 +203,16 @@ async def test_a_request_under_way_finishes_when_the_server_ends(authority: Auth
     assert under_way.result().startswith("default")
 
 
+async def test_a_burst_of_calls_on_one_channel_all_succeed(authority: Authority) -> None:
+    async with serving(authority) as (address, _, servicer), channel(address, authority.source(CLIENT)) as connection:
+        stub = dispatcher_pb2_grpc.DispatcherServiceStub(connection.for_stubs())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3000):
+                tasks.create_task(_answer(stub, "", timeout=30))
+
+    assert servicer.entered == 3000
+
+
 async def test_without_a_row_for_a_method_the_server_does_not_start(authority: Authority) -> None:
     async with process_of("dispatcher", Config, authority) as process:
         with pytest.raises(ValueError, match="no such method"):
@@ -229,5 +239,5 @@ async def test_probes_are_answered_without_a_certificate(authority: Authority) -
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def _answer(stub: Any, function: str) -> str:
-    return (await stub.Call(dispatcher_pb2.CallRequest(function=function), timeout=10)).call_id  # type: ignore[no-any-return]
+async def _answer(stub: Any, function: str, timeout: float = 10) -> str:
+    return (await stub.Call(dispatcher_pb2.CallRequest(function=function), timeout=timeout)).call_id  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ from parade_local.supervisor import StartError, Supervised, renew_certificates, 
 START_TIMEOUT = 60.0
 """Seconds in which every service must be ready."""
 _READY = "the mesh is ready"
+_LAST_LINE = "  API key "
 LEAN = {
     "GRPC_ENABLE_FORK_SUPPORT": "0",  # no service forks
     "MALLOC_ARENA_MAX": "2",  # a heap a thread would cost each process megabytes
@@ -88,9 +89,10 @@ def start_detached(folder: StateFolder, log_level: str) -> int:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         text = log.read_text(errors="replace")
-        if _READY in text:
+        if _LAST_LINE in text:
             sys.stdout.write("".join(f"{line.partition('| ')[2]}\n" for line in text.splitlines() if line.startswith("mesh")))
-            sys.stdout.write(f"It goes on in the background and logs to {log}. Stop it with `parade down`.\n")
+            key = (folder.path / MeshFile(folder.path).api_key).read_text().strip()
+            sys.stdout.write(f"  {'':14} {key}\nIt goes on in the background and logs to {log}. Stop it with `parade down`.\n")
             return 0
         if process.poll() is not None:
             break
@@ -127,8 +129,10 @@ async def _announce_when_ready(supervised: list[Supervised], mesh: MeshFile, sta
     for name, address in mesh.services.items():
         say("mesh", f"  {name:14} {address}")
     say("mesh", f"  {'REST':14} {mesh.rest}  (reference at {mesh.rest}/docs)")
-    say("mesh", f"  {'API key':14} {(mesh.folder / mesh.api_key).read_text().strip()}")
     say("mesh", f"  {'mesh file':14} {mesh.path}")
+    key = mesh.folder / mesh.api_key
+    # A terminal forgets, a log does not: there only the place is written.
+    say("mesh", f"  {'API key':14} {key.read_text().strip() if sys.stdout.isatty() else f'in {key}'}")
 
 
 async def _stop(supervised: list[Supervised]) -> None:

@@ -1,0 +1,48 @@
+"""A record is a constant event and fields: a short line for people, JSON for machines, the same to the monitor."""
+
+import json
+from typing import Any
+
+import pytest
+
+from parade.wire.log import Log, for_machines
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.records: list[tuple[str, str, dict[str, Any]]] = []
+
+    def log(self, severity: str, event: str, fields: dict[str, Any]) -> None:
+        self.records.append((severity, event, fields))
+
+
+def test_a_line_for_people_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    Log(bound={"service": "scheduler"}).info("lease lost", shard=3, epoch=41)
+
+    assert capsys.readouterr().err.partition(" ")[2] == "info    lease lost  shard=3 epoch=41\n"
+
+
+def test_a_line_for_machines_is_json_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    Log(layout=for_machines, bound={"service": "scheduler"}).warning("lease lost", shard=3, owner=object)
+
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"level": "warning", "event": "lease lost", "service": "scheduler", "shard": 3, "owner": "<class 'object'>"}
+
+
+def test_what_is_less_grave_than_wanted_is_written_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    sink = Sink()
+
+    Log(sink, level="warning").info("lease lost")
+
+    assert capsys.readouterr().err == ""
+    assert sink.records == []
+
+
+def test_an_exception_comes_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    sink = Sink()
+
+    Log(sink, layout=for_machines).error("write failed", exception=LookupError("no such row"))
+
+    assert "LookupError: no such row" in json.loads(capsys.readouterr().err)["exception"]
+    assert "LookupError: no such row" in sink.records[0][2]["exception"]
