@@ -198,6 +198,15 @@ class World:
         await self._process.wait()
         self._process = None
 
+    async def terminate(self) -> int:
+        """Asks the scheduler's process to end and returns its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        async with asyncio.timeout(10):
+            status = await self._process.wait()
+        self._process = None
+        return status
+
     async def close(self) -> None:
         """Stops whatever still runs."""
         await self.stack.aclose()

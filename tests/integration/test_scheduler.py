@@ -475,6 +475,18 @@ async def test_an_outcome_is_accepted_once_however_often_the_scheduler_dies(worl
     assert sorted(accepted) == list(range(8))
 
 
+async def test_a_scheduler_that_stands_by_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    async with running_world(tmp_path) as world:
+        second = world.replica()
+        standing_by = asyncio.create_task(second.start_process())
+        await eventually(lambda: "standing by" in second.words(), within=10)
+
+        status = await second.terminate()
+
+        standing_by.cancel()
+        assert status == 0
+
+
 async def test_a_second_scheduler_stands_by_and_takes_over(tmp_path: Path) -> None:
     reason = postgres.missing()
     if reason:

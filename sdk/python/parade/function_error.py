@@ -7,8 +7,8 @@ from typing import Any
 class FunctionError(Exception):
     """Raised by a function that fails for a reason it knows.
 
-    The caller gets AGENT_ERROR with this message and these details. Any other exception reaches the caller as its type and its text; a
-    `ConnectionError` or a `TimeoutError` counts as retryable, everything else does not.
+    The caller gets AGENT_ERROR with this message and these details. Any other exception reaches the caller as its type and its text, and
+    counts as retryable unless it is of a kind that Python raises for a mistake: a `ValueError`, a `TypeError`, a `KeyError` and the like.
 
     Attributes:
         message: What happened and what to do about it.

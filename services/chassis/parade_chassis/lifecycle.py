@@ -20,6 +20,7 @@ from parade_chassis.ids import Ids
 from parade_chassis.notify import notify
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
+ResultT = TypeVar("ResultT")
 
 
 class Process(Generic[ConfigT]):
@@ -70,6 +71,17 @@ class Process(Generic[ConfigT]):
         notify("READY=1")
         await self._stopping.wait()
         notify("STOPPING=1")
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, ResultT]) -> ResultT | None:
+        """Does something that may take long before the process is ready, and gives it up at SIGTERM or SIGINT: then None."""
+        doing = self.tasks.create_task(work)
+        stopping = self.tasks.create_task(self._stopping.wait())
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if doing.done():
+            return doing.result()
+        doing.cancel()
+        return None
 
     def stop(self) -> None:
         """Asks the process to end as SIGTERM does."""

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from parade.wire.channel import MAX_MESSAGE_BYTES
+from parade.wire.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from parade.wire.identity import Kind
 from parade.wire.tls import server_credentials
 from parade_chassis.interceptors.authorization import AllowList, AuthorizationConcern, allow_list
@@ -28,6 +28,8 @@ MAX_CONCURRENT_REQUESTS = 4096
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),  # two processes on one port would share its connections without a word
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),

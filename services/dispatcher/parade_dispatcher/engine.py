@@ -98,7 +98,8 @@ class Engine:
         """
         job = await self._begun(request)
         if job.function.streaming:
-            raise invalid([Violation("function", f"{request.full_name} streams its result; call it as a stream: `parade call --stream`, `mesh.stream` or CallStream")])
+            how = "call it as a stream: `parade call --stream`, `mesh.stream` or CallStream"
+            raise invalid([Violation("function", f"{request.full_name} streams its result; {how}")])
         try:
             async with asyncio.timeout_at(job.deadline):
                 while True:

@@ -58,9 +58,7 @@ class Schemas:
             ParadeError: AGENT_ERROR saying where.
         """
         if len(result) > self._largest_value:
-            raise ParadeError(
-                Reason.AGENT_ERROR, f"the {name} has {len(result):,} bytes; a value has at most {self._largest_value:,}"
-            )
+            raise ParadeError(Reason.AGENT_ERROR, f"the {name} has {len(result):,} bytes; a value has at most {self._largest_value:,}")
         faults = self._faults(schema, result, name, must_be_object=False)
         if faults:
             raise ParadeError(Reason.AGENT_ERROR, f"the {name} is outside its schema: {faults[0]}", violations=faults)

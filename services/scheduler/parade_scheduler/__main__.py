@@ -25,7 +25,10 @@ async def serve(process: Process[Config]) -> None:
     """Serves until the process is asked to end."""
     config, clock, log = process.config, process.clock, process.log
     database = await Database.open(config.database_url, "parade_scheduler", METADATA)
-    ownership = await Ownership.acquire(database, config.database_url, clock, log)
+    ownership = await process.unless_stopped(Ownership.acquire(database, config.database_url, clock, log))
+    if ownership is None:
+        await database.close()
+        return
     store, watchers = Store(database, ownership), Watchers()
     journal = Journal(store, Decider(SystemRandom().random), clock)
     async with (

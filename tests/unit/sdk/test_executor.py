@@ -129,8 +129,11 @@ async def test_a_function_that_cancels_itself_has_failed(make: Making) -> None:
     assert (caught.value.reason, caught.value.metadata["exception_type"]) == (Reason.AGENT_ERROR, "CancelledError")
 
 
-@pytest.mark.parametrize(("kind", "retryable"), [(ConnectionError, True), (TimeoutError, True), (ValueError, False)])
-async def test_trouble_with_the_outside_may_be_tried_again(make: Making, kind: type[Exception], *, retryable: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "retryable"),
+    [(ConnectionError, True), (TimeoutError, True), (RuntimeError, True), (OSError, True), (ValueError, False), (KeyError, False)],
+)
+async def test_what_is_no_mistake_may_be_tried_again(make: Making, kind: type[Exception], *, retryable: bool) -> None:
     def reach() -> None:
         raise kind("x")
 

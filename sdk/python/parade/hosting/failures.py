@@ -11,6 +11,19 @@ from parade.wire.errors import ParadeError, Reason
 
 MAX_MESSAGE = 500
 """Characters of a message: gRPC refuses an answer whose trailer is larger than 8 KiB, and sends other than ASCII in three bytes for one."""
+MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    SystemExit,
+    TypeError,
+    ValueError,
+)
+"""What Python raises for a mistake in the program or in what it was given: the next attempt would end alike."""
 MAX_DETAIL = 200
 MAX_DETAILS = 8
 
@@ -46,7 +59,7 @@ def _failure(error: BaseException) -> ParadeError:
         Reason.AGENT_ERROR,
         _short(f"{kind}: {text}" if text else kind),
         metadata={"exception_type": kind},
-        retryable=isinstance(error, ConnectionError | TimeoutError),
+        retryable=not isinstance(error, MISTAKES),
     )
 
 

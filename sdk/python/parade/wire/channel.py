@@ -14,6 +14,8 @@ from parade.wire.tls import channel_credentials
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """What a connection carries in one message: twice the largest value, so that a value too large is refused by name and not by gRPC."""
+MAX_METADATA_BYTES = 64 * 1024
+"""What the metadata of one message may hold: an error travels there with every fault it names."""
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 """The largest argument or result."""
 DEFAULT_TIMEOUT = 30.0
@@ -24,6 +26,8 @@ MAX_OUTSTANDING = 512
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 3000),  # despite its name, how long one attempt to connect may take, handshake included
     ("grpc.max_reconnect_backoff_ms", 2000),
