@@ -321,6 +321,20 @@ async def test_an_instance_whose_process_is_killed_is_started_again_and_all_stop
     assert {line.partition(" | ")[0] for line in output.splitlines()} == {"clerks-1", "clerks-2"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+async def test_the_instances_leave_when_their_supervisor_is_killed(mesh: SmallMesh, tmp_path: Path) -> None:
+    serve_two = "from parade.supervisor import serve_instances; import sys; sys.exit(serve_instances('clerks:agent', 2))"
+    with process(["-c", serve_two], tmp_path, mesh) as started:
+        await ready_instances(mesh, 2)
+
+        started.kill()
+
+        async def gone() -> bool:
+            return "READY" not in (await mesh.states("clerk")).values()
+
+        await eventually(gone, within=10)
+
+
 async def test_a_target_that_cannot_be_served_is_not_started_again(mesh: SmallMesh, tmp_path: Path) -> None:
     serve_none = "from parade.supervisor import serve_instances; import sys; sys.exit(serve_instances('clerks:nobody', 2))"
     with process(["-c", serve_none], tmp_path, mesh) as started:

@@ -1,6 +1,8 @@
 """Several instances of an agent on one machine: a process each, followed, restarted when one dies, stopped together."""
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ STEADY_AFTER = 60.0
 EXPLAINED = frozenset({0, 1, 2})
 """Exit statuses of a process that ended on purpose and has said why: starting it again would end the same."""
 READ_SIZE = 64 * 1024
+_PR_SET_PDEATHSIG = 1
 
 
 def serve_instances(target: str, instances: int) -> int:
@@ -92,6 +95,7 @@ class _Supervisor:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            preexec_fn=_end_with_parent,
         )
         self._processes.add(process)
         try:
@@ -139,6 +143,12 @@ class _Supervisor:
     def _say(self, name: str, line: str) -> None:
         sys.stderr.write(f"{name} | {line}\n")
         sys.stderr.flush()
+
+
+def _end_with_parent() -> None:
+    # Linux only: a supervisor that is killed must not leave its instances behind.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _cause(status: int) -> str:
