@@ -43,8 +43,10 @@ class Process(Generic[ConfigT]):
         self.tasks = tasks
         self.clock: Clock = SystemClock()
         self.ids = Ids(self.clock)
-        layout = for_people if config.log_format == "console" else for_machines
-        self.log = Log(telemetry, level=config.log_level, layout=layout, bound={"service": service})
+        if config.log_format == "console":
+            self.log = Log(telemetry, level=config.log_level, layout=for_people)
+        else:
+            self.log = Log(telemetry, level=config.log_level, layout=for_machines, bound={"service": service})
         self._stopping = stopping
         self._loops: set[asyncio.Task[None]] = set()
 
