@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from parade.wire.errors import Reason, Violation
 from parade.wire.log import Log
 from parade_chassis.clock import SystemClock
+from parade_chassis.ownership import Ownership
 from parade_chassis.store import Database
 from parade_scheduler.decider import Decisions, Execution, Recovered, TaskProgressed
 from parade_scheduler.document import Document
 from parade_scheduler.model import EventType, Failure, Progress, Run, RunState, Workflow
-from parade_scheduler.ownership import Ownership
 from parade_scheduler.store import Changes, RunFilter, Store
 from parade_scheduler.tables import METADATA
 from tests.unit.scheduler.simulation import Simulation
@@ -48,7 +48,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def ownership(database: Database, database_url: str) -> AsyncIterator[Ownership]:
-    ownership = await Ownership.acquire(database, database_url, SystemClock(), LOG)
+    ownership = await Ownership.acquire(database, "scheduler", SystemClock(), LOG)
     yield ownership
     await ownership.release()
 
@@ -251,7 +251,7 @@ async def test_more_unfinished_runs_than_are_read_at_once_are_all_found(store: S
 
 async def test_a_second_owner_waits_until_the_first_gives_up(database_url: str, ownership: Ownership) -> None:
     other = await Database.open(database_url, "parade_scheduler", METADATA)
-    waiting = asyncio.create_task(Ownership.acquire(other, database_url, SystemClock(), LOG))
+    waiting = asyncio.create_task(Ownership.acquire(other, "scheduler", SystemClock(), LOG))
 
     done, _ = await asyncio.wait([waiting], timeout=0.3)
     assert not done
@@ -277,5 +277,5 @@ async def test_an_owner_that_lost_its_session_can_write_no_more(database: Databa
     with pytest.raises(SQLAlchemyError):
         await store.write(Changes(new_runs={"run-1": RUN}))
 
-    other = await Ownership.acquire(database, "", SystemClock(), LOG)
+    other = await Ownership.acquire(database, "scheduler", SystemClock(), LOG)
     await other.release()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from parade.wire.mesh_file import MeshFile
+from parade_scheduler import language
 from tests.support.mesh import ROOT, environment
 from tests.support.waiting import eventually
 
@@ -114,6 +115,13 @@ async def test_the_program_of_the_first_mesh_runs(own_mesh: MeshFile, tmp_path: 
     assert answer.returncode == 0, answer.stderr
     assert "RUN_SUCCEEDED" in answer.stdout
     assert "Ada" in answer.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/workflows.md"])
+def test_the_workflows_on_the_pages_are_accepted(page: str) -> None:
+    workflows = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+    assert [language.read(source).name for source in workflows] == ["prices"]
 
 
 def test_the_promises_name_tests_that_exist() -> None:

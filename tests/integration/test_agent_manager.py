@@ -116,6 +116,27 @@ async def mesh(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> As
             await serving
 
 
+async def test_a_second_replica_stands_by_and_ends_when_it_is_asked_to(
+    mesh: Mesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = mesh.authority.root_files()
+    settings = {"database_url": f"sqlite:///{tmp_path / 'agents.db'}", "ca_certificate": certificate, "ca_private_key": key}
+    said: list[str] = []
+
+    def stands_by() -> bool:
+        said.append(capsys.readouterr().err)
+        return "standing by" in "".join(said)
+
+    async with process_of("agent_manager", Config, mesh.authority, **settings) as second:
+        serving = asyncio.create_task(serve(second))
+        await eventually(stands_by, within=10)
+
+        second.stop()
+
+        async with asyncio.timeout(5):
+            await serving
+
+
 async def refusal(call: Awaitable[Any]) -> Reason:
     with pytest.raises(ParadeError) as raised:
         await call

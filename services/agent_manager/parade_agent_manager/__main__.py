@@ -13,6 +13,7 @@ from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
 from parade_chassis.ca import CertificateAuthority
 from parade_chassis.lifecycle import Process, run
+from parade_chassis.ownership import Ownership
 from parade_chassis.server import running
 from parade_chassis.store import Database
 
@@ -24,6 +25,10 @@ async def serve(process: Process[Config]) -> None:
     timings = Timings(config.heartbeat_interval, config.lease_duration, config.lost_retention, config.certificate_lifetime)
     authority = CertificateAuthority.load(config.ca_private_key.read_bytes(), config.ca_certificate.read_bytes())
     database = await Database.open(config.database_url, "parade_agent_manager", METADATA)
+    ownership = await process.unless_stopped(Ownership.acquire(database, "agent_manager", clock, log))
+    if ownership is None:
+        await database.close()
+        return
     store, waits = Store(database), Waits()
     registry = Registry(config.watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
@@ -35,6 +40,7 @@ async def serve(process: Process[Config]) -> None:
     upkeep = Upkeep(engine, enrolment, clock, log)
     process.background(upkeep.end_leases(), "lease")
     process.background(upkeep.write(), "writing")
+    process.background(ownership.keep(clock), "ownership")
     servicer = Servicer(engine, Catalogue(registry), enrolment, waits, lambda: process.certificates.current().trust_bundle)
     async with running(process, servicer, enrolment_listen=config.enrolment_listen) as server:
         log.info("enrolment open", address=server.enrolment_address)
@@ -42,6 +48,7 @@ async def serve(process: Process[Config]) -> None:
         waits.end()
     engine.note_heartbeats()
     await engine.save()
+    await ownership.release()
     await database.close()
 
 

@@ -3,6 +3,7 @@
 from random import SystemRandom
 
 from parade_chassis.lifecycle import Process, run
+from parade_chassis.ownership import Ownership
 from parade_chassis.server import running
 from parade_chassis.store import Database
 from parade_scheduler.caller import DispatcherCaller
@@ -13,7 +14,6 @@ from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
 from parade_scheduler.functions import AgentManagerFunctions
 from parade_scheduler.journal import Journal
-from parade_scheduler.ownership import Ownership
 from parade_scheduler.servicer import Servicer
 from parade_scheduler.store import Store
 from parade_scheduler.tables import METADATA
@@ -25,7 +25,7 @@ async def serve(process: Process[Config]) -> None:
     """Serves until the process is asked to end."""
     config, clock, log = process.config, process.clock, process.log
     database = await Database.open(config.database_url, "parade_scheduler", METADATA)
-    ownership = await process.unless_stopped(Ownership.acquire(database, config.database_url, clock, log))
+    ownership = await process.unless_stopped(Ownership.acquire(database, "scheduler", clock, log))
     if ownership is None:
         await database.close()
         return

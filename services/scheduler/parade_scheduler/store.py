@@ -13,11 +13,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.ownership import Ownership
 from parade_chassis.store import Database
 from parade_scheduler import records
 from parade_scheduler.document import Document
 from parade_scheduler.model import RUN_ENDED, EventType, Run, RunEvent, RunState, Step, Task, TaskState, Workflow
-from parade_scheduler.ownership import Ownership
 from parade_scheduler.tables import EVENTS, LABELS, RUNS, STEPS, TASKS, WORKFLOWS
 
 _CHUNK: Final = 50

@@ -10,6 +10,7 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import SystemClock
+from parade_chassis.ownership import Ownership
 from parade_chassis.store import Database
 from parade_scheduler import journal as module
 from parade_scheduler.decider import CancelRequested, Decider, Decisions, Dispatch, Execution, Started, TaskSucceeded
@@ -17,7 +18,6 @@ from parade_scheduler.document import Document
 from parade_scheduler.journal import Journal
 from parade_scheduler.language import read
 from parade_scheduler.model import Run, RunState
-from parade_scheduler.ownership import Ownership
 from parade_scheduler.store import Store
 from parade_scheduler.tables import METADATA
 from tests.unit.scheduler.simulation import START
@@ -45,7 +45,7 @@ class Led:
 async def led(tmp_path: Path) -> AsyncIterator[Led]:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     database = await Database.open(url, "parade_scheduler", METADATA)
-    ownership = await Ownership.acquire(database, url, SystemClock(), Log())
+    ownership = await Ownership.acquire(database, "scheduler", SystemClock(), Log())
     yield Led(Store(database, ownership), ownership)
     await ownership.release()
     await database.close()

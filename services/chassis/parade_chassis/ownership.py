@@ -1,7 +1,7 @@
-"""The right to lead runs: one process at a time has it, and whoever writes runs writes over the connection that holds it.
+"""The right to lead over a database: one process of a service has it at a time, and others stand by.
 
-On PostgreSQL it is an advisory lock of a session, so that a process that lost the lock has lost the connection to write on too. On SQLite,
-whose database lies on one machine, it is a lock on a file beside the database, which the kernel gives up with the process.
+On PostgreSQL it is an advisory lock of a session: a process that writes over that session loses the means to write with the lock.
+On SQLite, whose database lies on one machine, it is a lock on a file beside the database, which the kernel gives up with the process.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,11 +27,11 @@ CHECK_INTERVAL: Final = 5.0
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds that the database may take for the answer."""
 
-_TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtext('parade_scheduler'))")
+_TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtext(:service))")
 
 
 class Ownership:
-    """The right to lead runs, and the connection that it comes with."""
+    """The right to lead, and the connection that it comes with."""
 
     def __init__(self, connection: AsyncConnection, lock_file: int | None) -> None:
         """Takes what is held; see `acquire`."""
@@ -40,28 +40,28 @@ class Ownership:
         self._in_use = asyncio.Lock()
 
     @classmethod
-    async def acquire(cls, database: Database, url: str, clock: Clock, log: Log) -> Self:
+    async def acquire(cls, database: Database, service: str, clock: Clock, log: Log) -> Self:
         """Waits until no other process leads, then leads.
 
         Args:
             database: The opened database.
-            url: Its URL.
+            service: Whose right it is; several services can share a database.
             clock: Measures the pauses.
             log: Says once that it waits.
         """
         waited = False
         while True:
-            owned = await cls._try_file(database, url) if database.is_sqlite else await cls._try_session(database)
+            owned = await (cls._try_file(database, service) if database.is_sqlite else cls._try_session(database, service))
             if owned is not None:
                 return owned
             if not waited:
-                log.info("another scheduler leads; standing by")
+                log.info("another replica leads; standing by")
                 waited = True
             await clock.sleep(RETRY_INTERVAL)
 
     @classmethod
-    async def _try_file(cls, database: Database, url: str) -> Self | None:
-        path = Path(f"{make_url(url).database}.lock")
+    async def _try_file(cls, database: Database, service: str) -> Self | None:
+        path = Path(f"{database.engine.url.database}.{service}.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,11 +71,11 @@ class Ownership:
         return cls(await database.engine.connect(), descriptor)
 
     @classmethod
-    async def _try_session(cls, database: Database) -> Self | None:
+    async def _try_session(cls, database: Database, service: str) -> Self | None:
         connection = await database.engine.connect()
         try:
             async with connection.begin():
-                locked = (await connection.execute(_TRY_LOCK)).scalar_one()
+                locked = (await connection.execute(_TRY_LOCK, {"service": f"parade_{service}"})).scalar_one()
         except BaseException:
             await connection.close()
             raise
@@ -86,7 +86,7 @@ class Ownership:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Runs a block in one transaction that may write runs. It fails where the right is lost."""
+        """Runs a block in one transaction that may write. On PostgreSQL it fails where the right is lost."""
         async with self._in_use, self._connection.begin():
             yield self._connection
 
@@ -102,7 +102,7 @@ class Ownership:
                 async with asyncio.timeout(ANSWER_TIMEOUT), self.transaction() as connection:
                     await connection.execute(text("SELECT 1"))
             except (SQLAlchemyError, OSError, TimeoutError) as error:
-                raise RuntimeError("the right to lead runs is lost") from error
+                raise RuntimeError("the right to lead is lost") from error
 
     async def release(self) -> None:
         """Gives the right up, as the last act. Giving it up again changes nothing."""
