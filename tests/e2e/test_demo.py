@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.mesh import ROOT
+from parade.wire.mesh_file import MeshFile
+from tests.support.mesh import ROOT, kill
 
 DEMO = [sys.executable, "-m", "data_processing.demo"]
 LIMIT = 120
@@ -89,4 +90,30 @@ def test_ctrl_c_stops_everything(tmp_path: Path, seconds: float) -> None:
     output, _ = process.communicate(timeout=20)
     assert process.returncode != 0
     assert b"Traceback" not in output
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("service", ["agent_manager", "dispatcher", "scheduler", "gateway", "monitor"])
+def test_the_demonstration_ends_right_when_a_service_is_killed(tmp_path: Path, service: str) -> None:
+    words = tmp_path / "words"
+    with words.open("wb") as output:
+        process = subprocess.Popen([*DEMO, "--output", str(tmp_path / "out")], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + LIMIT
+        while b"Run run-" not in words.read_bytes():
+            assert process.poll() is None, words.read_text()
+            assert time.monotonic() < deadline, words.read_text()
+            time.sleep(0.02)
+        mesh = MeshFile.read(tmp_path / "out" / "demo" / ".parade" / "mesh.json")
+        killed = kill(mesh, service)
+
+        status = process.wait(LIMIT)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+    assert killed
+    assert status == 0, words.read_text()
+    assert reports(tmp_path / "out")
     assert left_behind(tmp_path) == []
