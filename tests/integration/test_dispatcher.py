@@ -1,4 +1,7 @@
-"""Calls through a real dispatcher to real agents, over mutual TLS."""
+"""Calls through a real dispatcher to real agents, over mutual TLS.
+
+One file, though a long one: it walks one RPC through every way that it can end.
+"""
 
 import asyncio
 import time

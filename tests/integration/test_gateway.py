@@ -1,4 +1,7 @@
-"""The gateway from outside: HTTP on one side, real servers over mutual TLS on the other."""
+"""The gateway from outside: HTTP on one side, real servers over mutual TLS on the other.
+
+One file, though a long one: all of it stands on the one pair of servers that it starts.
+"""
 
 import asyncio
 import json

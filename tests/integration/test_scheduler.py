@@ -1,4 +1,7 @@
-"""The scheduler's process over real connections: what its contract says, and what survives it."""
+"""The scheduler's process over real connections: what its contract says, and what survives it.
+
+One file, though a long one: it follows the contract of one service from its first RPC to its last.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,3 +1,8 @@
+"""What the agent_manager decides about instances, from joining to leaving.
+
+One file, though a long one: it follows one state machine through all its moves.
+"""
+
 import asyncio
 from typing import Any
 

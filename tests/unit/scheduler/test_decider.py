@@ -1,4 +1,7 @@
-"""What follows from what happens to a run."""
+"""What follows from what happens to a run.
+
+One file, though a long one: it is the table of the decider's rules, read as a whole.
+"""
 
 from datetime import timedelta
 from typing import Any
