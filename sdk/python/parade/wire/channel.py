@@ -69,7 +69,7 @@ class Channel:
         self._outstanding = asyncio.Semaphore(MAX_OUTSTANDING)
         self._shown: Certificates | None = None
         self._channel: grpc.aio.Channel | None = None
-        self._retired: set[asyncio.Task[None]] = set()
+        self._retired: dict[asyncio.Task[None], grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
         """Returns the channel; it is closed at the end of the block."""
@@ -81,8 +81,9 @@ class Channel:
 
     async def close(self) -> None:
         """Closes the connection; calls that run are cancelled."""
-        for task in self._retired:
+        for task, channel in list(self._retired.items()):
             task.cancel()
+            await channel.close()
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
@@ -152,8 +153,8 @@ class Channel:
     def _retire(self, channel: grpc.aio.Channel) -> None:
         # An hour is longer than any call may take; a watch that lives on is opened again by its reader.
         task = asyncio.create_task(channel.close(grace=3600))
-        self._retired.add(task)
-        task.add_done_callback(self._retired.discard)
+        self._retired[task] = channel
+        task.add_done_callback(lambda done: self._retired.pop(done, None))
 
 
 class _PerConnection:
