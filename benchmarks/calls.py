@@ -2,9 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 from benchmarks.mesh import Bench
 from benchmarks.result import Result, compared
@@ -35,7 +33,7 @@ async def _compare(bench: Bench, case: str, unit: str, *, concurrency: int, coun
     ours: list[float] = []
     theirs: list[float] = []
     latencies: list[float] = []
-    with _raw_server(bench.folder) as address:
+    with raw.server(bench.folder) as address:
         async with connect(bench.mesh_file, traced=False) as mesh:
             file = mesh.file
             async with Channel(address, file.certificates(), Identity.service("dispatcher").server_name) as channel:
@@ -75,9 +73,3 @@ async def _run(call: Call, concurrency: int, count: int) -> tuple[float, list[fl
     count_done = len(taken)
     elapsed = time.perf_counter() - started
     return elapsed * count / count_done, taken
-
-
-@contextmanager
-def _raw_server(folder: Path) -> Iterator[str]:
-    with raw.server(folder) as address:
-        yield address

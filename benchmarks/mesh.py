@@ -1,5 +1,6 @@
 """The real mesh that the cases run on: every service a process, mutual TLS, authorization on, one echo agent."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,8 +30,6 @@ class Bench:
     @property
     def environment(self) -> dict[str, str]:
         """What tells a program where the mesh is."""
-        import os
-
         return {**os.environ, FILE_VARIABLE: str(self.mesh_file)}
 
 

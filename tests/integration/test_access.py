@@ -70,7 +70,17 @@ async def test_a_service_refuses_a_bad_certificate(shared_mesh: MeshFile, tmp_pa
         shared_mesh.services[service], bad_credentials(kind, shared_mesh, tmp_path), service, method, request.SerializeToString()
     )
 
-    assert code in REFUSED or (service == "gateway" and code is grpc.StatusCode.PERMISSION_DENIED)
+    assert code in REFUSED
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_lets_a_good_certificate_in(shared_mesh: MeshFile, service: str) -> None:
+    method, request = OPEN_TO_CLIENTS[service]
+    credentials = channel_credentials(MeshAuthority(shared_mesh).certificates(Identity.client("dev")))
+
+    code = await status_of(shared_mesh.services[service], credentials, service, method, request.SerializeToString())
+
+    assert code not in {*REFUSED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 @pytest.mark.parametrize("service", FORBIDDEN_TO_AGENTS)
