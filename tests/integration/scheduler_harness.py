@@ -15,9 +15,9 @@ from grpc_status import rpc_status
 from parade.v1 import (
     agent_manager_pb2,
     agent_manager_pb2_grpc,
-    agent_pb2,
     dispatcher_pb2,
     dispatcher_pb2_grpc,
+    progress_pb2,
     scheduler_pb2,
     scheduler_pb2_grpc,
 )
@@ -245,8 +245,8 @@ def seconds(number: float) -> Duration:
     return Duration(seconds=int(number), nanos=int(number % 1 * 1e9))
 
 
-def progress(fraction: float, message: str) -> agent_pb2.Progress:
-    return agent_pb2.Progress(fraction=fraction, message=message)
+def progress(fraction: float, message: str) -> progress_pb2.Progress:
+    return progress_pb2.Progress(fraction=fraction, message=message)
 
 
 async def put(stub: Any, steps: Any, **words: Any) -> scheduler_pb2.Workflow:

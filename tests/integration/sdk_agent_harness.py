@@ -12,7 +12,7 @@ import orjson
 import parade_agent_manager.__main__ as agent_manager
 import parade_dispatcher.__main__ as dispatcher
 from parade.hosting.instance import Instance
-from parade.v1 import agent_manager_pb2, agent_pb2
+from parade.v1 import agent_manager_pb2, agent_pb2, call_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.agent_pb2_grpc import AgentServiceStub
 from parade.v1.value_pb2 import Value
@@ -136,7 +136,7 @@ async def small_mesh(folder: Path) -> AsyncIterator[SmallMesh]:
 
 def invoke(function: str, arguments: Any = None, **origin: str) -> agent_pb2.InvokeRequest:
     return agent_pb2.InvokeRequest(
-        call_id="call-1", function=function, arguments=_json({} if arguments is None else arguments), origin=agent_pb2.CallOrigin(**origin)
+        call_id="call-1", function=function, arguments=_json({} if arguments is None else arguments), origin=call_pb2.CallOrigin(**origin)
     )
 
 

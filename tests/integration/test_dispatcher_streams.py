@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parade.v1 import agent_pb2, dispatcher_pb2
+from parade.v1 import agent_pb2, dispatcher_pb2, progress_pb2
 from parade.wire.errors import ParadeError, Reason
 from tests.integration.dispatcher_harness import Mesh, call, json, running_mesh, seconds
 from tests.support.waiting import eventually
@@ -23,7 +23,7 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 def progress(fraction: float) -> Event:
-    return Event(progress=agent_pb2.Progress(fraction=fraction, message="on the way"))
+    return Event(progress=progress_pb2.Progress(fraction=fraction, message="on the way"))
 
 
 def item(value: Any) -> Event:
@@ -202,7 +202,7 @@ async def test_an_agent_does_not_run_ahead_of_a_slow_reader_and_its_place_is_fre
         padding = "1" * 100_000
         while True:
             sent += 1
-            yield Event(progress=agent_pb2.Progress(fraction=0, message=padding))
+            yield Event(progress=progress_pb2.Progress(fraction=0, message=padding))
 
     agent.stream = endless
     events = events_of(mesh, "analyst.items", timeout=seconds(1.5))

@@ -2,7 +2,7 @@
 
 import re
 
-from parade.v1 import agent_manager_pb2, agent_pb2, dispatcher_pb2, function_pb2, value_pb2
+from parade.v1 import agent_manager_pb2, agent_pb2, call_pb2, dispatcher_pb2, function_pb2, progress_pb2, value_pb2
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade_chassis.context import RequestContext
@@ -77,7 +77,7 @@ def event(told: model.Event) -> dispatcher_pb2.CallStreamResponse:
             assigned = dispatcher_pb2.CallStreamResponse.Assigned(call_id=call_id, instance_id=instance_id)
             return dispatcher_pb2.CallStreamResponse(assigned=assigned)
         case model.Progress(fraction, message):
-            return dispatcher_pb2.CallStreamResponse(progress=agent_pb2.Progress(fraction=fraction, message=message))
+            return dispatcher_pb2.CallStreamResponse(progress=progress_pb2.Progress(fraction=fraction, message=message))
         case model.Item(data):
             return dispatcher_pb2.CallStreamResponse(item=_value(data))
         case model.Result(data):
@@ -166,8 +166,8 @@ def _function(message: function_pb2.Function) -> model.Function:
     )
 
 
-def _origin(call: model.Call) -> agent_pb2.CallOrigin:
-    return agent_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, step=call.step)
+def _origin(call: model.Call) -> call_pb2.CallOrigin:
+    return call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, step=call.step)
 
 
 def _value(data: bytes) -> value_pb2.Value:

@@ -22,7 +22,7 @@ from parade.wire.errors import Reason
 from parade_gateway.errors import HttpError
 
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_TEMPLATE = re.compile(r"(/([a-z0-9.-]+|\{[a-z][a-z0-9_]*\}))+(:[a-z-]+)?")
+_TEMPLATE = re.compile(r"(/([a-z0-9.-]+|\{[a-z][a-z0-9_]*\}))+(:[A-Za-z-]+)?")
 RESUME_FIELD = "after_sequence"
 """The field of a request that says after which number its stream starts."""
 

@@ -9,14 +9,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.trace import Span
 
-from parade.v1 import agent_pb2, error_pb2, value_pb2
+from parade.v1 import error_pb2, progress_pb2, value_pb2
 from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Violation, invalid
 from parade.wire.status import to_record
 from parade.wire.telemetry import traceparent
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.engine import Start
-from parade_scheduler.model import Failure, Run, RunEvent, RunState, Step, Workflow
+from parade_scheduler.model import Failure, Progress, Run, RunEvent, RunState, Step, Workflow
 from parade_scheduler.refusal import refused
 from parade_scheduler.store import RunFilter
 
@@ -182,7 +182,7 @@ def to_event(event: RunEvent) -> pb.RunEvent:
         attempt=event.attempt,
         tasks=event.tasks,
         instance_id=event.instance_id,
-        progress=None if event.progress is None else agent_pb2.Progress(fraction=event.progress.fraction, message=event.progress.message),
+        progress=None if event.progress is None else to_progress(event.progress),
         output=to_value(event.output),
         error=to_error(event.failure),
         retry_time=to_timestamp(event.retry_time),
@@ -193,6 +193,11 @@ def to_event(event: RunEvent) -> pb.RunEvent:
 def to_value(document: Document | None) -> value_pb2.Value | None:
     """Writes a JSON value."""
     return None if document is None else value_pb2.Value(data=document.data, media_type=JSON)
+
+
+def to_progress(progress: Progress) -> progress_pb2.Progress:
+    """Encodes a progress note."""
+    return progress_pb2.Progress(fraction=progress.fraction, message=progress.message)
 
 
 def to_error(failure: Failure | None) -> error_pb2.Error | None:

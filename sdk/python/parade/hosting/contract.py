@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from parade.function import Function
 from parade.hosting.executor import Call
 from parade.hosting.reports import Note
-from parade.v1 import agent_pb2, function_pb2, value_pb2
+from parade.v1 import agent_pb2, function_pb2, progress_pb2, value_pb2
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.telemetry import remote_parent
 
@@ -56,7 +56,7 @@ def call(request: agent_pb2.InvokeRequest | agent_pb2.InvokeStreamRequest, conte
 def event(said: Note | bytes) -> agent_pb2.InvokeStreamResponse:
     """Encodes a progress note or an item."""
     if isinstance(said, Note):
-        return agent_pb2.InvokeStreamResponse(progress=agent_pb2.Progress(fraction=said.fraction, message=said.message))
+        return agent_pb2.InvokeStreamResponse(progress=progress_pb2.Progress(fraction=said.fraction, message=said.message))
     return agent_pb2.InvokeStreamResponse(item=value_pb2.Value(data=said))
 
 

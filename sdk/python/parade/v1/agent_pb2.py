@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
+from parade.v1 import call_pb2 as parade_dot_v1_dot_call__pb2
 from parade.v1 import function_pb2 as parade_dot_v1_dot_function__pb2
+from parade.v1 import progress_pb2 as parade_dot_v1_dot_progress__pb2
+from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15parade/v1/agent.proto\x12\tparade.v1\x1a\x16parade/v1/access.proto\x1a\x18parade/v1/function.proto\x1a\x15parade/v1/value.proto\"\x11\n\x0f\x44\x65scribeRequest\"w\n\x10\x44\x65scribeResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12&\n\tfunctions\x18\x03 \x03(\x0b\x32\x13.parade.v1.Function\x12\x17\n\x0fmax_concurrency\x18\x04 \x01(\x05\"P\n\nCallOrigin\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\"~\n\rInvokeRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\targuments\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12%\n\x06origin\x18\x04 \x01(\x0b\x32\x15.parade.v1.CallOrigin\"2\n\x0eInvokeResponse\x12 \n\x06result\x18\x01 \x01(\x0b\x32\x10.parade.v1.Value\"\x84\x01\n\x13InvokeStreamRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\targuments\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12%\n\x06origin\x18\x04 \x01(\x0b\x32\x15.parade.v1.CallOrigin\"-\n\x08Progress\x12\x10\n\x08\x66raction\x18\x01 \x01(\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8e\x01\n\x14InvokeStreamResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.parade.v1.ProgressH\x00\x12 \n\x04item\x18\x02 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x12\"\n\x06result\x18\x03 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x42\x07\n\x05\x65vent2\xfb\x01\n\x0c\x41gentService\x12K\n\x08\x44\x65scribe\x12\x1a.parade.v1.DescribeRequest\x1a\x1b.parade.v1.DescribeResponse\"\x06\xaa\xd4\x18\x02\x05\x04\x12\x44\n\x06Invoke\x12\x18.parade.v1.InvokeRequest\x1a\x19.parade.v1.InvokeResponse\"\x05\xaa\xd4\x18\x01\x05\x12X\n\x0cInvokeStream\x12\x1e.parade.v1.InvokeStreamRequest\x1a\x1f.parade.v1.InvokeStreamResponse\"\x05\xaa\xd4\x18\x01\x05\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15parade/v1/agent.proto\x12\tparade.v1\x1a\x16parade/v1/access.proto\x1a\x14parade/v1/call.proto\x1a\x18parade/v1/function.proto\x1a\x18parade/v1/progress.proto\x1a\x17parade/v1/session.proto\x1a\x15parade/v1/value.proto\"\x11\n\x0f\x44\x65scribeRequest\"w\n\x10\x44\x65scribeResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12&\n\tfunctions\x18\x03 \x03(\x0b\x32\x13.parade.v1.Function\x12\x17\n\x0fmax_concurrency\x18\x04 \x01(\x05\"~\n\rInvokeRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\targuments\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12%\n\x06origin\x18\x04 \x01(\x0b\x32\x15.parade.v1.CallOrigin\"2\n\x0eInvokeResponse\x12 \n\x06result\x18\x01 \x01(\x0b\x32\x10.parade.v1.Value\"\x84\x01\n\x13InvokeStreamRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\targuments\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12%\n\x06origin\x18\x04 \x01(\x0b\x32\x15.parade.v1.CallOrigin\"\x8e\x01\n\x14InvokeStreamResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.parade.v1.ProgressH\x00\x12 \n\x04item\x18\x02 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x12\"\n\x06result\x18\x03 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x42\x07\n\x05\x65vent2\xc3\x02\n\x0c\x41gentService\x12K\n\x08\x44\x65scribe\x12\x1a.parade.v1.DescribeRequest\x1a\x1b.parade.v1.DescribeResponse\"\x06\xaa\xd4\x18\x02\x05\x04\x12\x44\n\x06Invoke\x12\x18.parade.v1.InvokeRequest\x1a\x19.parade.v1.InvokeResponse\"\x05\xaa\xd4\x18\x01\x05\x12X\n\x0cInvokeStream\x12\x1e.parade.v1.InvokeStreamRequest\x1a\x1f.parade.v1.InvokeStreamResponse\"\x05\xaa\xd4\x18\x01\x05\x30\x01\x12\x46\n\x07Session\x12\x17.parade.v1.SessionFrame\x1a\x17.parade.v1.SessionFrame\"\x05\xaa\xd4\x18\x01\x05(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,22 +43,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICE'].methods_by_name['Invoke']._serialized_options = b'\252\324\030\001\005'
   _globals['_AGENTSERVICE'].methods_by_name['InvokeStream']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['InvokeStream']._serialized_options = b'\252\324\030\001\005'
-  _globals['_DESCRIBEREQUEST']._serialized_start=109
-  _globals['_DESCRIBEREQUEST']._serialized_end=126
-  _globals['_DESCRIBERESPONSE']._serialized_start=128
-  _globals['_DESCRIBERESPONSE']._serialized_end=247
-  _globals['_CALLORIGIN']._serialized_start=249
-  _globals['_CALLORIGIN']._serialized_end=329
-  _globals['_INVOKEREQUEST']._serialized_start=331
-  _globals['_INVOKEREQUEST']._serialized_end=457
-  _globals['_INVOKERESPONSE']._serialized_start=459
-  _globals['_INVOKERESPONSE']._serialized_end=509
-  _globals['_INVOKESTREAMREQUEST']._serialized_start=512
-  _globals['_INVOKESTREAMREQUEST']._serialized_end=644
-  _globals['_PROGRESS']._serialized_start=646
-  _globals['_PROGRESS']._serialized_end=691
-  _globals['_INVOKESTREAMRESPONSE']._serialized_start=694
-  _globals['_INVOKESTREAMRESPONSE']._serialized_end=836
-  _globals['_AGENTSERVICE']._serialized_start=839
-  _globals['_AGENTSERVICE']._serialized_end=1090
+  _globals['_AGENTSERVICE'].methods_by_name['Session']._loaded_options = None
+  _globals['_AGENTSERVICE'].methods_by_name['Session']._serialized_options = b'\252\324\030\001\005'
+  _globals['_DESCRIBEREQUEST']._serialized_start=182
+  _globals['_DESCRIBEREQUEST']._serialized_end=199
+  _globals['_DESCRIBERESPONSE']._serialized_start=201
+  _globals['_DESCRIBERESPONSE']._serialized_end=320
+  _globals['_INVOKEREQUEST']._serialized_start=322
+  _globals['_INVOKEREQUEST']._serialized_end=448
+  _globals['_INVOKERESPONSE']._serialized_start=450
+  _globals['_INVOKERESPONSE']._serialized_end=500
+  _globals['_INVOKESTREAMREQUEST']._serialized_start=503
+  _globals['_INVOKESTREAMREQUEST']._serialized_end=635
+  _globals['_INVOKESTREAMRESPONSE']._serialized_start=638
+  _globals['_INVOKESTREAMRESPONSE']._serialized_end=780
+  _globals['_AGENTSERVICE']._serialized_start=783
+  _globals['_AGENTSERVICE']._serialized_end=1106
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,9 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from parade.v1 import call_pb2 as _call_pb2
 from parade.v1 import function_pb2 as _function_pb2
+from parade.v1 import progress_pb2 as _progress_pb2
 from parade.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -74,40 +76,6 @@ class DescribeResponse(_message.Message):
 Global___DescribeResponse: _TypeAlias = DescribeResponse  # noqa: Y015
 
 @_typing.final
-class CallOrigin(_message.Message):
-    """Whom a call is for and where it belongs. Written by the dispatcher, never taken from a client."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAMESPACE_FIELD_NUMBER: _builtins.int
-    PRINCIPAL_FIELD_NUMBER: _builtins.int
-    RUN_ID_FIELD_NUMBER: _builtins.int
-    STEP_FIELD_NUMBER: _builtins.int
-    namespace: _builtins.str
-    """The namespace of the caller."""
-    principal: _builtins.str
-    """Who asked: a SPIFFE id."""
-    run_id: _builtins.str
-    """The run that this call belongs to, empty outside runs."""
-    step: _builtins.str
-    """The step of that run."""
-    def __init__(
-        self,
-        *,
-        namespace: _builtins.str = ...,
-        principal: _builtins.str = ...,
-        run_id: _builtins.str = ...,
-        step: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "principal", b"principal", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CallOrigin: _TypeAlias = CallOrigin  # noqa: Y015
-
-@_typing.final
 class InvokeRequest(_message.Message):
     """One call of one function."""
 
@@ -126,7 +94,7 @@ class InvokeRequest(_message.Message):
         """The arguments: a JSON object that fits the function's schema."""
 
     @_builtins.property
-    def origin(self) -> Global___CallOrigin:
+    def origin(self) -> _call_pb2.CallOrigin:
         """Whom the call is for."""
 
     def __init__(
@@ -135,7 +103,7 @@ class InvokeRequest(_message.Message):
         call_id: _builtins.str = ...,
         function: _builtins.str = ...,
         arguments: _value_pb2.Value | None = ...,
-        origin: Global___CallOrigin | None = ...,
+        origin: _call_pb2.CallOrigin | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -188,7 +156,7 @@ class InvokeStreamRequest(_message.Message):
         """The arguments: a JSON object that fits the function's schema."""
 
     @_builtins.property
-    def origin(self) -> Global___CallOrigin:
+    def origin(self) -> _call_pb2.CallOrigin:
         """Whom the call is for."""
 
     def __init__(
@@ -197,7 +165,7 @@ class InvokeStreamRequest(_message.Message):
         call_id: _builtins.str = ...,
         function: _builtins.str = ...,
         arguments: _value_pb2.Value | None = ...,
-        origin: Global___CallOrigin | None = ...,
+        origin: _call_pb2.CallOrigin | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -206,32 +174,6 @@ class InvokeStreamRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvokeStreamRequest: _TypeAlias = InvokeStreamRequest  # noqa: Y015
-
-@_typing.final
-class Progress(_message.Message):
-    """How far a call has come."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FRACTION_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    fraction: _builtins.float
-    """From 0 to 1; negative where it is not known."""
-    message: _builtins.str
-    """What is being done now."""
-    def __init__(
-        self,
-        *,
-        fraction: _builtins.float = ...,
-        message: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "message", b"message"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class InvokeStreamResponse(_message.Message):
@@ -243,7 +185,7 @@ class InvokeStreamResponse(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def progress(self) -> Global___Progress:
+    def progress(self) -> _progress_pb2.Progress:
         """How far the function has come."""
 
     @_builtins.property
@@ -257,7 +199,7 @@ class InvokeStreamResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___Progress | None = ...,
+        progress: _progress_pb2.Progress | None = ...,
         item: _value_pb2.Value | None = ...,
         result: _value_pb2.Value | None = ...,
     ) -> None: ...

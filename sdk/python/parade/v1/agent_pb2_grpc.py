@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from parade.v1 import agent_pb2 as parade_dot_v1_dot_agent__pb2
+from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -52,6 +53,11 @@ class AgentServiceStub:
                 request_serializer=parade_dot_v1_dot_agent__pb2.InvokeStreamRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_agent__pb2.InvokeStreamResponse.FromString,
                 _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/parade.v1.AgentService/Session',
+                request_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -89,6 +95,19 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Session(self, request_iterator, context):
+        """Carries many calls at once: see SessionFrame. An agent that answers UNIMPLEMENTED is called by Invoke and InvokeStream.
+
+        A retry resumes the session by its id. Called by dispatchers. Each call fails as Invoke does; a frame outside the protocol ends the session with
+        INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +125,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.InvokeStream,
                     request_deserializer=parade_dot_v1_dot_agent__pb2.InvokeStreamRequest.FromString,
                     response_serializer=parade_dot_v1_dot_agent__pb2.InvokeStreamResponse.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+                    response_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -192,6 +216,33 @@ class AgentService:
             '/parade.v1.AgentService/InvokeStream',
             parade_dot_v1_dot_agent__pb2.InvokeStreamRequest.SerializeToString,
             parade_dot_v1_dot_agent__pb2.InvokeStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/parade.v1.AgentService/Session',
+            parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+            parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
             options,
             channel_credentials,
             insecure,

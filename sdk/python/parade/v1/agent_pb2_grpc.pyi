@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from parade.v1 import agent_pb2 as _agent_pb2
+from parade.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -53,6 +54,15 @@ class AgentServiceStub:
 
     A retry runs the function again. Called by dispatchers. Fails as Invoke does; a streaming function is welcome here.
     """
+    Session: _grpc.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]
+    """Carries many calls at once: see SessionFrame. An agent that answers UNIMPLEMENTED is called by Invoke and InvokeStream.
+
+    A retry resumes the session by its id. Called by dispatchers. Each call fails as Invoke does; a frame outside the protocol ends the session with
+    INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -78,6 +88,15 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Runs a function and returns, as they come, its progress notes and items, then its result.
 
     A retry runs the function again. Called by dispatchers. Fails as Invoke does; a streaming function is welcome here.
+    """
+    Session: _aio.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]  # type: ignore[assignment]
+    """Carries many calls at once: see SessionFrame. An agent that answers UNIMPLEMENTED is called by Invoke and InvokeStream.
+
+    A retry resumes the session by its id. Called by dispatchers. Each call fails as Invoke does; a frame outside the protocol ends the session with
+    INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +138,21 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs a function and returns, as they come, its progress notes and items, then its result.
 
         A retry runs the function again. Called by dispatchers. Fails as Invoke does; a streaming function is welcome here.
+        """
+
+    @_abc_1.abstractmethod
+    def Session(
+        self,
+        request_iterator: _MaybeAsyncIterator[_session_pb2.SessionFrame],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_session_pb2.SessionFrame], _abc.AsyncIterator[_session_pb2.SessionFrame]]:
+        """Carries many calls at once: see SessionFrame. An agent that answers UNIMPLEMENTED is called by Invoke and InvokeStream.
+
+        A retry resumes the session by its id. Called by dispatchers. Each call fails as Invoke does; a frame outside the protocol ends the session with
+        INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

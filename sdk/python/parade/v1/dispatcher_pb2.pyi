@@ -3,10 +3,15 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
-from parade.v1 import agent_pb2 as _agent_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from parade.v1 import call_pb2 as _call_pb2
+from parade.v1 import error_pb2 as _error_pb2
+from parade.v1 import progress_pb2 as _progress_pb2
 from parade.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -59,6 +64,7 @@ class CallRequest(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     """The full name, "agent.function"."""
     @_builtins.property
@@ -73,6 +79,10 @@ class CallRequest(_message.Message):
     def step(self) -> Global___StepReference:
         """The step that this call is made for."""
 
+    @_builtins.property
+    def options(self) -> _call_pb2.CallOptions:
+        """How the call is to be made."""
+
     def __init__(
         self,
         *,
@@ -80,10 +90,11 @@ class CallRequest(_message.Message):
         arguments: _value_pb2.Value | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
         step: Global___StepReference | None = ...,
+        options: _call_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "options", b"options", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "function", b"function", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "function", b"function", "options", b"options", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -98,6 +109,7 @@ class CallResponse(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id, as it stands in logs and traces."""
     instance_id: _builtins.str
@@ -106,16 +118,21 @@ class CallResponse(_message.Message):
     def result(self) -> _value_pb2.Value:
         """The result, within the function's schema."""
 
+    @_builtins.property
+    def timing(self) -> _call_pb2.Timing:
+        """Where the time went."""
+
     def __init__(
         self,
         *,
         result: _value_pb2.Value | None = ...,
         call_id: _builtins.str = ...,
         instance_id: _builtins.str = ...,
+        timing: _call_pb2.Timing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "instance_id", b"instance_id", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "instance_id", b"instance_id", "result", b"result", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,6 +148,7 @@ class CallStreamRequest(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     """The full name, "agent.function"."""
     @_builtins.property
@@ -145,6 +163,10 @@ class CallStreamRequest(_message.Message):
     def step(self) -> Global___StepReference:
         """The step that this call is made for."""
 
+    @_builtins.property
+    def options(self) -> _call_pb2.CallOptions:
+        """How the call is to be made."""
+
     def __init__(
         self,
         *,
@@ -152,10 +174,11 @@ class CallStreamRequest(_message.Message):
         arguments: _value_pb2.Value | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
         step: Global___StepReference | None = ...,
+        options: _call_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "options", b"options", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "function", b"function", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "function", b"function", "options", b"options", "step", b"step", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,7 +223,7 @@ class CallStreamResponse(_message.Message):
         """The call is now with this instance. Sent once for every instance that it is given to."""
 
     @_builtins.property
-    def progress(self) -> _agent_pb2.Progress:
+    def progress(self) -> _progress_pb2.Progress:
         """How far the function has come."""
 
     @_builtins.property
@@ -215,7 +238,7 @@ class CallStreamResponse(_message.Message):
         self,
         *,
         assigned: Global___CallStreamResponse.Assigned | None = ...,
-        progress: _agent_pb2.Progress | None = ...,
+        progress: _progress_pb2.Progress | None = ...,
         item: _value_pb2.Value | None = ...,
         result: _value_pb2.Value | None = ...,
     ) -> None: ...
@@ -228,3 +251,381 @@ class CallStreamResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___CallStreamResponse: _TypeAlias = CallStreamResponse  # noqa: Y015
+
+@_typing.final
+class BatchCallRequest(_message.Message):
+    """Calls to make at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallRequest]:
+        """The calls; from 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___CallRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCallRequest: _TypeAlias = BatchCallRequest  # noqa: Y015
+
+@_typing.final
+class BatchCallResponse(_message.Message):
+    """What came of calls that were made at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Outcome(_message.Message):
+        """What came of one of them."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RESPONSE_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def response(self) -> Global___CallResponse:
+            """It ended well."""
+
+        @_builtins.property
+        def error(self) -> _error_pb2.Error:
+            """It did not."""
+
+        def __init__(
+            self,
+            *,
+            response: Global___CallResponse | None = ...,
+            error: _error_pb2.Error | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+        _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchCallResponse.Outcome]:
+        """One for each call, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BatchCallResponse.Outcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCallResponse: _TypeAlias = BatchCallResponse  # noqa: Y015
+
+@_typing.final
+class StartCallRequest(_message.Message):
+    """One call that is to outlive its caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    """The full name, "agent.function"."""
+    @_builtins.property
+    def arguments(self) -> _value_pb2.Value:
+        """The arguments: a JSON object that fits the function's schema; an empty object where not given."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """The longest that it may take, from now; as long as the function's own timeout where not given."""
+
+    @_builtins.property
+    def options(self) -> _call_pb2.CallOptions:
+        """How the call is to be made."""
+
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        arguments: _value_pb2.Value | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        options: _call_pb2.CallOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "options", b"options", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "function", b"function", "options", b"options", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCallRequest: _TypeAlias = StartCallRequest  # noqa: Y015
+
+@_typing.final
+class StartCallResponse(_message.Message):
+    """The call that was started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> _call_pb2.Call:
+        """The call."""
+
+    def __init__(
+        self,
+        *,
+        call: _call_pb2.Call | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCallResponse: _TypeAlias = StartCallResponse  # noqa: Y015
+
+@_typing.final
+class GetCallRequest(_message.Message):
+    """Asks for a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    ITEMS_AFTER_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Its id."""
+    items_after: _builtins.int
+    """How many of its items the caller knows."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        items_after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "items_after", b"items_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCallRequest: _TypeAlias = GetCallRequest  # noqa: Y015
+
+@_typing.final
+class GetCallResponse(_message.Message):
+    """A call and what it has given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> _call_pb2.Call:
+        """The call."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Value]:
+        """Its items after those that the caller knows, in order, as many as fit into 1 MiB."""
+
+    def __init__(
+        self,
+        *,
+        call: _call_pb2.Call | None = ...,
+        items: _abc.Iterable[_value_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCallResponse: _TypeAlias = GetCallResponse  # noqa: Y015
+
+@_typing.final
+class WaitCallRequest(_message.Message):
+    """Waits for a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    ITEMS_AFTER_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Its id."""
+    items_after: _builtins.int
+    """How many of its items the caller knows. Where not given, only the call's end is waited for."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait at most: 30 s where not given, at most 5 minutes."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        items_after: _builtins.int | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_items_after", b"_items_after", "items_after", b"items_after", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_items_after", b"_items_after", "call_id", b"call_id", "items_after", b"items_after", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__items_after: _TypeAlias = _typing.Literal["items_after"]  # noqa: Y015
+    _WhichOneofArgType__items_after: _TypeAlias = _typing.Literal["_items_after", b"_items_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__items_after) -> _WhichOneofReturnType__items_after | None: ...
+
+Global___WaitCallRequest: _TypeAlias = WaitCallRequest  # noqa: Y015
+
+@_typing.final
+class WaitCallResponse(_message.Message):
+    """A call and what it has given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> _call_pb2.Call:
+        """The call."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Value]:
+        """Its items after those that the caller knows, in order, as many as fit into 1 MiB."""
+
+    def __init__(
+        self,
+        *,
+        call: _call_pb2.Call | None = ...,
+        items: _abc.Iterable[_value_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitCallResponse: _TypeAlias = WaitCallResponse  # noqa: Y015
+
+@_typing.final
+class CancelCallRequest(_message.Message):
+    """Cancels a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCallRequest: _TypeAlias = CancelCallRequest  # noqa: Y015
+
+@_typing.final
+class CancelCallResponse(_message.Message):
+    """The call that is being cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> _call_pb2.Call:
+        """The call."""
+
+    def __init__(
+        self,
+        *,
+        call: _call_pb2.Call | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCallResponse: _TypeAlias = CancelCallResponse  # noqa: Y015
+
+@_typing.final
+class ListCallsRequest(_message.Message):
+    """Asks for calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    """Only those of this function, or of this agent where no function is named; of all where empty."""
+    page_size: _builtins.int
+    """How many to return; 100 where not given, at most 1,000."""
+    page_token: _builtins.str
+    """Where to go on, from an earlier answer."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_call_pb2.CallState.ValueType]:
+        """Only those in one of these states; in any where empty."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those started at or after this time."""
+
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        states: _abc.Iterable[_call_pb2.CallState.ValueType] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallsRequest: _TypeAlias = ListCallsRequest  # noqa: Y015
+
+@_typing.final
+class ListCallsResponse(_message.Message):
+    """Calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty at the end."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Call]:
+        """The calls, newest first."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[_call_pb2.Call] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from parade.v1 import dispatcher_pb2 as parade_dot_v1_dot_dispatcher__pb2
+from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -29,6 +30,8 @@ class DispatcherServiceStub:
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     def __init__(self, channel):
@@ -47,21 +50,58 @@ class DispatcherServiceStub:
                 request_serializer=parade_dot_v1_dot_dispatcher__pb2.CallStreamRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_dispatcher__pb2.CallStreamResponse.FromString,
                 _registered_method=True)
+        self.BatchCall = channel.unary_unary(
+                '/parade.v1.DispatcherService/BatchCall',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.BatchCallRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.BatchCallResponse.FromString,
+                _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/parade.v1.DispatcherService/Session',
+                request_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+                _registered_method=True)
+        self.StartCall = channel.unary_unary(
+                '/parade.v1.DispatcherService/StartCall',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.StartCallRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.StartCallResponse.FromString,
+                _registered_method=True)
+        self.GetCall = channel.unary_unary(
+                '/parade.v1.DispatcherService/GetCall',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.GetCallRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.GetCallResponse.FromString,
+                _registered_method=True)
+        self.WaitCall = channel.unary_unary(
+                '/parade.v1.DispatcherService/WaitCall',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.WaitCallRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.WaitCallResponse.FromString,
+                _registered_method=True)
+        self.CancelCall = channel.unary_unary(
+                '/parade.v1.DispatcherService/CancelCall',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.CancelCallRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.CancelCallResponse.FromString,
+                _registered_method=True)
+        self.ListCalls = channel.unary_unary(
+                '/parade.v1.DispatcherService/ListCalls',
+                request_serializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
 
 
 class DispatcherServiceServicer:
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     def Call(self, request, context):
         """Calls a function and returns its result.
 
-        A retry is another call. Where an instance is lost before it answers, a pure or idempotent function is called again on another instance.
-        Called by clients, agents, the scheduler and the gateway.
-        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full), DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR,
-        AGENT_LOST, OUTCOME_UNKNOWN.
+        A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
+        function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
+        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
+        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +111,76 @@ class DispatcherServiceServicer:
         """Calls a function and returns, as they come, its progress notes and items, then its result.
 
         A retry is another call. A lost instance is replaced as in Call, unless an item has been passed on already. Called by those who may Call.
-        Fails as Call does.
+        Fails as Call does. A reader that is slow holds the function back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCall(self, request, context):
+        """Makes up to 1,000 calls at once and returns their outcomes in the order of the calls, once all have ended.
+
+        A retry makes them again, as with Call. Called by those who may Call. One call that fails does not fail the others.
+        Fails with INVALID_ARGUMENTS where there are none or too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Session(self, request_iterator, context):
+        """Carries many calls at once: see SessionFrame.
+
+        A retry resumes the session by its id. Called by those who may Call. Each call fails as Call does; a frame outside the protocol ends the session
+        with INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartCall(self, request, context):
+        """Starts a call that outlives its caller and returns as soon as it is stored.
+
+        A retry with the same `call_id` returns the same call. Called by those who may Call.
+        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS and ALREADY_EXISTS (the id was used for another call).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCall(self, request, context):
+        """Returns a call that was started, and the items that it has given.
+
+        A retry is safe. Called by clients, agents and the gateway; they see the calls of their namespace. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitCall(self, request, context):
+        """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
+
+        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelCall(self, request, context):
+        """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
+
+        A retry is safe; a call that has ended stays as it is. Called by those who may GetCall. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCalls(self, request, context):
+        """Returns the calls that were started, newest first. Those that ended are kept for a day.
+
+        A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +199,41 @@ def add_DispatcherServiceServicer_to_server(servicer, server):
                     request_deserializer=parade_dot_v1_dot_dispatcher__pb2.CallStreamRequest.FromString,
                     response_serializer=parade_dot_v1_dot_dispatcher__pb2.CallStreamResponse.SerializeToString,
             ),
+            'BatchCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCall,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.BatchCallRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.BatchCallResponse.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+                    response_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+            ),
+            'StartCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCall,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.StartCallRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.StartCallResponse.SerializeToString,
+            ),
+            'GetCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCall,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.GetCallRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.GetCallResponse.SerializeToString,
+            ),
+            'WaitCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitCall,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.WaitCallRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.WaitCallResponse.SerializeToString,
+            ),
+            'CancelCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelCall,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.CancelCallRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.CancelCallResponse.SerializeToString,
+            ),
+            'ListCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCalls,
+                    request_deserializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'parade.v1.DispatcherService', rpc_method_handlers)
@@ -102,6 +246,8 @@ class DispatcherService:
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     @staticmethod
@@ -148,6 +294,195 @@ class DispatcherService:
             '/parade.v1.DispatcherService/CallStream',
             parade_dot_v1_dot_dispatcher__pb2.CallStreamRequest.SerializeToString,
             parade_dot_v1_dot_dispatcher__pb2.CallStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/BatchCall',
+            parade_dot_v1_dot_dispatcher__pb2.BatchCallRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.BatchCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/parade.v1.DispatcherService/Session',
+            parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+            parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/StartCall',
+            parade_dot_v1_dot_dispatcher__pb2.StartCallRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.StartCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/GetCall',
+            parade_dot_v1_dot_dispatcher__pb2.GetCallRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.GetCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/WaitCall',
+            parade_dot_v1_dot_dispatcher__pb2.WaitCallRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.WaitCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/CancelCall',
+            parade_dot_v1_dot_dispatcher__pb2.CancelCallRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.CancelCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/ListCalls',
+            parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.SerializeToString,
+            parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

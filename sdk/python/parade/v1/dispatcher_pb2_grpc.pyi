@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from parade.v1 import dispatcher_pb2 as _dispatcher_pb2
+from parade.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -30,6 +31,8 @@ class DispatcherServiceStub:
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     @_typing.overload
@@ -39,16 +42,57 @@ class DispatcherServiceStub:
     Call: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.CallRequest, _dispatcher_pb2.CallResponse]
     """Calls a function and returns its result.
 
-    A retry is another call. Where an instance is lost before it answers, a pure or idempotent function is called again on another instance.
-    Called by clients, agents, the scheduler and the gateway.
-    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full), DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR,
-    AGENT_LOST, OUTCOME_UNKNOWN.
+    A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
+    function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
+    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
+    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
     """
     CallStream: _grpc.UnaryStreamMultiCallable[_dispatcher_pb2.CallStreamRequest, _dispatcher_pb2.CallStreamResponse]
     """Calls a function and returns, as they come, its progress notes and items, then its result.
 
     A retry is another call. A lost instance is replaced as in Call, unless an item has been passed on already. Called by those who may Call.
-    Fails as Call does.
+    Fails as Call does. A reader that is slow holds the function back.
+    """
+    BatchCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.BatchCallRequest, _dispatcher_pb2.BatchCallResponse]
+    """Makes up to 1,000 calls at once and returns their outcomes in the order of the calls, once all have ended.
+
+    A retry makes them again, as with Call. Called by those who may Call. One call that fails does not fail the others.
+    Fails with INVALID_ARGUMENTS where there are none or too many.
+    """
+    Session: _grpc.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]
+    """Carries many calls at once: see SessionFrame.
+
+    A retry resumes the session by its id. Called by those who may Call. Each call fails as Call does; a frame outside the protocol ends the session
+    with INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    StartCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.StartCallRequest, _dispatcher_pb2.StartCallResponse]
+    """Starts a call that outlives its caller and returns as soon as it is stored.
+
+    A retry with the same `call_id` returns the same call. Called by those who may Call.
+    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS and ALREADY_EXISTS (the id was used for another call).
+    """
+    GetCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.GetCallRequest, _dispatcher_pb2.GetCallResponse]
+    """Returns a call that was started, and the items that it has given.
+
+    A retry is safe. Called by clients, agents and the gateway; they see the calls of their namespace. Fails with NOT_FOUND.
+    """
+    WaitCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.WaitCallRequest, _dispatcher_pb2.WaitCallResponse]
+    """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
+
+    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+    """
+    CancelCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.CancelCallRequest, _dispatcher_pb2.CancelCallResponse]
+    """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
+
+    A retry is safe; a call that has ended stays as it is. Called by those who may GetCall. Fails with NOT_FOUND.
+    """
+    ListCalls: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.ListCallsRequest, _dispatcher_pb2.ListCallsResponse]
+    """Returns the calls that were started, newest first. Those that ended are kept for a day.
+
+    A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
     """
 
 @_typing.type_check_only
@@ -56,28 +100,73 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Call: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.CallRequest, _dispatcher_pb2.CallResponse]  # type: ignore[assignment]
     """Calls a function and returns its result.
 
-    A retry is another call. Where an instance is lost before it answers, a pure or idempotent function is called again on another instance.
-    Called by clients, agents, the scheduler and the gateway.
-    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full), DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR,
-    AGENT_LOST, OUTCOME_UNKNOWN.
+    A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
+    function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
+    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
+    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
     """
     CallStream: _aio.UnaryStreamMultiCallable[_dispatcher_pb2.CallStreamRequest, _dispatcher_pb2.CallStreamResponse]  # type: ignore[assignment]
     """Calls a function and returns, as they come, its progress notes and items, then its result.
 
     A retry is another call. A lost instance is replaced as in Call, unless an item has been passed on already. Called by those who may Call.
-    Fails as Call does.
+    Fails as Call does. A reader that is slow holds the function back.
+    """
+    BatchCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.BatchCallRequest, _dispatcher_pb2.BatchCallResponse]  # type: ignore[assignment]
+    """Makes up to 1,000 calls at once and returns their outcomes in the order of the calls, once all have ended.
+
+    A retry makes them again, as with Call. Called by those who may Call. One call that fails does not fail the others.
+    Fails with INVALID_ARGUMENTS where there are none or too many.
+    """
+    Session: _aio.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]  # type: ignore[assignment]
+    """Carries many calls at once: see SessionFrame.
+
+    A retry resumes the session by its id. Called by those who may Call. Each call fails as Call does; a frame outside the protocol ends the session
+    with INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    StartCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.StartCallRequest, _dispatcher_pb2.StartCallResponse]  # type: ignore[assignment]
+    """Starts a call that outlives its caller and returns as soon as it is stored.
+
+    A retry with the same `call_id` returns the same call. Called by those who may Call.
+    Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS and ALREADY_EXISTS (the id was used for another call).
+    """
+    GetCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.GetCallRequest, _dispatcher_pb2.GetCallResponse]  # type: ignore[assignment]
+    """Returns a call that was started, and the items that it has given.
+
+    A retry is safe. Called by clients, agents and the gateway; they see the calls of their namespace. Fails with NOT_FOUND.
+    """
+    WaitCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.WaitCallRequest, _dispatcher_pb2.WaitCallResponse]  # type: ignore[assignment]
+    """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
+
+    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+    """
+    CancelCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.CancelCallRequest, _dispatcher_pb2.CancelCallResponse]  # type: ignore[assignment]
+    """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
+
+    A retry is safe; a call that has ended stays as it is. Called by those who may GetCall. Fails with NOT_FOUND.
+    """
+    ListCalls: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.ListCallsRequest, _dispatcher_pb2.ListCallsResponse]  # type: ignore[assignment]
+    """Returns the calls that were started, newest first. Those that ended are kept for a day.
+
+    A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
     """
 
 class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
 
     A call ends at the earliest of the gRPC deadline, the request's `timeout` and the function's own timeout. Cancelling the RPC cancels the call.
+    A function with effects is written down before it is called and its outcome when it ends, so that a second call under the same idempotency key
+    returns the first one's outcome.
     """
 
     @_abc_1.abstractmethod
@@ -88,10 +177,10 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispatcher_pb2.CallResponse, _abc.Awaitable[_dispatcher_pb2.CallResponse]]:
         """Calls a function and returns its result.
 
-        A retry is another call. Where an instance is lost before it answers, a pure or idempotent function is called again on another instance.
-        Called by clients, agents, the scheduler and the gateway.
-        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full), DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR,
-        AGENT_LOST, OUTCOME_UNKNOWN.
+        A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
+        function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
+        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
+        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +192,90 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         """Calls a function and returns, as they come, its progress notes and items, then its result.
 
         A retry is another call. A lost instance is replaced as in Call, unless an item has been passed on already. Called by those who may Call.
-        Fails as Call does.
+        Fails as Call does. A reader that is slow holds the function back.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCall(
+        self,
+        request: _dispatcher_pb2.BatchCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.BatchCallResponse, _abc.Awaitable[_dispatcher_pb2.BatchCallResponse]]:
+        """Makes up to 1,000 calls at once and returns their outcomes in the order of the calls, once all have ended.
+
+        A retry makes them again, as with Call. Called by those who may Call. One call that fails does not fail the others.
+        Fails with INVALID_ARGUMENTS where there are none or too many.
+        """
+
+    @_abc_1.abstractmethod
+    def Session(
+        self,
+        request_iterator: _MaybeAsyncIterator[_session_pb2.SessionFrame],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_session_pb2.SessionFrame], _abc.AsyncIterator[_session_pb2.SessionFrame]]:
+        """Carries many calls at once: see SessionFrame.
+
+        A retry resumes the session by its id. Called by those who may Call. Each call fails as Call does; a frame outside the protocol ends the session
+        with INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def StartCall(
+        self,
+        request: _dispatcher_pb2.StartCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.StartCallResponse, _abc.Awaitable[_dispatcher_pb2.StartCallResponse]]:
+        """Starts a call that outlives its caller and returns as soon as it is stored.
+
+        A retry with the same `call_id` returns the same call. Called by those who may Call.
+        Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS and ALREADY_EXISTS (the id was used for another call).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCall(
+        self,
+        request: _dispatcher_pb2.GetCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.GetCallResponse, _abc.Awaitable[_dispatcher_pb2.GetCallResponse]]:
+        """Returns a call that was started, and the items that it has given.
+
+        A retry is safe. Called by clients, agents and the gateway; they see the calls of their namespace. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitCall(
+        self,
+        request: _dispatcher_pb2.WaitCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.WaitCallResponse, _abc.Awaitable[_dispatcher_pb2.WaitCallResponse]]:
+        """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
+
+        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelCall(
+        self,
+        request: _dispatcher_pb2.CancelCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.CancelCallResponse, _abc.Awaitable[_dispatcher_pb2.CancelCallResponse]]:
+        """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
+
+        A retry is safe; a call that has ended stays as it is. Called by those who may GetCall. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCalls(
+        self,
+        request: _dispatcher_pb2.ListCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.ListCallsResponse, _abc.Awaitable[_dispatcher_pb2.ListCallsResponse]]:
+        """Returns the calls that were started, newest first. Those that ended are kept for a day.
+
+        A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
         """
 
 def add_DispatcherServiceServicer_to_server(servicer: DispatcherServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,6 +60,7 @@ class Function(_message.Message):
     EFFECT_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     STREAMING_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name within its agent: a letter, then letters, digits, "_" or "-", at most 63."""
     description: _builtins.str
@@ -80,6 +81,10 @@ class Function(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """The longest it may run. A call's own deadline can shorten this, never lengthen it."""
 
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy:
+        """When the dispatcher calls it again by itself."""
+
     def __init__(
         self,
         *,
@@ -90,11 +95,54 @@ class Function(_message.Message):
         effect: Global___Effect.ValueType = ...,
         timeout: _duration_pb2.Duration | None = ...,
         streaming: _builtins.bool = ...,
+        retry: Global___RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "result_schema", b"result_schema", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "result_schema", b"result_schema", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "description", b"description", "effect", b"effect", "name", b"name", "result_schema", b"result_schema", "streaming", b"streaming", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "description", b"description", "effect", b"effect", "name", b"name", "result_schema", b"result_schema", "retry", b"retry", "streaming", b"streaming", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Function: _TypeAlias = Function  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """When a call that failed is made again by the dispatcher. It holds for functions that may be repeated, and for an effect that is known not to have run.
+
+    The loss of an instance and the refusal of one that is full are always answered by another instance, up to `max_attempts`; an AGENT_ERROR that is
+    marked retryable only where `max_attempts` was given. All retries together stay within a tenth of the calls.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """How often an instance may be given the call; 3 where not given, at most 10."""
+    multiplier: _builtins.float
+    """How much longer each pause is than the last; 2 where not given."""
+    @_builtins.property
+    def initial_backoff(self) -> _duration_pb2.Duration:
+        """The pause before the second attempt; 100 ms where not given. Half of every pause is left to chance."""
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """The longest pause; 5 s where not given."""
+
+    def __init__(
+        self,
+        *,
+        max_attempts: _builtins.int = ...,
+        initial_backoff: _duration_pb2.Duration | None = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+        multiplier: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff", "multiplier", b"multiplier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015

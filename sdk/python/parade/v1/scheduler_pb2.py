@@ -26,12 +26,12 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
-from parade.v1 import agent_pb2 as parade_dot_v1_dot_agent__pb2
 from parade.v1 import error_pb2 as parade_dot_v1_dot_error__pb2
+from parade.v1 import progress_pb2 as parade_dot_v1_dot_progress__pb2
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parade/v1/scheduler.proto\x12\tparade.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x15parade/v1/agent.proto\x1a\x15parade/v1/error.proto\x1a\x15parade/v1/value.proto\"\x8d\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x02\n\x07StepRun\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.parade.v1.StepState\x12\x0c\n\x04\x63\x61ll\x18\x03 \x01(\t\x12\r\n\x05tasks\x18\x04 \x01(\x05\x12\x17\n\x0ftasks_succeeded\x18\x05 \x01(\x05\x12\x14\n\x0ctasks_failed\x18\x06 \x01(\x05\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12 \n\x06output\x18\x08 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\t \x01(\x0b\x32\x10.parade.v1.Error\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x03\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x18\n\x10workflow_version\x18\x03 \x01(\x05\x12\"\n\x05state\x18\x04 \x01(\x0e\x32\x13.parade.v1.RunState\x12 \n\x06inputs\x18\x05 \x01(\x0b\x32\x10.parade.v1.Value\x12!\n\x07outputs\x18\x06 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x10.parade.v1.Error\x12*\n\x06labels\x18\x08 \x03(\x0b\x32\x1a.parade.v1.Run.LabelsEntry\x12\x11\n\tprincipal\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x0c \x01(\x03\x12\x10\n\x08trace_id\x18\r \x01(\t\x12!\n\x05steps\x18\x0e \x03(\x0b\x32\x12.parade.v1.StepRun\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe9\x02\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04type\x18\x03 \x01(\x0e\x32\x17.parade.v1.RunEventType\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\r\n\x05tasks\x18\x07 \x01(\x05\x12\x13\n\x0binstance_id\x18\x08 \x01(\t\x12%\n\x08progress\x18\t \x01(\x0b\x32\x13.parade.v1.Progress\x12 \n\x06output\x18\n \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x10.parade.v1.Error\x12.\n\nretry_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\r \x01(\t\"@\n\x12PutWorkflowRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x1a\n\x12\x61llow_unregistered\x18\x02 \x01(\x08\"<\n\x13PutWorkflowResponse\x12%\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.parade.v1.Workflow\"3\n\x12GetWorkflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"<\n\x13GetWorkflowResponse\x12%\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.parade.v1.Workflow\"=\n\x14ListWorkflowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x15ListWorkflowsResponse\x12&\n\tworkflows\x18\x01 \x03(\x0b\x32\x13.parade.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd1\x01\n\x0fStartRunRequest\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12 \n\x06inputs\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x36\n\x06labels\x18\x05 \x03(\x0b\x32&.parade.v1.StartRunRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x10StartRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"L\n\x0eWaitRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0fWaitRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"\xdd\x01\n\x0fListRunsRequest\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12#\n\x06states\x18\x02 \x03(\x0e\x32\x13.parade.v1.RunState\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"I\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.parade.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"6\n\x10WatchRunResponse\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.parade.v1.RunEvent\"2\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"0\n\x11\x43\x61ncelRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run*\x9e\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x18\n\x14RUN_STATE_CANCELLING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*\xba\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_PENDING\x10\x01\x12\x16\n\x12STEP_STATE_RUNNING\x10\x02\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11STEP_STATE_FAILED\x10\x04\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x05\x12\x18\n\x14STEP_STATE_CANCELLED\x10\x06*\xa4\x04\n\x0cRunEventType\x12\x1e\n\x1aRUN_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUN_EVENT_TYPE_RUN_STARTED\x10\x01\x12\x1f\n\x1bRUN_EVENT_TYPE_STEP_STARTED\x10\x02\x12\x1f\n\x1bRUN_EVENT_TYPE_TASK_STARTED\x10\x03\x12 \n\x1cRUN_EVENT_TYPE_TASK_PROGRESS\x10\x04\x12!\n\x1dRUN_EVENT_TYPE_TASK_SUCCEEDED\x10\x05\x12 \n\x1cRUN_EVENT_TYPE_TASK_RETRYING\x10\x06\x12\x1e\n\x1aRUN_EVENT_TYPE_TASK_FAILED\x10\x07\x12!\n\x1dRUN_EVENT_TYPE_STEP_SUCCEEDED\x10\x08\x12\x1e\n\x1aRUN_EVENT_TYPE_STEP_FAILED\x10\t\x12\x1f\n\x1bRUN_EVENT_TYPE_STEP_SKIPPED\x10\n\x12!\n\x1dRUN_EVENT_TYPE_STEP_CANCELLED\x10\x0b\x12!\n\x1dRUN_EVENT_TYPE_RUN_CANCELLING\x10\x0c\x12 \n\x1cRUN_EVENT_TYPE_RUN_SUCCEEDED\x10\r\x12\x1d\n\x19RUN_EVENT_TYPE_RUN_FAILED\x10\x0e\x12 \n\x1cRUN_EVENT_TYPE_RUN_CANCELLED\x10\x0f\x32\xe7\x07\n\x10SchedulerService\x12m\n\x0bPutWorkflow\x12\x1d.parade.v1.PutWorkflowRequest\x1a\x1e.parade.v1.PutWorkflowResponse\"\x1f\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x12\"\r/v1/workflows:\x01*\x12q\n\x0bGetWorkflow\x12\x1d.parade.v1.GetWorkflowRequest\x1a\x1e.parade.v1.GetWorkflowResponse\"#\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/workflows/{name}\x12p\n\rListWorkflows\x12\x1f.parade.v1.ListWorkflowsRequest\x1a .parade.v1.ListWorkflowsResponse\"\x1c\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workflows\x12t\n\x08StartRun\x12\x1a.parade.v1.StartRunRequest\x1a\x1b.parade.v1.StartRunResponse\"/\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\"\"\x1d/v1/workflows/{workflow}/runs:\x01*\x12_\n\x06GetRun\x12\x18.parade.v1.GetRunRequest\x1a\x19.parade.v1.GetRunResponse\" \xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/runs/{run_id}\x12g\n\x07WaitRun\x12\x19.parade.v1.WaitRunRequest\x1a\x1a.parade.v1.WaitRunResponse\"%\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/runs/{run_id}:wait\x12\\\n\x08ListRuns\x12\x1a.parade.v1.ListRunsRequest\x1a\x1b.parade.v1.ListRunsResponse\"\x17\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12m\n\x08WatchRun\x12\x1a.parade.v1.WatchRunRequest\x1a\x1b.parade.v1.WatchRunResponse\"&\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/runs/{run_id}:watch0\x01\x12r\n\tCancelRun\x12\x1b.parade.v1.CancelRunRequest\x1a\x1c.parade.v1.CancelRunResponse\"*\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/runs/{run_id}:cancel:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parade/v1/scheduler.proto\x12\tparade.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x15parade/v1/error.proto\x1a\x18parade/v1/progress.proto\x1a\x15parade/v1/value.proto\"\x8d\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x02\n\x07StepRun\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.parade.v1.StepState\x12\x0c\n\x04\x63\x61ll\x18\x03 \x01(\t\x12\r\n\x05tasks\x18\x04 \x01(\x05\x12\x17\n\x0ftasks_succeeded\x18\x05 \x01(\x05\x12\x14\n\x0ctasks_failed\x18\x06 \x01(\x05\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12 \n\x06output\x18\x08 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\t \x01(\x0b\x32\x10.parade.v1.Error\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x03\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x18\n\x10workflow_version\x18\x03 \x01(\x05\x12\"\n\x05state\x18\x04 \x01(\x0e\x32\x13.parade.v1.RunState\x12 \n\x06inputs\x18\x05 \x01(\x0b\x32\x10.parade.v1.Value\x12!\n\x07outputs\x18\x06 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x10.parade.v1.Error\x12*\n\x06labels\x18\x08 \x03(\x0b\x32\x1a.parade.v1.Run.LabelsEntry\x12\x11\n\tprincipal\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x0c \x01(\x03\x12\x10\n\x08trace_id\x18\r \x01(\t\x12!\n\x05steps\x18\x0e \x03(\x0b\x32\x12.parade.v1.StepRun\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe9\x02\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04type\x18\x03 \x01(\x0e\x32\x17.parade.v1.RunEventType\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0c\n\x04task\x18\x05 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\r\n\x05tasks\x18\x07 \x01(\x05\x12\x13\n\x0binstance_id\x18\x08 \x01(\t\x12%\n\x08progress\x18\t \x01(\x0b\x32\x13.parade.v1.Progress\x12 \n\x06output\x18\n \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x10.parade.v1.Error\x12.\n\nretry_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\r \x01(\t\"@\n\x12PutWorkflowRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x1a\n\x12\x61llow_unregistered\x18\x02 \x01(\x08\"<\n\x13PutWorkflowResponse\x12%\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.parade.v1.Workflow\"3\n\x12GetWorkflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"<\n\x13GetWorkflowResponse\x12%\n\x08workflow\x18\x01 \x01(\x0b\x32\x13.parade.v1.Workflow\"=\n\x14ListWorkflowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x15ListWorkflowsResponse\x12&\n\tworkflows\x18\x01 \x03(\x0b\x32\x13.parade.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd1\x01\n\x0fStartRunRequest\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12 \n\x06inputs\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x36\n\x06labels\x18\x05 \x03(\x0b\x32&.parade.v1.StartRunRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x10StartRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"L\n\x0eWaitRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0fWaitRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run\"\xdd\x01\n\x0fListRunsRequest\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12#\n\x06states\x18\x02 \x03(\x0e\x32\x13.parade.v1.RunState\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"I\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.parade.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"6\n\x10WatchRunResponse\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.parade.v1.RunEvent\"2\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"0\n\x11\x43\x61ncelRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.parade.v1.Run*\x9e\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x18\n\x14RUN_STATE_CANCELLING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*\xba\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATE_PENDING\x10\x01\x12\x16\n\x12STEP_STATE_RUNNING\x10\x02\x12\x18\n\x14STEP_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11STEP_STATE_FAILED\x10\x04\x12\x16\n\x12STEP_STATE_SKIPPED\x10\x05\x12\x18\n\x14STEP_STATE_CANCELLED\x10\x06*\xa4\x04\n\x0cRunEventType\x12\x1e\n\x1aRUN_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUN_EVENT_TYPE_RUN_STARTED\x10\x01\x12\x1f\n\x1bRUN_EVENT_TYPE_STEP_STARTED\x10\x02\x12\x1f\n\x1bRUN_EVENT_TYPE_TASK_STARTED\x10\x03\x12 \n\x1cRUN_EVENT_TYPE_TASK_PROGRESS\x10\x04\x12!\n\x1dRUN_EVENT_TYPE_TASK_SUCCEEDED\x10\x05\x12 \n\x1cRUN_EVENT_TYPE_TASK_RETRYING\x10\x06\x12\x1e\n\x1aRUN_EVENT_TYPE_TASK_FAILED\x10\x07\x12!\n\x1dRUN_EVENT_TYPE_STEP_SUCCEEDED\x10\x08\x12\x1e\n\x1aRUN_EVENT_TYPE_STEP_FAILED\x10\t\x12\x1f\n\x1bRUN_EVENT_TYPE_STEP_SKIPPED\x10\n\x12!\n\x1dRUN_EVENT_TYPE_STEP_CANCELLED\x10\x0b\x12!\n\x1dRUN_EVENT_TYPE_RUN_CANCELLING\x10\x0c\x12 \n\x1cRUN_EVENT_TYPE_RUN_SUCCEEDED\x10\r\x12\x1d\n\x19RUN_EVENT_TYPE_RUN_FAILED\x10\x0e\x12 \n\x1cRUN_EVENT_TYPE_RUN_CANCELLED\x10\x0f\x32\xe7\x07\n\x10SchedulerService\x12m\n\x0bPutWorkflow\x12\x1d.parade.v1.PutWorkflowRequest\x1a\x1e.parade.v1.PutWorkflowResponse\"\x1f\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x12\"\r/v1/workflows:\x01*\x12q\n\x0bGetWorkflow\x12\x1d.parade.v1.GetWorkflowRequest\x1a\x1e.parade.v1.GetWorkflowResponse\"#\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/workflows/{name}\x12p\n\rListWorkflows\x12\x1f.parade.v1.ListWorkflowsRequest\x1a .parade.v1.ListWorkflowsResponse\"\x1c\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workflows\x12t\n\x08StartRun\x12\x1a.parade.v1.StartRunRequest\x1a\x1b.parade.v1.StartRunResponse\"/\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\"\"\x1d/v1/workflows/{workflow}/runs:\x01*\x12_\n\x06GetRun\x12\x18.parade.v1.GetRunRequest\x1a\x19.parade.v1.GetRunResponse\" \xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/runs/{run_id}\x12g\n\x07WaitRun\x12\x19.parade.v1.WaitRunRequest\x1a\x1a.parade.v1.WaitRunResponse\"%\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/runs/{run_id}:wait\x12\\\n\x08ListRuns\x12\x1a.parade.v1.ListRunsRequest\x1a\x1b.parade.v1.ListRunsResponse\"\x17\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12m\n\x08WatchRun\x12\x1a.parade.v1.WatchRunRequest\x1a\x1b.parade.v1.WatchRunResponse\"&\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/runs/{run_id}:watch0\x01\x12r\n\tCancelRun\x12\x1b.parade.v1.CancelRunRequest\x1a\x1c.parade.v1.CancelRunResponse\"*\xaa\xd4\x18\x03\x02\x03\x07\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/runs/{run_id}:cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,60 +60,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULERSERVICE'].methods_by_name['WatchRun']._serialized_options = b'\252\324\030\003\002\003\007\202\323\344\223\002\031\022\027/v1/runs/{run_id}:watch'
   _globals['_SCHEDULERSERVICE'].methods_by_name['CancelRun']._loaded_options = None
   _globals['_SCHEDULERSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\252\324\030\003\002\003\007\202\323\344\223\002\035\"\030/v1/runs/{run_id}:cancel:\001*'
-  _globals['_RUNSTATE']._serialized_start=2915
-  _globals['_RUNSTATE']._serialized_end=3073
-  _globals['_STEPSTATE']._serialized_start=3076
-  _globals['_STEPSTATE']._serialized_end=3262
-  _globals['_RUNEVENTTYPE']._serialized_start=3265
-  _globals['_RUNEVENTTYPE']._serialized_end=3813
-  _globals['_WORKFLOW']._serialized_start=229
-  _globals['_WORKFLOW']._serialized_end=370
-  _globals['_STEPRUN']._serialized_start=373
-  _globals['_STEPRUN']._serialized_end=686
-  _globals['_RUN']._serialized_start=689
-  _globals['_RUN']._serialized_end=1169
-  _globals['_RUN_LABELSENTRY']._serialized_start=1124
-  _globals['_RUN_LABELSENTRY']._serialized_end=1169
-  _globals['_RUNEVENT']._serialized_start=1172
-  _globals['_RUNEVENT']._serialized_end=1533
-  _globals['_PUTWORKFLOWREQUEST']._serialized_start=1535
-  _globals['_PUTWORKFLOWREQUEST']._serialized_end=1599
-  _globals['_PUTWORKFLOWRESPONSE']._serialized_start=1601
-  _globals['_PUTWORKFLOWRESPONSE']._serialized_end=1661
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=1663
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=1714
-  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1716
-  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1776
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1778
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1839
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1841
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=1929
-  _globals['_STARTRUNREQUEST']._serialized_start=1932
-  _globals['_STARTRUNREQUEST']._serialized_end=2141
-  _globals['_STARTRUNREQUEST_LABELSENTRY']._serialized_start=1124
-  _globals['_STARTRUNREQUEST_LABELSENTRY']._serialized_end=1169
-  _globals['_STARTRUNRESPONSE']._serialized_start=2143
-  _globals['_STARTRUNRESPONSE']._serialized_end=2190
-  _globals['_GETRUNREQUEST']._serialized_start=2192
-  _globals['_GETRUNREQUEST']._serialized_end=2223
-  _globals['_GETRUNRESPONSE']._serialized_start=2225
-  _globals['_GETRUNRESPONSE']._serialized_end=2270
-  _globals['_WAITRUNREQUEST']._serialized_start=2272
-  _globals['_WAITRUNREQUEST']._serialized_end=2348
-  _globals['_WAITRUNRESPONSE']._serialized_start=2350
-  _globals['_WAITRUNRESPONSE']._serialized_end=2396
-  _globals['_LISTRUNSREQUEST']._serialized_start=2399
-  _globals['_LISTRUNSREQUEST']._serialized_end=2620
-  _globals['_LISTRUNSRESPONSE']._serialized_start=2622
-  _globals['_LISTRUNSRESPONSE']._serialized_end=2695
-  _globals['_WATCHRUNREQUEST']._serialized_start=2697
-  _globals['_WATCHRUNREQUEST']._serialized_end=2754
-  _globals['_WATCHRUNRESPONSE']._serialized_start=2756
-  _globals['_WATCHRUNRESPONSE']._serialized_end=2810
-  _globals['_CANCELRUNREQUEST']._serialized_start=2812
-  _globals['_CANCELRUNREQUEST']._serialized_end=2862
-  _globals['_CANCELRUNRESPONSE']._serialized_start=2864
-  _globals['_CANCELRUNRESPONSE']._serialized_end=2912
-  _globals['_SCHEDULERSERVICE']._serialized_start=3816
-  _globals['_SCHEDULERSERVICE']._serialized_end=4815
+  _globals['_RUNSTATE']._serialized_start=2918
+  _globals['_RUNSTATE']._serialized_end=3076
+  _globals['_STEPSTATE']._serialized_start=3079
+  _globals['_STEPSTATE']._serialized_end=3265
+  _globals['_RUNEVENTTYPE']._serialized_start=3268
+  _globals['_RUNEVENTTYPE']._serialized_end=3816
+  _globals['_WORKFLOW']._serialized_start=232
+  _globals['_WORKFLOW']._serialized_end=373
+  _globals['_STEPRUN']._serialized_start=376
+  _globals['_STEPRUN']._serialized_end=689
+  _globals['_RUN']._serialized_start=692
+  _globals['_RUN']._serialized_end=1172
+  _globals['_RUN_LABELSENTRY']._serialized_start=1127
+  _globals['_RUN_LABELSENTRY']._serialized_end=1172
+  _globals['_RUNEVENT']._serialized_start=1175
+  _globals['_RUNEVENT']._serialized_end=1536
+  _globals['_PUTWORKFLOWREQUEST']._serialized_start=1538
+  _globals['_PUTWORKFLOWREQUEST']._serialized_end=1602
+  _globals['_PUTWORKFLOWRESPONSE']._serialized_start=1604
+  _globals['_PUTWORKFLOWRESPONSE']._serialized_end=1664
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=1666
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=1717
+  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1719
+  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1779
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1781
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1842
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1844
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=1932
+  _globals['_STARTRUNREQUEST']._serialized_start=1935
+  _globals['_STARTRUNREQUEST']._serialized_end=2144
+  _globals['_STARTRUNREQUEST_LABELSENTRY']._serialized_start=1127
+  _globals['_STARTRUNREQUEST_LABELSENTRY']._serialized_end=1172
+  _globals['_STARTRUNRESPONSE']._serialized_start=2146
+  _globals['_STARTRUNRESPONSE']._serialized_end=2193
+  _globals['_GETRUNREQUEST']._serialized_start=2195
+  _globals['_GETRUNREQUEST']._serialized_end=2226
+  _globals['_GETRUNRESPONSE']._serialized_start=2228
+  _globals['_GETRUNRESPONSE']._serialized_end=2273
+  _globals['_WAITRUNREQUEST']._serialized_start=2275
+  _globals['_WAITRUNREQUEST']._serialized_end=2351
+  _globals['_WAITRUNRESPONSE']._serialized_start=2353
+  _globals['_WAITRUNRESPONSE']._serialized_end=2399
+  _globals['_LISTRUNSREQUEST']._serialized_start=2402
+  _globals['_LISTRUNSREQUEST']._serialized_end=2623
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2625
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2698
+  _globals['_WATCHRUNREQUEST']._serialized_start=2700
+  _globals['_WATCHRUNREQUEST']._serialized_end=2757
+  _globals['_WATCHRUNRESPONSE']._serialized_start=2759
+  _globals['_WATCHRUNRESPONSE']._serialized_end=2813
+  _globals['_CANCELRUNREQUEST']._serialized_start=2815
+  _globals['_CANCELRUNREQUEST']._serialized_end=2865
+  _globals['_CANCELRUNRESPONSE']._serialized_start=2867
+  _globals['_CANCELRUNRESPONSE']._serialized_end=2915
+  _globals['_SCHEDULERSERVICE']._serialized_start=3819
+  _globals['_SCHEDULERSERVICE']._serialized_end=4818
 # @@protoc_insertion_point(module_scope)

@@ -10,8 +10,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from parade.v1 import agent_pb2 as _agent_pb2
 from parade.v1 import error_pb2 as _error_pb2
+from parade.v1 import progress_pb2 as _progress_pb2
 from parade.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -438,7 +438,7 @@ class RunEvent(_message.Message):
         """When."""
 
     @_builtins.property
-    def progress(self) -> _agent_pb2.Progress:
+    def progress(self) -> _progress_pb2.Progress:
         """How far, for TASK_PROGRESS."""
 
     @_builtins.property
@@ -464,7 +464,7 @@ class RunEvent(_message.Message):
         attempt: _builtins.int = ...,
         tasks: _builtins.int = ...,
         instance_id: _builtins.str = ...,
-        progress: _agent_pb2.Progress | None = ...,
+        progress: _progress_pb2.Progress | None = ...,
         output: _value_pb2.Value | None = ...,
         error: _error_pb2.Error | None = ...,
         retry_time: _timestamp_pb2.Timestamp | None = ...,

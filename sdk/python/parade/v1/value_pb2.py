@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15parade/v1/value.proto\x12\tparade.v1\")\n\x05Value\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15parade/v1/value.proto\x12\tparade.v1\"Y\n\x05Value\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12.\n\x08\x61rtifact\x18\x03 \x01(\x0b\x32\x1c.parade.v1.ArtifactReference\"E\n\x11\x41rtifactReference\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x12\n\nmedia_type\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parade.v1.value_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VALUE']._serialized_start=36
-  _globals['_VALUE']._serialized_end=77
+  _globals['_VALUE']._serialized_end=125
+  _globals['_ARTIFACTREFERENCE']._serialized_start=127
+  _globals['_ARTIFACTREFERENCE']._serialized_end=196
 # @@protoc_insertion_point(module_scope)

@@ -27,20 +27,56 @@ class Value(_message.Message):
 
     DATA_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """The encoded value. At most 4 MiB."""
+    """The encoded value. At most 4 MiB; a larger one travels as an artifact."""
     media_type: _builtins.str
-    """The media type of `data`. Empty means "application/json", the only type accepted for arguments and results."""
+    """The media type of the value. Empty means "application/json", the only type accepted for arguments and results."""
+    @_builtins.property
+    def artifact(self) -> Global___ArtifactReference:
+        """Where the value is, in place of `data`: an artifact of the caller's namespace. What travels so is checked by who reads it."""
+
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         media_type: _builtins.str = ...,
+        artifact: Global___ArtifactReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "media_type", b"media_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "data", b"data", "media_type", b"media_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Value: _TypeAlias = Value  # noqa: Y015
+
+@_typing.final
+class ArtifactReference(_message.Message):
+    """What names an artifact: bytes that are stored once under the hash of what they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """"sha256:" and 64 hexadecimal digits."""
+    size: _builtins.int
+    """How many bytes it has."""
+    media_type: _builtins.str
+    """The media type of the bytes."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        size: _builtins.int = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media_type", b"media_type", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactReference: _TypeAlias = ArtifactReference  # noqa: Y015
