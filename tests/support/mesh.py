@@ -20,16 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def agent_process(mesh: MeshFile, target: str = AGENT) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs one instance of an agent for the block; it may be killed meanwhile."""
+def agent_process(mesh: MeshFile, target: str = AGENT, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs one instance of an agent for the block; it may be killed or stopped meanwhile. `settings` are further environment variables."""
     command = [sys.executable, "-m", "parade.serve", target]
     with (mesh.folder / "agents.log").open("ab") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(mesh), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, cwd=ROOT, env={**environment(mesh), **settings}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield process
     finally:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
         try:
             process.wait(15)

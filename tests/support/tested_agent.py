@@ -75,3 +75,39 @@ async def ask(text: str, *, context: parade.Context) -> str:
     """Calls another function over the mesh."""
     answer: str = await context.call("tested.echo", text=text)
     return answer
+
+
+@agent.function(effect="pure")
+async def work(seconds: float) -> int:
+    """Takes its time; returns the process that it runs in."""
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@agent.function(effect="effect", timeout=60)
+async def charge(folder: str, key: str, seconds: float = 0.0) -> str:
+    """Changes the world: writes the key down, then takes its time."""
+    with (Path(folder) / "charged").open("a") as file:
+        file.write(f"{key}\n")
+    await asyncio.sleep(seconds)
+    return key
+
+
+@agent.function(effect="pure", timeout=60)
+async def linger(folder: str, name: str, seconds: float) -> str:
+    """Writes down that it has begun, and whether it ended or was cancelled."""
+    (Path(folder) / f"{name}.begun").touch()
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        (Path(folder) / f"{name}.cancelled").touch()
+        raise
+    (Path(folder) / f"{name}.ended").touch()
+    return name
+
+
+@agent.function(effect="pure", timeout=60)
+async def relay(folder: str, name: str, seconds: float, *, context: parade.Context) -> str:
+    """Has another function linger."""
+    answer: str = await context.call("tested.linger", folder=folder, name=name, seconds=seconds)
+    return answer
