@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Self, cast
 
 import grpc
@@ -40,6 +41,11 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 Metadata = tuple[tuple[str, str], ...]
+
+
+def targets(text: str) -> tuple[str, ...]:
+    """Returns the addresses that a text names: `host:port`, or several of them with commas between, one for each replica of a service."""
+    return tuple(address.strip() for address in text.split(",") if address.strip())
 
 
 class Channel:
@@ -127,6 +133,26 @@ class Channel:
 
         def call(requests: AsyncIterable[Any], *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
             return self._responses(lambda: invoke(self._connection())(requests, timeout=timeout, metadata=_traced(metadata)))
+
+        return call
+
+    def stream_unary(self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Callable[..., Any]:
+        """Returns the caller of a method with a stream of requests and one response. Called by the generated stubs."""
+        invoke = _PerConnection(lambda channel: channel.stream_unary(path, request_serializer, response_deserializer))
+
+        async def call(requests: AsyncIterable[Any], *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
+            # The requests are written here, not by gRPC, which would hide what an iterator raises behind a cancellation.
+            started = invoke(self._connection())(timeout=timeout, metadata=_traced(metadata))
+            try:
+                with suppress(asyncio.InvalidStateError):  # the server has answered before it has read everything
+                    async for request in requests:
+                        await started.write(request)
+                    await started.done_writing()
+                return await started
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error, service=self._peer) from error
+            finally:
+                started.cancel()
 
         return call
 
