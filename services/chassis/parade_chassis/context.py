@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import ANONYMOUS, Identity, Kind
@@ -24,6 +27,22 @@ class RequestContext:
     """The namespace that the request acts in; empty for a service that acts for itself."""
     principal: str
     """The SPIFFE id that the request is for."""
+
+
+def certificate_end(authentication: Mapping[str, Iterable[bytes]]) -> datetime:
+    """Returns until when the caller's certificate is good. Reading it takes long: once for a stream, not once for each of its messages.
+
+    Args:
+        authentication: gRPC's `auth_context`.
+
+    Raises:
+        ParadeError: UNAUTHENTICATED where the caller has shown no certificate.
+    """
+    encoded = next(iter(authentication.get("x509_pem_cert", [])), b"")
+    try:
+        return x509.load_pem_x509_certificate(encoded).not_valid_after_utc
+    except ValueError as error:
+        raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh; an agent gets its own by enrolling") from error
 
 
 _CURRENT: ContextVar[RequestContext] = ContextVar("parade_request")

@@ -11,8 +11,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from parade.wire.telemetry import Telemetry, remote_parent
 from parade_chassis.context import current
 
-QUIET = ("/grpc.health.", "/opentelemetry.")
-"""Methods that are not traced: probes, and telemetry itself, which would otherwise report on its own reports."""
+QUIET = ("/grpc.health.", "/opentelemetry.", "/parade.v1.DispatcherService/Session")
+"""Methods that are not traced: probes, telemetry itself, which would otherwise report on its own reports, and sessions, whose calls have
+their own spans."""
 
 
 class TelemetryConcern:
