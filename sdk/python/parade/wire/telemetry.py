@@ -1,13 +1,16 @@
 """What a process says of itself: spans, metrics and log records, sent by the stock OTLP exporters to the monitor.
 
-Losing telemetry never disturbs the process: queues are bounded, exports have deadlines, and failures are not reported.
+Losing telemetry never disturbs the process: queues are bounded, exports have deadlines, and failures are not reported. What happens with
+every call costs next to nothing: new traces are recorded at a limited rate, and calls are counted in tallies.
 """
 
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
@@ -22,9 +25,15 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import INVALID_SPAN, SpanKind, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from parade.wire import call_span
+from parade.wire.call_span import CallSpan
 from parade.wire.certificates import CertificateSource
+from parade.wire.sampling import BURST, TRACES_PER_SECOND, RateLimit, recorded, sampler
+from parade.wire.tally import CallTally, Tally
+from parade.wire.tally_exporter import TallyExporter
 from parade.wire.tls import channel_credentials
 
 EXPORT_TIMEOUT = 2.0
@@ -32,6 +41,8 @@ EXPORT_TIMEOUT = 2.0
 FLUSH_INTERVAL_MS = 1000
 """How long spans and log records wait for others."""
 METRICS_INTERVAL_MS = 15_000
+FAILED_PER_SECOND = 20.0
+"""Failed calls of traces that nobody records for which a span is made all the same."""
 
 _SEVERITIES = {
     "debug": SeverityNumber.DEBUG,
@@ -39,6 +50,7 @@ _SEVERITIES = {
     "warning": SeverityNumber.WARN,
     "error": SeverityNumber.ERROR,
 }
+_TallyT = TypeVar("_TallyT", bound=Tally)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -70,7 +82,10 @@ class Telemetry:
         resource = Resource(
             {"service.name": service, "service.instance.id": instance_id, **({"service.namespace": namespace} if namespace else {})}
         )
-        self._spans = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._roots = RateLimit(TRACES_PER_SECOND, BURST)
+        self._failures = RateLimit(FAILED_PER_SECOND, int(FAILED_PER_SECOND))
+        self._tallies: TallyExporter | None = None
+        self._spans = TracerProvider(sampler(self._roots), resource, shutdown_on_exit=False)
         self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
         readers = []
         if collector is not None:
@@ -88,11 +103,11 @@ class Telemetry:
                     export_timeout_millis=EXPORT_TIMEOUT * 1000,
                 )
             )
+            exporter = _renewing(OTLPMetricExporter, collector)
+            self._tallies = TallyExporter(exporter, resource, METRICS_INTERVAL_MS / 1000)
             readers.append(
                 PeriodicExportingMetricReader(
-                    _renewing(OTLPMetricExporter, collector),
-                    export_interval_millis=METRICS_INTERVAL_MS,
-                    export_timeout_millis=EXPORT_TIMEOUT * 1000,
+                    exporter, export_interval_millis=METRICS_INTERVAL_MS, export_timeout_millis=EXPORT_TIMEOUT * 1000
                 )
             )
         self._metrics = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
@@ -107,8 +122,8 @@ class Telemetry:
     def __exit__(self, *_: object) -> None:
         """Sends what is queued and stops. Where nobody takes it, that lasts little longer than `EXPORT_TIMEOUT`."""
         with ThreadPoolExecutor(3) as together:
-            for provider in (self._spans, self._logs, self._metrics):
-                together.submit(provider.shutdown)
+            for end in (self._spans.shutdown, self._logs.shutdown, self._end_metrics):
+                together.submit(end)
 
     def log(self, severity: str, event: str, fields: dict[str, Any]) -> None:
         """Sends one log record, tied to the current span.
@@ -120,6 +135,94 @@ class Telemetry:
         """
         attributes = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in fields.items()}
         self._logger.emit(severity_number=_SEVERITIES[severity], severity_text=severity, body=event, attributes=attributes)
+
+    def begin_call(
+        self,
+        name: str,
+        kind: SpanKind,
+        traceparent: str = "",
+        attributes: Mapping[str, str | int | bool] | None = None,
+        *,
+        root: bool = True,
+    ) -> CallSpan | None:
+        """Opens the span of a call, without making it the current one.
+
+        Its parent is the one that `traceparent` names, or else the current span. A parent's trace is followed where it is recorded; a new
+        trace is recorded where the limit allows.
+
+        Args:
+            name: The function.
+            kind: Which side of the call this is.
+            traceparent: The caller's span; empty where it names none.
+            attributes: What is known of the call.
+            root: Whether a call without a parent may begin a trace.
+
+        Returns:
+            The span, to be ended by the caller; None where nothing is recorded.
+        """
+        context = None
+        if traceparent:
+            if call_span.is_unsampled(traceparent):
+                return None
+            context = call_span.parent(traceparent)
+        if context is None:
+            current = get_current_span()
+            if current is INVALID_SPAN:
+                if not root or self._tallies is None or not self._roots.take():
+                    return None
+                context = recorded(Context())
+            elif current.get_span_context().trace_flags.sampled:
+                context = trace.set_span_in_context(current, Context())
+            else:
+                return None
+        return CallSpan(self.tracer.start_span(name, context, kind, attributes))
+
+    def failed_call(
+        self,
+        name: str,
+        kind: SpanKind,
+        seconds: float,
+        reason: str,
+        message: str = "",
+        traceparent: str = "",
+        attributes: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
+        """Makes the span of a call that has failed, for which `begin_call` gave none; as many as a limit allows.
+
+        Args:
+            name: The function.
+            kind: Which side of the call this is.
+            seconds: How long ago it began.
+            reason: Why it failed.
+            message: What to say of it.
+            traceparent: The caller's span; empty where it names none.
+            attributes: What is known of the call.
+        """
+        if self._tallies is None or not self._failures.take():
+            return
+        context = recorded(call_span.parent(traceparent) or Context())
+        start = time.time_ns() - int(seconds * 1e9)
+        CallSpan(self.tracer.start_span(name, context, kind, attributes, start_time=start)).end(reason, message)
+
+    def tally(
+        self, attributes: Sequence[str], durations: Mapping[str, str], count: tuple[str, str] | None = None, outcome: str = ""
+    ) -> Tally:
+        """Returns a new tally, which is exported with the other metrics; see `Tally` for the arguments."""
+        return self._added(Tally(attributes, durations, count, outcome))
+
+    def call_tally(self) -> CallTally:
+        """Returns a new tally of a dispatcher's calls, which is exported with the other metrics."""
+        return self._added(CallTally())
+
+    def _added(self, tally: _TallyT) -> _TallyT:
+        if self._tallies is not None:
+            self._tallies.add(tally)
+        return tally
+
+    def _end_metrics(self) -> None:
+        if self._tallies is not None:
+            self._tallies.end()
+        self._metrics.shutdown()
 
 
 def _renewing(kind: Any, collector: Collector) -> Any:
@@ -133,16 +236,18 @@ class _Renewing:
     def __init__(self, kind: Any, collector: Collector) -> None:
         self._kind = kind
         self._collector = collector
+        self._exporting = threading.Lock()
         self._renew()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def export(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._collector.source.current() is not self._shown:
-            self._inner.shutdown()
-            self._renew()
-        return self._inner.export(batch, *args, **kwargs)
+        with self._exporting:  # stock exporters take one export at a time
+            if self._collector.source.current() is not self._shown:
+                self._inner.shutdown()
+                self._renew()
+            return self._inner.export(batch, *args, **kwargs)
 
     def _renew(self) -> None:
         self._shown = self._collector.source.current()

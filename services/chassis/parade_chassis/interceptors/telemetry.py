@@ -22,7 +22,7 @@ class TelemetryConcern:
     def __init__(self, telemetry: Telemetry) -> None:
         """Takes where spans and measurements go."""
         self._telemetry = telemetry
-        self._duration = telemetry.meter.create_histogram("rpc.server.duration", unit="ms", description="How long requests took")
+        self._durations = telemetry.tally(("rpc.service", "rpc.method", "rpc.failed"), {"rpc.server.duration": "How long requests took"})
 
     @asynccontextmanager
     async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
@@ -49,10 +49,7 @@ class TelemetryConcern:
                 failed = code not in (None, 0, grpc.StatusCode.OK)
                 if failed:
                     span.set_status(Status(StatusCode.ERROR, context.details() or ""))
-                self._duration.record(
-                    (time.perf_counter() - started) * 1000,
-                    {"rpc.service": service, "rpc.method": name, "rpc.failed": failed},
-                )
+                self._durations.record((service, name, failed), time.perf_counter() - started)
 
 
 def _text(value: str | bytes | None) -> str | None:
