@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from parade.client import Mesh, connect
     from parade.context import Context
     from parade.function_error import FunctionError
+    from parade.retry_policy import RetryPolicy
     from parade.run import EventType, Run, RunEvent, RunState
     from parade.wire.errors import ParadeError, Reason, Violation
     from parade.wire.mesh_file import MeshFile
@@ -33,6 +34,7 @@ __all__ = [
     "Progress",
     "Reason",
     "Retry",
+    "RetryPolicy",
     "Run",
     "RunEvent",
     "RunState",
@@ -57,6 +59,7 @@ _HOMES = {
     "Progress": "parade.calls",
     "Reason": "parade.wire.errors",
     "Retry": "parade.workflow",
+    "RetryPolicy": "parade.retry_policy",
     "Run": "parade.run",
     "RunEvent": "parade.run",
     "RunState": "parade.run",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from parade.function import DEFAULT_TIMEOUT, Effect, Function
+from parade.retry_policy import RetryPolicy
 from parade.wire.identity import NAME
 from parade.wire.mesh_file import MeshFile
 
@@ -81,6 +82,8 @@ class Agent:
         description: str | None = None,
         effect: Effect = "effect",
         timeout: float = DEFAULT_TIMEOUT,
+        process: bool = False,
+        retry: RetryPolicy | None = None,
     ) -> Callable[[HandlerT], HandlerT]: ...
 
     def function(
@@ -92,6 +95,8 @@ class Agent:
         description: str | None = None,
         effect: Effect = "effect",
         timeout: float = DEFAULT_TIMEOUT,
+        process: bool = False,
+        retry: RetryPolicy | None = None,
     ) -> HandlerT | Callable[[HandlerT], HandlerT]:
         """Makes a function of the agent out of a Python function, which stays what it was and can be called as before.
 
@@ -100,6 +105,9 @@ class Agent:
         runs in the event loop, any other in a thread. A generator, of either kind, streams what it yields. A parameter of type
         `parade.Context` is given the call's context.
 
+        A call that is cancelled, or whose deadline passes, ends its function: a coroutine is cancelled where it awaits, a process is killed
+        with all it has started; a thread cannot be stopped and should look at `context.cancelled`. Who called is told which it was.
+
         Args:
             handler: The Python function, where the decorator is used without brackets.
             name: The name that callers use; the function's own where not given.
@@ -107,6 +115,10 @@ class Agent:
             effect: What calling it twice does: `pure` and `idempotent` functions may be repeated, an `effect` is only repeated where it is
                 known not to have happened.
             timeout: Seconds that it may run at most.
+            process: Whether it runs in a worker process, which serves one call at a time and is used again. The process imports the function's
+                module, or the main script, as `multiprocessing` does: what must not happen twice stands under
+                `if __name__ == "__main__":`. The function must stand at the top of its module.
+            retry: When the dispatcher makes a call of it again; three attempts at an instance that can take it where not given.
 
         Raises:
             TypeError: A type hint is missing or has no JSON form.
@@ -114,7 +126,7 @@ class Agent:
         """
 
         def register(decorated: HandlerT) -> HandlerT:
-            made = Function.of(decorated, name=name, description=description, effect=effect, timeout=timeout)
+            made = Function.of(decorated, name=name, description=description, effect=effect, timeout=timeout, process=process, retry=retry)
             if made.name in self._functions:
                 raise ValueError(f"{self.name} has a function {made.name!r} already")
             if len(self._functions) == MAX_FUNCTIONS:

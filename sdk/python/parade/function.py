@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
+from parade.retry_policy import RetryPolicy
 from parade.signature import Signature
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation
@@ -44,6 +45,10 @@ class Function:
     """What it takes and returns."""
     threaded: bool
     """Whether it runs in a thread: it is not written as a coroutine."""
+    process: bool
+    """Whether it runs in a process of its own, which can be killed."""
+    retry: RetryPolicy | None
+    """When the dispatcher makes a call of it again; None for what every function has."""
     arguments_schema: bytes
     """JSON Schema 2020-12 of the arguments, always of an object."""
     result_schema: bytes
@@ -58,6 +63,8 @@ class Function:
         description: str | None = None,
         effect: Effect = "effect",
         timeout: float = DEFAULT_TIMEOUT,
+        process: bool = False,
+        retry: RetryPolicy | None = None,
     ) -> "Function":
         """Makes a function of what its author wrote.
 
@@ -67,10 +74,12 @@ class Function:
             description: What it does; the handler's docstring where not given.
             effect: What calling it twice does.
             timeout: Seconds that it may run at most.
+            process: Whether it runs in a process of its own.
+            retry: When the dispatcher makes a call of it again.
 
         Raises:
-            TypeError: A type hint is missing or has no JSON form.
-            ValueError: The name, the effect or the timeout is none.
+            TypeError: A type hint is missing or has no JSON form, or the retry policy is something else.
+            ValueError: The name, the effect or the timeout is none, or a process could not import it.
         """
         chosen = name or handler.__name__
         if not NAME.fullmatch(chosen):
@@ -79,6 +88,12 @@ class Function:
             raise ValueError(f"{chosen}: effect is {effect!r}; it must be one of {', '.join(get_args(Effect))}")
         if not 0 < timeout <= MAX_TIMEOUT:
             raise ValueError(f"{chosen}: timeout is {timeout}; it must be more than 0 and at most {MAX_TIMEOUT} seconds")
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise TypeError(f"{chosen}: retry is {retry!r}; give parade.RetryPolicy(…)")
+        if process and "<" in handler.__qualname__:
+            raise ValueError(
+                f"{chosen}: a function that runs in a process must stand at the top of its module, where that process finds it"
+            )
         signature = Signature.read(handler)
         return cls(
             name=chosen,
@@ -88,6 +103,8 @@ class Function:
             handler=handler,
             signature=signature,
             threaded=not (inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler)),
+            process=process,
+            retry=retry,
             arguments_schema=orjson.dumps(signature.arguments_schema()),
             result_schema=orjson.dumps(signature.result_schema()),
         )
@@ -103,49 +120,70 @@ class Function:
         Raises:
             ParadeError: INVALID_ARGUMENTS with one violation a fault.
         """
-        if len(data) > MAX_VALUE_BYTES:
-            raise ParadeError(
-                Reason.INVALID_ARGUMENTS,
-                f"the arguments of {self.name} are too large",
-                violations=[Violation("arguments", f"are {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent")],
-            )
+        signature = self.signature
         try:
-            model = self.signature.arguments.model_validate_json(data or b"{}")
+            model = signature.read_arguments(data or b"{}")
         except ValidationError as error:
             raise ParadeError(
                 Reason.INVALID_ARGUMENTS,
                 f"the arguments of {self.name} do not fit its schema",
                 violations=_violations(error, "arguments"),
             ) from error
-        return {self.signature.names[field]: getattr(model, field) for field in model.model_fields_set}
+        names = signature.names
+        values = model.__dict__
+        return {names[field]: values[field] for field in model.model_fields_set}
 
     def encode(self, value: Any) -> bytes:
         """Writes a result or an item as JSON.
 
         Raises:
-            ParadeError: AGENT_ERROR where it is not of the declared type, or larger than 4 MiB.
+            ParadeError: AGENT_ERROR where it is not of the declared type.
         """
-        what = "yielded an item" if self.streaming else "returned a value"
+        signature = self.signature
         try:
-            checked = self.signature.result.validate_python(value)
+            # What is of a plain type itself needs no look into it.
+            checked = value if type(value) is signature.plain else signature.check_result(value)
             # A model that was changed after it was made is not checked again by pydantic; its serialiser notices, and is told to say so.
-            data = self.signature.result.dump_json(checked, by_alias=True, warnings="error")
+            return signature.write_result(checked, by_alias=True, warnings="error")
         except (ValidationError, PydanticSerializationError) as error:
             root = "item" if self.streaming else "result"
             faults = _violations(error, root) if isinstance(error, ValidationError) else [Violation(root, str(error)[:MAX_TEXT])]
             raise ParadeError(
                 Reason.AGENT_ERROR,
-                f"{self.name} {what} outside its schema: {faults[0]}",
+                f"{self.name} {self._gave} outside its schema: {faults[0]}",
                 violations=faults,
                 metadata={"returned_type": type(value).__name__},
             ) from error
+
+    def check_arguments_size(self, data: bytes) -> None:
+        """Refuses arguments that are too large to be sent as they are.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS.
+        """
+        if len(data) > MAX_VALUE_BYTES:
+            raise ParadeError(
+                Reason.INVALID_ARGUMENTS,
+                f"the arguments of {self.name} are too large",
+                violations=[Violation("arguments", f"are {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent")],
+            )
+
+    def check_result_size(self, data: bytes) -> None:
+        """Refuses a result or an item that is too large to be sent as it is.
+
+        Raises:
+            ParadeError: AGENT_ERROR.
+        """
         if len(data) > MAX_VALUE_BYTES:
             raise ParadeError(
                 Reason.AGENT_ERROR,
-                f"{self.name} {what} of {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent. "
+                f"{self.name} {self._gave} of {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent. "
                 "Put it in a file or a store and return where it is.",
             )
-        return data
+
+    @property
+    def _gave(self) -> str:
+        return "yielded an item" if self.streaming else "returned a value"
 
 
 def _megabytes(data: bytes) -> str:

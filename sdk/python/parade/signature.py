@@ -17,6 +17,8 @@ from parade.context import Context
 
 _ITERATORS = frozenset({abc.AsyncIterator, abc.AsyncIterable, abc.AsyncGenerator, abc.Iterator, abc.Iterable, abc.Generator})
 _MISSING = inspect.Parameter.empty
+_PLAIN = (str, int, bool, type(None))
+"""Types of which pydantic has nothing to say once a value is of them; a float may be no number, and bytes no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,14 @@ class Signature:
     """Whether the function is a generator."""
     context: str
     """The parameter that takes the context; empty where none does."""
+    plain: type | None
+    """The type of the result where that is a plain one, all of whose values fit."""
+    read_arguments: Callable[[bytes], BaseModel]
+    """Makes the model of the arguments from JSON."""
+    check_result: Callable[[Any], Any]
+    """Makes a result from what a function returned."""
+    write_result: Callable[..., bytes]
+    """Writes a result as JSON."""
 
     @classmethod
     def read(cls, function: Callable[..., Any]) -> "Signature":
@@ -60,7 +70,19 @@ class Signature:
         returned = _returned(name, hints.get("return", _MISSING), streaming=streaming)
         try:
             arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-            signature = cls(arguments, names, _adapter(returned), streaming, context)
+            result = _adapter(returned)
+            signature = cls(
+                arguments,
+                names,
+                result,
+                streaming,
+                context,
+                plain=returned if returned in _PLAIN else None,
+                # The parts of pydantic that do the work, without the layers that choose between them on every call.
+                read_arguments=arguments.__pydantic_validator__.validate_json,
+                check_result=result.validator.validate_python,
+                write_result=result.serializer.to_json,
+            )
             signature.arguments_schema()
             signature.result_schema()
         except (PydanticUserError, NameError) as error:

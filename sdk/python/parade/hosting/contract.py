@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from parade.function import Function
 from parade.hosting.executor import Call
 from parade.hosting.reports import Note
+from parade.retry_policy import RetryPolicy
 from parade.v1 import agent_pb2, function_pb2, progress_pb2, value_pb2
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.telemetry import remote_parent
@@ -61,14 +62,28 @@ def event(said: Note | bytes) -> agent_pb2.InvokeStreamResponse:
 
 
 def _function(function: Function) -> function_pb2.Function:
-    timeout = Duration()
-    timeout.FromNanoseconds(int(function.timeout * 1e9))
     return function_pb2.Function(
         name=function.name,
         description=function.description,
         arguments_schema=value_pb2.Value(data=function.arguments_schema),
         result_schema=value_pb2.Value(data=function.result_schema),
         effect=_EFFECTS[function.effect],
-        timeout=timeout,
+        timeout=_duration(function.timeout),
         streaming=function.streaming,
+        retry=_retry(function.retry) if function.retry is not None else None,
     )
+
+
+def _retry(policy: RetryPolicy) -> function_pb2.RetryPolicy:
+    return function_pb2.RetryPolicy(
+        max_attempts=policy.max_attempts,
+        initial_backoff=_duration(policy.initial_backoff),
+        max_backoff=_duration(policy.max_backoff),
+        multiplier=policy.multiplier,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

@@ -99,6 +99,7 @@ class Executor:
             if function.streaming and write is None:
                 raise ParadeError(Reason.INVALID_ARGUMENTS, f"{function.name} streams its items; call it as a stream")
             span.set_attribute("parade.effect", function.effect)
+            function.check_arguments_size(call.arguments)
             arguments = function.decode(call.arguments)
             if write is None:
                 return await self._finished(function, arguments, call, None)
