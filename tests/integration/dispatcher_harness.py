@@ -281,7 +281,14 @@ async def running_mesh(folder: Path, *, syncs: bool = True) -> AsyncIterator[Mes
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, None)
         process = await stack.enter_async_context(
-            process_of("dispatcher", Config, authority, agent_manager=manager_address, listen=address)
+            process_of(
+                "dispatcher",
+                Config,
+                authority,
+                agent_manager=manager_address,
+                listen=address,
+                database_url=f"sqlite:///{folder}/dispatcher.db",
+            )
         )
         task = asyncio.create_task(serve(process))
         try:

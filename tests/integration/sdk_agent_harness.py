@@ -92,7 +92,11 @@ class SmallMesh:
             self._manager = None
 
     async def start_dispatcher(self) -> None:
-        settings = {"listen": self.file.services["dispatcher"], "agent_manager": self.file.services["agent_manager"]}
+        settings = {
+            "listen": self.file.services["dispatcher"],
+            "agent_manager": self.file.services["agent_manager"],
+            "database_url": f"sqlite:///{self._folder}/dispatcher.db",
+        }
         process = await self.stack.enter_async_context(process_of("dispatcher", DispatcherConfig, self.authority, **settings))
         task = asyncio.create_task(dispatcher.serve(process))
 

@@ -22,13 +22,14 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(STATE_FOLDER), help="the folder of the mesh")
     parser.add_argument("--detach", action="store_true", help="start it in the background")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="the least grave record shown")
+    parser.add_argument("--dispatchers", type=int, choices=range(1, 17), metavar="1-16", default=1, help="how many processes carry calls")
     options = parser.parse_args()
     folder = StateFolder(options.state.absolute())
     if options.command == "down":
         return _down(folder)
     if options.detach:
-        return mesh.start_detached(folder, options.log_level)
-    return asyncio.run(mesh.run(folder, options.log_level, _printer()))
+        return mesh.start_detached(folder, options.log_level, options.dispatchers)
+    return asyncio.run(mesh.run(folder, options.log_level, options.dispatchers, _printer()))
 
 
 def _down(folder: StateFolder) -> int:

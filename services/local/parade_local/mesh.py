@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from parade.wire.mesh_file import MeshFile
 from parade_local import certificates
-from parade_local.services import SERVICES, settings
+from parade_local.services import replicas, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder
 from parade_local.supervisor import StartError, Supervised, renew_certificates, write_certificates
 
@@ -28,12 +28,13 @@ LEAN = {
 Say = Callable[[str, str], None]
 
 
-async def run(folder: StateFolder, log_level: str, say: Say) -> int:
+async def run(folder: StateFolder, log_level: str, dispatchers: int, say: Say) -> int:
     """Runs a mesh until SIGTERM or SIGINT; returns the exit status.
 
     Args:
         folder: Where its state lies.
         log_level: The least grave record that its services write.
+        dispatchers: How many processes carry calls.
         say: Takes who speaks and a line.
     """
     stopping = asyncio.Event()
@@ -44,7 +45,7 @@ async def run(folder: StateFolder, log_level: str, say: Say) -> int:
             say("mesh", f"a mesh runs in {folder.path} already (process {Lock.holder(folder.path)}); stop it with `parade down`")
             return 1
         started = time.monotonic()
-        mesh = folder.mesh()
+        mesh = folder.mesh(dispatchers)
         supervised = _supervised(folder, mesh, log_level, say)
         try:
             if not certificates.are_fresh(folder.path, datetime.now(UTC)):
@@ -70,7 +71,7 @@ async def run(folder: StateFolder, log_level: str, say: Say) -> int:
     return status
 
 
-def start_detached(folder: StateFolder, log_level: str) -> int:
+def start_detached(folder: StateFolder, log_level: str, dispatchers: int) -> int:
     """Starts a mesh in a process of its own and waits until it is ready; returns the exit status."""
     holder = Lock.holder(folder.path)
     if holder:
@@ -80,7 +81,10 @@ def start_detached(folder: StateFolder, log_level: str) -> int:
     log = folder.path / LOG_NAME
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "parade_local", "up", "--state", str(folder.path), "--log-level", log_level],
+            [
+                *(sys.executable, "-P", "-m", "parade_local", "up", "--state", str(folder.path)),
+                *("--log-level", log_level, "--dispatchers", str(dispatchers)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -105,14 +109,11 @@ def start_detached(folder: StateFolder, log_level: str) -> int:
 
 def _supervised(folder: StateFolder, mesh: MeshFile, log_level: str, say: Say) -> list[Supervised]:
     environment = {**os.environ, **LEAN}
-    supervised: list[Supervised] = []
 
     def changed() -> None:
         folder.write([one.status for one in supervised])
 
-    for service in SERVICES:
-        told = settings(service, mesh, log_level)
-        supervised.append(Supervised(service, mesh.services[service.name], {**environment, **told}, say, changed))
+    supervised = [Supervised(replica, {**environment, **settings(replica, mesh, log_level)}, say, changed) for replica in replicas(mesh)]
     return supervised
 
 
@@ -122,7 +123,7 @@ async def _announce_when_ready(supervised: list[Supervised], mesh: MeshFile, sta
             for one in supervised:
                 await one.ready.wait()
     except TimeoutError as error:
-        late = ", ".join(one.service.name for one in supervised if not one.ready.is_set())
+        late = ", ".join(one.replica.label for one in supervised if not one.ready.is_set())
         raise StartError(f"not ready within {START_TIMEOUT:g} s: {late}") from error
     mesh.write()
     say("mesh", f"{_READY} after {time.monotonic() - started:.1f} s")

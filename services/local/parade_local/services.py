@@ -28,24 +28,52 @@ class Service:
 SERVICES = (
     Service("monitor", stores=True),
     Service("agent_manager", stores=True),
-    Service("dispatcher", ("agent_manager",)),
+    Service("dispatcher", ("agent_manager",), stores=True),
     Service("scheduler", ("dispatcher", "agent_manager"), stores=True),
     Service("gateway", ("agent_manager", "dispatcher", "scheduler")),
 )
-"""The processes of a mesh. The monitor is first to start and last to stop, so that it hears the others' last words."""
+"""The services of a mesh. The monitor is first to start and last to stop, so that it hears the others' last words."""
 
 
-def settings(service: Service, mesh: MeshFile, log_level: str) -> dict[str, str]:
-    """Returns the environment that tells a service what it must know."""
-    folder = mesh.folder
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process of a service; all of its replicas share a certificate and a database."""
+
+    service: Service
+    number: int
+    address: str
+    """Where it listens: `host:port`."""
+    label: str
+    """What its log lines are headed with: its service, or its id where the service has several replicas."""
+
+    @property
+    def id(self) -> str:
+        """For example `dispatcher-0`."""
+        return f"{self.service.name}-{self.number}"
+
+
+def replicas(mesh: MeshFile) -> list[Replica]:
+    """Returns the processes of a mesh, in the order in which they start: one for each address of a service."""
+    found: list[Replica] = []
+    for service in SERVICES:
+        addresses = mesh.services[service.name].split(",")
+        for number, address in enumerate(addresses):
+            label = service.name if len(addresses) == 1 else f"{service.name}-{number}"
+            found.append(Replica(service, number, address, label))
+    return found
+
+
+def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]:
+    """Returns the environment that tells a process what it must know."""
+    folder, service = mesh.folder, replica.service
     prefix = f"PARADE_{service.name.upper()}_"
     told = {
-        "LISTEN": mesh.services[service.name],
+        "LISTEN": replica.address,
         "DOMAIN": mesh.domain,
         "TRUST_BUNDLE": str(folder / mesh.trust_bundle),
         "CERTIFICATE": str(certificate_path(folder, service.name)),
         "PRIVATE_KEY": str(key_path(folder, service.name)),
-        "INSTANCE_ID": f"{service.name}-0",
+        "INSTANCE_ID": replica.id,
         "LOG_FORMAT": "console",
         "LOG_LEVEL": log_level,
         "DRAIN_TIMEOUT": str(DRAIN_TIMEOUT),

@@ -43,14 +43,23 @@ class StateFolder:
         """Takes the folder, which need not exist yet."""
         self.path = path
 
-    def mesh(self) -> MeshFile:
-        """Returns the mesh's addresses: those it had before where they are still free, others where not."""
+    def mesh(self, dispatchers: int = 1) -> MeshFile:
+        """Returns the mesh's addresses: those it had before where they are still free, others where not.
+
+        Args:
+            dispatchers: How many processes carry calls; each has an address, with commas between them.
+        """
         try:
             before = MeshFile.read(self.path / FILE_NAME)
         except ParadeError:
             before = MeshFile(self.path.resolve())
         taken: set[str] = set()
-        services = {service.name: _address(before.services.get(service.name, ""), taken) for service in SERVICES}
+        services: dict[str, str] = {}
+        for service in SERVICES:
+            wanted = before.services.get(service.name, "").split(",")
+            count = dispatchers if service.name == "dispatcher" else 1
+            addresses = [_address(wanted[number] if number < len(wanted) else "", taken) for number in range(count)]
+            services[service.name] = ",".join(addresses)
         rest = before.rest.removeprefix("http://") or f"127.0.0.1:{REST_PORT}"
         return replace(
             before,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import cast
 
 from parade_local import certificates
-from parade_local.services import Service
+from parade_local.services import Replica
 from parade_local.state import ServiceStatus
 
 FIRST_PAUSE = 0.2
@@ -41,23 +41,21 @@ class StartError(Exception):
 
 
 class Supervised:
-    """One service and the process that it runs in at the moment."""
+    """One replica of a service and the process that it runs in at the moment."""
 
     def __init__(
-        self, service: Service, address: str, environment: Mapping[str, str], say: Callable[[str, str], None], changed: Callable[[], None]
+        self, replica: Replica, environment: Mapping[str, str], say: Callable[[str, str], None], changed: Callable[[], None]
     ) -> None:
         """Takes what to run.
 
         Args:
-            service: The service.
-            address: Where it will listen, for those who ask.
+            replica: The replica.
             environment: What it is told.
-            say: Takes a service's name and a line.
+            say: Takes a replica's label and a line.
             changed: Called when the status has changed.
         """
-        self.service = service
+        self.replica = replica
         self.ready = asyncio.Event()
-        self._address = address
         self._environment = environment
         self._say = say
         self._changed = changed
@@ -69,9 +67,10 @@ class Supervised:
 
     @property
     def status(self) -> ServiceStatus:
-        """Where the service stands."""
+        """Where the replica stands."""
+        replica = self.replica
         pid = self._process.pid if self._process is not None and self._process.returncode is None else 0
-        return ServiceStatus(self.service.name, f"{self.service.name}-0", self._address, pid, self._state, self._restarts)
+        return ServiceStatus(replica.service.name, replica.id, replica.address, pid, self._state, self._restarts)
 
     async def keep_running(self) -> None:
         """Runs the service, again and again, until it is stopped.
@@ -89,12 +88,12 @@ class Supervised:
             if not self.ready.is_set() and not was_ready:
                 tries += 1
                 if code == 2 or tries == START_TRIES:
-                    raise StartError(f"{self.service.name} cannot be started:\n" + "\n".join(f"  {line}" for line in self._output))
+                    raise StartError(f"{self.replica.label} cannot be started:\n" + "\n".join(f"  {line}" for line in self._output))
             if time.monotonic() - started > STEADY:
                 pause = FIRST_PAUSE
             self._set_state("restarting")
             self._restarts += 1
-            self._say("mesh", f"{self.service.name} {_how_it_ended(code)}; starting it again in {pause:g} s")
+            self._say("mesh", f"{self.replica.label} {_how_it_ended(code)}; starting it again in {pause:g} s")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
@@ -112,7 +111,7 @@ class Supervised:
             async with asyncio.timeout(STOP_GRACE):
                 await process.wait()
         except TimeoutError:
-            self._say("mesh", f"{self.service.name} does not end; killing it")
+            self._say("mesh", f"{self.replica.label} does not end; killing it")
             process.kill()
 
     async def _run_once(self) -> int:
@@ -121,7 +120,7 @@ class Supervised:
                 sys.executable,
                 "-P",  # never import what lies in the user's folder by chance
                 "-m",
-                self.service.module,
+                self.replica.service.module,
                 env={**self._environment, "NOTIFY_SOCKET": listener.getsockname()},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -155,7 +154,7 @@ class Supervised:
                 return
             text = line.decode("utf-8", "replace").rstrip()
             self._output.append(text)
-            self._say(self.service.name, text)
+            self._say(self.replica.label, text)
 
     def _set_state(self, state: str) -> None:
         self._state = state

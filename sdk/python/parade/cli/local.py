@@ -31,6 +31,7 @@ def dev(
     folder: Folder = Path(".parade"),
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start it in the background and return once it is ready.")] = False,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="The least grave log record to show.")] = LogLevel.INFO,
+    dispatchers: Annotated[int, typer.Option("--dispatchers", min=1, max=16, help="How many processes carry calls.")] = 1,
 ) -> None:
     """Start the whole mesh on this machine.
 
@@ -40,7 +41,8 @@ def dev(
 
         parade dev --detach
     """
-    _become("up", "--state", str(folder), "--log-level", log_level.value, *(["--detach"] if detach else []))
+    options = ["--state", str(folder), "--log-level", log_level.value, "--dispatchers", str(dispatchers)]
+    _become("up", *options, *(["--detach"] if detach else []))
 
 
 def down(folder: Folder = Path(".parade")) -> None:

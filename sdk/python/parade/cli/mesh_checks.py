@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from parade.cli.finding import ANSWER_TIMEOUT, Finding, asked
 from parade.cli.plain import state_name
 from parade.client import Mesh, connect
-from parade.wire.channel import Channel
+from parade.wire.channel import Channel, targets
 from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 
@@ -28,7 +28,8 @@ _START = "Start the mesh with `parade dev`; where it runs, its output says why t
 
 async def mesh_findings(mesh_file: MeshFile) -> list[Finding]:
     """Returns what there is to say of a mesh."""
-    findings = list(await asyncio.gather(*(_service(mesh_file, name) for name in mesh_file.services)))
+    replicas = [(name, address) for name, addresses in mesh_file.services.items() for address in targets(addresses)]
+    findings = list(await asyncio.gather(*(_service(mesh_file, name, address) for name, address in replicas)))
     findings.append(await _rest(mesh_file))
     findings.append(await _telemetry(mesh_file))
     for check, question in (("agents", _agents), ("functions", _functions), ("clock", _clock)):
@@ -41,16 +42,16 @@ async def _over_mesh(mesh_file: MeshFile, question: Callable[[Mesh], Awaitable[F
         return await question(mesh)
 
 
-async def _service(mesh_file: MeshFile, name: str) -> Finding:
+async def _service(mesh_file: MeshFile, name: str, address: str) -> Finding:
     async def question(channel: Channel) -> Finding:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # type: ignore[arg-type]  # a Channel is what the stub needs of gRPC's
         response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_TIMEOUT)
         state = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
         serving = response.status == health_pb2.HealthCheckResponse.SERVING
-        detail = f"serves at {mesh_file.services[name]}" if serving else f"{state} at {mesh_file.services[name]}"
+        detail = f"serves at {address}" if serving else f"{state} at {address}"
         return Finding(name, ok=serving, detail=detail, advice="It is starting or stopping; look again in a moment.")
 
-    return await _over_channel(mesh_file, name, name, question)
+    return await _over_channel(mesh_file, name, address, name, question)
 
 
 async def _telemetry(mesh_file: MeshFile) -> Finding:
@@ -61,13 +62,15 @@ async def _telemetry(mesh_file: MeshFile) -> Finding:
 
     if "monitor" not in mesh_file.services:
         return Finding("telemetry", ok=True, detail="this mesh has no monitor")
-    return await _over_channel(mesh_file, "monitor", "telemetry", question)
+    return await _over_channel(mesh_file, "monitor", mesh_file.services["monitor"], "telemetry", question)
 
 
-async def _over_channel(mesh_file: MeshFile, service: str, check: str, question: Callable[[Channel], Awaitable[Finding]]) -> Finding:
+async def _over_channel(
+    mesh_file: MeshFile, service: str, address: str, check: str, question: Callable[[Channel], Awaitable[Finding]]
+) -> Finding:
     async def over_channel() -> Finding:
         identity = Identity.service(service, mesh_file.domain)
-        async with Channel(mesh_file.services[service], mesh_file.certificates(), identity.server_name, peer=service) as channel:
+        async with Channel(address, mesh_file.certificates(), identity.server_name, peer=service) as channel:
             return await question(channel)
 
     return await asked(check, over_channel, _START)
