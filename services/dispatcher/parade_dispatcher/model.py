@@ -4,10 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from parade.wire.errors import ParadeError
 from parade.wire.identity import Identity
 
 DEFAULT_FUNCTION_TIMEOUT = 60.0
 """Seconds that a function may run which does not say how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What names a value that does not travel itself: `parade.v1.ArtifactReference`."""
+
+    digest: str
+    """`sha256:` and 64 hexadecimal digits."""
+    size: int
+    """How many bytes it has."""
+    media_type: str = ""
+
+
+Content = bytes | Artifact
+"""A value as it travels: JSON, or what names an artifact."""
 
 
 class Effect(StrEnum):
@@ -21,6 +37,20 @@ class Effect(StrEnum):
     def repeatable(self) -> bool:
         """Whether a call that may have run can be made again."""
         return self is not Effect.EFFECT
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a call that failed is made again: `parade.v1.RetryPolicy`."""
+
+    max_attempts: int = 3
+    """How often an instance may be given the call."""
+    initial_backoff: float = 0.1
+    """Seconds before the second attempt."""
+    max_backoff: float = 5.0
+    """The longest pause, in seconds."""
+    multiplier: float = 2.0
+    """How much longer each pause is than the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +68,8 @@ class Function:
     """The longest that it may run, in seconds."""
     streaming: bool = False
     """Whether it yields items instead of one result."""
+    retry: RetryPolicy | None = None
+    """When an error of it that is marked retryable is answered by another attempt; never where not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +112,8 @@ class Instance:
     state: InstanceState = InstanceState.READY
     max_concurrency: int = 1
     """How many calls it runs at once."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What its author says of it; calls may ask for it."""
     functions: Mapping[str, Function] = field(default_factory=dict)
     """What it serves, by name."""
 
@@ -103,14 +137,14 @@ class Step:
     """Whether the call may have been sent before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """What a caller asks for."""
+    """What a caller asks for. One per call and never changed once the call has begun, except by an interceptor's `before`."""
 
     agent: str
     function: str
-    arguments: bytes
-    """JSON, within the size that a value may have."""
+    """The name within the agent."""
+    arguments: Content
     caller: Identity
     """Who is at the other end of the connection."""
     namespace: str
@@ -119,6 +153,20 @@ class Request:
     timeout: float | None = None
     """Seconds that the caller waits at most; None where it does not say."""
     step: Step | None = None
+    window: int = 0
+    """Bytes of items that the caller has room for at first; 0 where it wants no events."""
+    idempotency_key: str = ""
+    priority: int = 0
+    """From -100 to 100; the higher goes first where calls must wait."""
+    affinity_key: str = ""
+    labels: Mapping[str, str] | None = None
+    """Labels that the instance must carry."""
+    parent_call_id: str = ""
+    call_id: str = ""
+    """The call's id, where its caller makes it."""
+    redelivered: bool = False
+    """Whether the call may have been made before under the same id."""
+    traceparent: str = ""
 
     @property
     def full_name(self) -> str:
@@ -126,37 +174,52 @@ class Request:
         return f"{self.agent}.{self.function}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """What an instance is asked to run."""
+    """What an instance is asked to run. The same object over all attempts, but for `attach`."""
 
     id: str
     function: str
-    arguments: bytes
+    """The name within the agent."""
+    arguments: Content
     namespace: str
     principal: str
     run_id: str = ""
     step: str = ""
+    window: int = 0
+    traceparent: str = ""
+    attach: bool = False
+    """Whether the function is not to be run, but what is known of the call with this id to be returned."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Timing:
+    """Where the time of a call went, in seconds."""
+
+    queued: float = 0.0
+    """From its arrival until an instance had it, and there until the function began."""
+    transport: float = 0.0
+    """Between dispatcher and instance, there and back. All the time that an instance had it where no answer came."""
+    executing: float = 0.0
+    """In the function."""
+
+
+@dataclass(slots=True)
 class Answer:
     """A result, and whose it is."""
 
-    result: bytes
+    result: Content | None
+    """None where a stream ended well."""
     call_id: str
     instance_id: str
+    timing: Timing = field(default_factory=Timing)
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """The call is now with this instance."""
-
-    call_id: str
-    instance_id: str
+Outcome = Answer | ParadeError
+"""How a call ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Progress:
     """How far a call has come."""
 
@@ -166,35 +229,54 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """An item of a streaming function."""
+class Entry:
+    """What is written of a call with effects before it leaves."""
 
-    value: bytes
+    namespace: str
+    key: str
+    """The idempotency key, or the call's id where it has none. Unique within the namespace."""
+    function: str
+    """`agent.function`."""
+    arguments_hash: str
+    """SHA-256 of the arguments in hexadecimal digits, or the digest of the artifact."""
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """The result of a function that is not streaming."""
-
-    value: bytes
+class Fresh:
+    """The entry is new and written."""
 
 
-Said = Progress | Item | Result
-"""What an instance says while it runs a function."""
-Event = Assigned | Said
-"""What a caller is told of its call."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The call has ended before, so."""
+
+    outcome: Outcome
 
 
-class LostError(Exception):
-    """An instance went away before it answered.
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The call has been written and has not ended as far as is known."""
 
-    Attributes:
-        message: What was seen of it.
-        sent: Whether the call may have reached it; False only where it is certain that it did not.
-    """
+    instance_id: str
+    """The instance that had it last; empty where none is known."""
+    call_id: str
+    """The id it had there."""
 
-    def __init__(self, message: str, *, sent: bool) -> None:
-        """Takes what was seen."""
-        super().__init__(message, sent)
-        self.message = message
-        self.sent = sent
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The key was used for another function or other arguments."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing could be written."""
+
+    error: ParadeError
+
+
+Verdict = Fresh | Receipt | Unfinished | Conflict | Failed
+"""What is known of a call with effects before it is made."""
