@@ -13,4 +13,4 @@ class Config(ServiceConfig):
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It says which agents there are."""
     database_url: str
-    """Where effects and started calls are written down: `sqlite:///path` or `postgresql://user:password@host/database`. All dispatchers share it."""
+    """Where effects and started calls are written down, by all dispatchers: `sqlite:///path` or `postgresql://user:password@host/database`."""
