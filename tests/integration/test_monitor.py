@@ -161,6 +161,24 @@ async def test_what_an_agents_telemetry_says_is_found_by_a_client(monitor: Monit
     await eventually(lambda: monitor.rows("SELECT name, kind, value FROM metric WHERE namespace = ?", namespace) == [("rows", "sum", 3.0)])
 
 
+async def test_what_was_tallied_arrives_at_the_end(monitor: Monitor, namespace: str) -> None:
+    agent = Identity.agent("analyst", "a-1", namespace)
+    with Telemetry("analyst", "a-1", namespace, monitor.collector(agent)) as telemetry:
+        calls = telemetry.call_tally()
+        calls.record_call((namespace, "echo.echo", "i-1"), 0.001, 0.002, 0.003, "OK")
+        calls.record_call((namespace, "echo.echo", "i-1"), 0.001, 0.002, 0.005, "OK")
+
+    def rows() -> list[Any]:
+        return monitor.rows("SELECT name, unit, kind, value, count, sum FROM metric WHERE namespace = ? ORDER BY name", namespace)
+
+    await eventually(lambda: len(rows()) == 4)
+    executing, queued, _, calls_row = rows()
+    assert executing[:5] == ("parade.call.executing", "ms", "histogram", None, 2)
+    assert executing[5] == pytest.approx(8)
+    assert queued[5] == pytest.approx(2)
+    assert calls_row == ("parade.calls", "1", "sum", 2.0, None, None)
+
+
 async def test_the_stock_exporter_is_understood_and_its_namespace_is_that_of_its_certificate(monitor: Monitor, namespace: str) -> None:
     exporter = OTLPSpanExporter(
         endpoint=monitor.address,
