@@ -89,7 +89,12 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
             "CA_PRIVATE_KEY": str(key_path(folder, "ca")),
         }
     if service.name == "gateway":
-        told |= {"REST_LISTEN": mesh.rest.removeprefix("http://"), "API_KEY_FILE": str(folder / mesh.api_key), "NAMESPACE": mesh.namespace}
+        told |= {
+            "REST_LISTEN": mesh.rest.removeprefix("http://"),
+            "API_KEY_FILE": str(folder / mesh.api_key),
+            "NAMESPACE": mesh.namespace,
+            "ARTIFACTS": str(folder / "data" / "artifacts"),
+        }
     return {prefix + key: value for key, value in told.items()}
 
 
