@@ -7,12 +7,14 @@ from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_gateway import pages
 from parade_gateway.api import Api
+from parade_gateway.artifacts import Artifacts
 from parade_gateway.authentication import KEY_NAME, ApiKey, read_or_make
 from parade_gateway.config import Config
 from parade_gateway.edge import Edge, with_cors
 from parade_gateway.guard import Guard
 from parade_gateway.routes import Routes, public_services
 from parade_gateway.server import listen, serving
+from parade_gateway.servicer import GatewayServicer
 from parade_gateway.upstream import Upstream
 
 
@@ -23,8 +25,10 @@ async def serve(process: Process[Config]) -> None:
     routes = Routes(public_services())
     key = ApiKey(read_or_make(config.api_key_file), Identity.client(KEY_NAME, config.namespace, config.domain))
     guard = Guard(config.rest_listen, config.hosts, config.cors_origins)
+    artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, process.clock, process.log)
     with listen(config.rest_listen) as opened:
-        async with Upstream(process) as upstream, running(process):
+        async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts)):
+            process.background(artifacts.sweep(), "artifact sweep")
             api = Api(process, routes, key, upstream, closing)
             edge = Edge(guard, pages.routes(routes, closing), api)
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):

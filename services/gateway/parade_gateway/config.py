@@ -28,7 +28,7 @@ class Config(ServiceConfig):
     agent_manager: str = ""
     """Where the agent manager is: `host:port`. Calls to a service that is nowhere fail with UNAVAILABLE."""
     dispatcher: str = ""
-    """Where the dispatcher is."""
+    """Where the dispatcher is; with several replicas `host:port,host:port`."""
     scheduler: str = ""
     """Where the scheduler is."""
     api_key_file: Path
@@ -39,3 +39,9 @@ class Config(ServiceConfig):
     """The origins, for example `https://console.example.com`, whose pages may call the gateway; none by default."""
     hosts: Names = ()
     """Further names under which the gateway may be asked for, beside `localhost` and loopback addresses."""
+    artifacts: Path | None = None
+    """The folder of the artifacts. Without one, artifacts are refused."""
+    artifact_limit: int = Field(default=1024**3, ge=1)
+    """How many bytes one artifact may have."""
+    artifact_retention: float = Field(default=7 * 86400.0, gt=0)
+    """Seconds that an artifact is kept after it was last stored."""
