@@ -1,92 +1,207 @@
-"""The connections to instances: one channel each, opened at the first call and closed when the instance has gone. It decides nothing."""
+"""The connections to instances: one session each, opened at the first call and closed when the instance has gone. It decides nothing.
+
+An instance that serves no sessions is called by Invoke and InvokeStream, a task each.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import suppress
 from typing import Any
 
-from parade.v1 import agent_pb2_grpc
+from parade.wire.session.link import Link
+
+from parade.v1 import agent_pb2_grpc, session_pb2
 from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
-from parade.wire.errors import ParadeError
-from parade_dispatcher import convert, failure
-from parade_dispatcher.model import Call, Instance, Said
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
+from parade.wire.session.opener import LostError, Sent
+from parade.wire.status import from_record
+from parade_dispatcher import convert
+from parade_dispatcher.invocation import Invocation
+from parade_dispatcher.model import Call, Instance
+from parade_dispatcher.ports import Receiver, Sending
 
-
-class _Connection:
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.stub: Any = agent_pb2_grpc.AgentServiceStub(channel)  # type: ignore[call-overload]
-        self.calls = 0
-        self.unwanted = False
+SESSION = "/parade.v1.AgentService/Session"
+LAST_CALLS = 3600.0
+"""Seconds for which calls may still run on the connection to an instance that has gone."""
+TEMPLATES = 256
+"""Beginnings of calls that a connection keeps."""
 
 
 class Connections:
-    """Reaches instances by gRPC."""
+    """Reaches instances."""
 
-    def __init__(self, certificates: CertificateSource, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, certificates: CertificateSource, tasks: asyncio.TaskGroup, log: Log) -> None:
         """Starts without a connection.
 
         Args:
             certificates: What to show to instances.
-            tasks: Where connections are closed in the background.
+            tasks: Where calls without a session run, and connections are closed.
+            log: Where sessions say what became of them.
         """
         self._certificates = certificates
         self._tasks = tasks
+        self._log = log
         self._connections: dict[str, _Connection] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def invoke(self, instance: Instance, call: Call, timeout: float) -> bytes:
-        """Runs a function at an instance and returns its result.
+    def send(self, instance: Instance, call: Call, deadline: float, receiver: Receiver) -> Sending:
+        """Hands a call to an instance.
+
+        Args:
+            instance: The instance.
+            call: What it is asked to run.
+            deadline: When the call must have ended, by the event loop's clock; infinite where it need not.
+            receiver: Who hears of it, never before this returns.
 
         Raises:
-            LostError: The instance went away.
-            TimeoutError: The time passed.
-            ParadeError: What the instance answered.
+            ParadeError: NO_CAPACITY where too much waits to be written already.
         """
-        with self._connection(instance) as connection:
-            try:
-                response = await connection.stub.Invoke(convert.invoke_request(call), timeout=timeout)
-            except ParadeError as error:
-                raise failure.of_rpc(error, instance) from error
-            return convert.result(response)
-
-    async def stream(self, instance: Instance, call: Call, timeout: float) -> AsyncGenerator[Said, None]:
-        """Runs a function at an instance and yields what it says. Raises as `invoke` does."""
-        with self._connection(instance) as connection:
-            responses = connection.stub.InvokeStream(convert.invoke_stream_request(call), timeout=timeout)
-            try:
-                async with aclosing(responses):
-                    async for response in responses:
-                        yield convert.said(response)
-            except ParadeError as error:
-                raise failure.of_rpc(error, instance) from error
+        connection = self._connections.get(instance.id)
+        if connection is None:
+            channel = Channel(instance.address, self._certificates, instance.server_name, peer=f"{instance.agent} ({instance.id})")
+            connection = self._connections[instance.id] = _Connection(instance, channel, self._tasks, self._log)
+        if connection.link.unimplemented:
+            return connection.invoke(call, deadline, receiver)
+        delivery = _Delivery(connection, call, deadline, receiver)
+        delivery.sent = connection.link.send(connection.message(call), delivery, deadline)
+        return delivery
 
     def forget(self, instance_id: str) -> None:
         """Closes the connection to an instance that has gone, once the calls on it have ended."""
         connection = self._connections.pop(instance_id, None)
         if connection is not None:
-            connection.unwanted = True
-            self._close_unused(connection)
+            task = self._tasks.create_task(connection.retire(), name="close a connection")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Closes all connections; calls that run are cancelled."""
-        for connection in self._connections.values():
-            await connection.channel.close()
+        for task in self._closing:
+            task.cancel()
+        connections = list(self._connections.values())
         self._connections.clear()
+        for connection in connections:
+            await connection.close()
 
-    @contextmanager
-    def _connection(self, instance: Instance) -> Iterator[_Connection]:
-        connection = self._connections.get(instance.id)
-        if connection is None:
-            channel = Channel(instance.address, self._certificates, instance.server_name, peer=f"{instance.agent} ({instance.id})")
-            connection = self._connections[instance.id] = _Connection(channel)
-        connection.calls += 1
+
+class _Connection:
+    __slots__ = ("_channel", "_instance", "_invocations", "_prefix", "_quiet", "_stub", "_tasks", "_templates", "link")
+
+    def __init__(self, instance: Instance, channel: Channel, tasks: asyncio.TaskGroup, log: Log) -> None:
+        self.link = Link([channel], SESSION, log=log)
+        self._instance = instance
+        self._channel = channel
+        self._tasks = tasks
+        self._stub: Any = agent_pb2_grpc.AgentServiceStub(channel.for_stubs())
+        self._prefix = f"{instance.agent}."
+        self._templates: dict[tuple[str, str, str], session_pb2.SessionCall] = {}
+        self._invocations: set[Invocation] = set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    def message(self, call: Call) -> session_pb2.SessionCall:
+        """Encodes a call. What calls have in common is encoded once: copying it takes less time than setting every field."""
+        key = (call.function, call.namespace, call.principal)
+        template = self._templates.get(key)
+        if template is None:
+            if len(self._templates) >= TEMPLATES:
+                self._templates.clear()
+            template = self._templates[key] = convert.session_template(self._prefix + call.function, call)
+        return convert.session_call(template, call)
+
+    def invoke(self, call: Call, deadline: float, receiver: Receiver) -> Sending:
+        """Calls the instance without a session."""
+        invocation = Invocation(self._stub, self._instance, call, deadline, receiver, self._ended)
+        self._invocations.add(invocation)
+        self._quiet.clear()
+        if call.attach:
+            missing = ParadeError(Reason.NOT_FOUND, f"{self._instance.id} serves no sessions and keeps no calls")
+            asyncio.get_running_loop().call_soon(receiver.failed, missing, 0.0, 0.0)
+            self._ended(invocation)
+        else:
+            invocation.start(self._tasks)
+        return invocation
+
+    async def retire(self) -> None:
+        """Lets the calls that run end, and closes."""
         try:
-            yield connection
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_CALLS):
+                    await self._quiet.wait()
+            await self.link.close(LAST_CALLS)
         finally:
-            connection.calls -= 1
-            self._close_unused(connection)
+            await self.close()
 
-    def _close_unused(self, connection: _Connection) -> None:
-        if connection.unwanted and connection.calls == 0:
-            self._tasks.create_task(connection.channel.close(), name="close a connection")
+    async def close(self) -> None:
+        for invocation in list(self._invocations):
+            invocation.abandon()
+        await self.link.close()
+        await self._channel.close()
+
+    def _ended(self, invocation: Invocation) -> None:
+        self._invocations.discard(invocation)
+        if not self._invocations:
+            self._quiet.set()
+
+
+class _Delivery:
+    """A call on its way by session: hears of it from the link and tells the engine, and the other way round."""
+
+    __slots__ = ("_call", "_connection", "_deadline", "_receiver", "sent")
+
+    def __init__(self, connection: _Connection, call: Call, deadline: float, receiver: Receiver) -> None:
+        self._connection = connection
+        self._call = call
+        self._deadline = deadline
+        self._receiver = receiver
+        self.sent: Sent | Sending | None = None
+
+    # What the engine asks for.
+
+    def cancel(self) -> None:
+        if self.sent is not None:
+            self.sent.cancel()
+
+    def abandon(self) -> None:
+        if self.sent is not None:
+            self.sent.abandon()
+
+    def grant(self, size: int) -> None:
+        if self.sent is not None:
+            self.sent.grant(size)
+
+    # What the link tells.
+
+    def answered(self, result: session_pb2.SessionResult) -> None:
+        queued, executing = result.queued_us * 1e-6, result.executing_us * 1e-6
+        if result.HasField("error"):
+            self._receiver.failed(from_record(result.error), queued, executing)
+            return
+        try:
+            content = convert.returned(result.result, "result") if result.HasField("result") else None
+        except ParadeError as error:
+            self._receiver.failed(error, queued, executing)
+            return
+        self._receiver.answered(content, queued, executing)
+
+    def told(self, event: session_pb2.SessionEvent) -> None:
+        match event.WhichOneof("event"):
+            case "item":
+                try:
+                    self._receiver.item(convert.returned(event.item, "item"))
+                except ParadeError as error:
+                    self.abandon()
+                    self._receiver.failed(error, 0.0, 0.0)
+            case "progress":
+                self._receiver.progressed(convert.progress(event.progress))
+            case "cancellation":
+                self._receiver.cancelling(convert.cancellation(event.cancellation))
+            case _:
+                return  # an instance does not say which instance has the call
+
+    def lost(self, error: LostError) -> None:
+        if not error.sent and self._connection.link.unimplemented:
+            self.sent = self._connection.invoke(self._call, self._deadline, self._receiver)
+        else:
+            self._receiver.lost(error.message, error.sent)

@@ -1,19 +1,59 @@
 """Between the contracts and the model. Pure; what is wrong with a request becomes one error that names every bad field."""
 
 import re
+from collections.abc import Mapping
 
-from parade.v1 import agent_manager_pb2, agent_pb2, call_pb2, dispatcher_pb2, function_pb2, progress_pb2, value_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2, progress_pb2, session_pb2, value_pb2
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade.wire.identity import Kind
+from parade.wire.status import to_record
 from parade_chassis.context import RequestContext
 from parade_dispatcher import model
 
+LONGEST_KEY = 255
+"""Characters of a key, or of an id."""
+MOST_LABELS = 64
+LARGEST_WINDOW = 4 * 1024 * 1024
+"""Bytes of items that a caller may ask for at once: what may have to be kept for one call whose caller does not read."""
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+TRUSTED = frozenset({Kind.GATEWAY, Kind.SCHEDULER})
+"""Who is believed when they say whom a call in a session is for."""
+
 _FULL_NAME = re.compile(r"([a-z][a-z0-9-]{0,39})\.([A-Za-z][A-Za-z0-9_-]{0,62})")
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPES = ("", "application/json")
 _NO_ARGUMENTS = b"{}"
+_NAMES_KEPT = 10_000
 
-_EFFECTS = {function_pb2.EFFECT_PURE: model.Effect.PURE, function_pb2.EFFECT_IDEMPOTENT: model.Effect.IDEMPOTENT}
-_INSTANCE_STATES = {agent_manager_pb2.InstanceState.Value(f"INSTANCE_STATE_{state}"): state for state in model.InstanceState}
+_CANCELLATIONS = {number: name.removeprefix("CANCELLATION_") for name, number in call_pb2.Cancellation.items()}
+
+
+class Names:
+    """Full names taken apart. Those taken apart before are remembered, up to a bound."""
+
+    def __init__(self) -> None:
+        """Starts with none."""
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, full_name: str) -> tuple[str, str] | None:
+        """Returns the agent and the function; None where the name is malformed."""
+        known = self._known.get(full_name)
+        if known is not None:
+            return known
+        match = _FULL_NAME.fullmatch(full_name)
+        if match is None:
+            return None
+        if len(self._known) >= _NAMES_KEPT:
+            self._known.clear()
+        self._known[full_name] = known = (match[1], match[2])
+        return known
+
+
+_names = Names()
 
 
 def request(
@@ -21,6 +61,9 @@ def request(
     context: RequestContext,
     namespace: str,
     time_remaining: float | None,
+    *,
+    window: int = 0,
+    traceparent: str = "",
 ) -> model.Request:
     """Decodes what a caller asks for.
 
@@ -29,152 +72,285 @@ def request(
         context: Who asks.
         namespace: The namespace that the request acts in.
         time_remaining: Seconds until the RPC's deadline; None where it has none.
+        window: The bytes of items that may come before more are asked for; 0 for no events.
+        traceparent: The trace that the call belongs to.
 
     Raises:
         ParadeError: INVALID_ARGUMENTS naming each bad field.
     """
-    faults = []
-    name = _FULL_NAME.fullmatch(message.function)
-    if name is None:
-        faults.append(Violation("function", f'must be "agent.function", not {message.function[:120]!r}'))
-    value = message.arguments
-    if value.media_type not in _MEDIA_TYPES:
-        faults.append(Violation("arguments.media_type", f"must be application/json, not {value.media_type[:120]!r}"))
-    if len(value.data) > MAX_VALUE_BYTES:
-        faults.append(Violation("arguments", f"is {len(value.data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"))
+    faults: list[Violation] = []
     timeout = time_remaining
     if message.HasField("timeout"):
         asked = message.timeout.seconds + message.timeout.nanos / 1e9
         if asked <= 0:
             faults.append(Violation("timeout", "must be longer than nothing"))
         timeout = asked if timeout is None else min(timeout, asked)
-    step = model.Step(message.step.run_id, message.step.step, message.step.redelivered) if message.HasField("step") else None
-    if step is not None:
+    step = None
+    if message.HasField("step"):
+        step = model.Step(message.step.run_id, message.step.step, message.step.redelivered)
         faults.extend(Violation(f"step.{field}", "is missing") for field in ("run_id", "step") if not getattr(step, field))
+    return _request(
+        message.function,
+        message.arguments,
+        message.options,
+        context,
+        namespace,
+        context.principal,
+        timeout,
+        step,
+        window,
+        traceparent,
+        faults,
+    )
+
+
+def session_request(message: session_pb2.SessionCall, context: RequestContext, traceparent: str) -> model.Request:
+    """Decodes what a caller asks for in a session.
+
+    Args:
+        message: The call.
+        context: Who opened the session.
+        traceparent: The trace that the call belongs to, as the instance is to see it.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS naming each bad field; PERMISSION_DENIED where somebody says whom the call is for and may not.
+    """
+    faults: list[Violation] = []
+    namespace, principal, step = context.namespace, context.principal, None
+    if message.HasField("origin"):
+        if context.caller.kind not in TRUSTED:
+            raise ParadeError(Reason.PERMISSION_DENIED, f"{context.caller.uri} may not say whom a call is for")
+        origin = message.origin
+        namespace, principal = origin.namespace or namespace, origin.principal or principal
+        if origin.run_id or origin.step:
+            step = model.Step(origin.run_id, origin.step, message.step_redelivered)
+            faults.extend(Violation(f"origin.{field}", "is missing") for field in ("run_id", "step") if not getattr(step, field))
+    if not namespace:
+        faults.append(Violation("origin.namespace", f"is missing; {context.caller.name} must say for which namespace it asks"))
+    window = message.window
+    if window > LARGEST_WINDOW:
+        faults.extend(too_wide(window).violations)
+    timeout = message.timeout or None
+    if timeout is not None and not timeout > 0:
+        faults.append(Violation("timeout", "must be longer than nothing"))
+    return _request(
+        message.function, message.arguments, message.options, context, namespace, principal, timeout, step, window, traceparent, faults
+    )
+
+
+def too_wide(window: int) -> ParadeError:
+    """Makes the error for a caller that asks for more at once than is kept for it."""
+    return invalid([Violation("window", f"is {window:,} bytes; at most {LARGEST_WINDOW:,} may be asked for at once")])
+
+
+def _request(
+    full_name: str,
+    value: value_pb2.Value,
+    options: call_pb2.CallOptions,
+    context: RequestContext,
+    namespace: str,
+    principal: str,
+    timeout: float | None,
+    step: model.Step | None,
+    window: int,
+    traceparent: str,
+    faults: list[Violation],
+) -> model.Request:
+    name = _names(full_name)
+    arguments: model.Content = value.data
+    media_type, call_id, priority = value.media_type, options.call_id, options.priority
+    idempotency_key, affinity_key, parent_call_id = options.idempotency_key, options.affinity_key, options.parent_call_id
+    labels: Mapping[str, str] = dict(options.labels) if options.labels else _NO_LABELS
+    if not arguments:
+        arguments = _artifact(value.artifact, faults) if value.HasField("artifact") else _NO_ARGUMENTS
+    elif len(value.data) > MAX_VALUE_BYTES:
+        size = f"is {len(value.data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
+        faults.append(Violation("arguments", f"{size}, more only as an artifact"))
+    if name is None:
+        faults.insert(0, Violation("function", f'must be "agent.function", not {full_name[:120]!r}'))
+    if media_type not in _MEDIA_TYPES:
+        faults.append(Violation("arguments.media_type", f"must be application/json, not {media_type[:120]!r}"))
+    if call_id and _CALL_ID.fullmatch(call_id) is None:
+        faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        faults.append(Violation("options.priority", f"must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}"))
+    for field, key in (("idempotency_key", idempotency_key), ("affinity_key", affinity_key), ("parent_call_id", parent_call_id)):
+        if len(key) > LONGEST_KEY:
+            faults.append(Violation(f"options.{field}", f"has {len(key)} characters; at most {LONGEST_KEY} are taken"))
+    if len(labels) > MOST_LABELS:
+        faults.append(Violation("options.labels", f"are {len(labels)}; at most {MOST_LABELS} are taken"))
     if faults or name is None:
         raise invalid(faults)
     return model.Request(
-        agent=name[1],
-        function=name[2],
-        arguments=value.data or _NO_ARGUMENTS,
+        agent=name[0],
+        function=name[1],
+        arguments=arguments,
         caller=context.caller,
         namespace=namespace,
-        principal=context.principal,
+        principal=principal,
         timeout=timeout,
         step=step,
+        window=window,
+        idempotency_key=idempotency_key,
+        priority=priority,
+        affinity_key=affinity_key,
+        labels=labels,
+        parent_call_id=parent_call_id,
+        call_id=call_id,
+        redelivered=options.redelivered,
+        traceparent=traceparent,
     )
+
+
+_NO_LABELS: Mapping[str, str] = {}
 
 
 def answer(outcome: model.Answer) -> dispatcher_pb2.CallResponse:
     """Encodes a result."""
-    return dispatcher_pb2.CallResponse(result=_value(outcome.result), call_id=outcome.call_id, instance_id=outcome.instance_id)
+    response = dispatcher_pb2.CallResponse(call_id=outcome.call_id, instance_id=outcome.instance_id, timing=timing(outcome.timing))
+    if outcome.result is not None:
+        put(response.result, outcome.result)
+    return response
 
 
-def event(told: model.Event) -> dispatcher_pb2.CallStreamResponse:
-    """Encodes what a caller is told of its call."""
-    match told:
-        case model.Assigned(call_id, instance_id):
-            assigned = dispatcher_pb2.CallStreamResponse.Assigned(call_id=call_id, instance_id=instance_id)
-            return dispatcher_pb2.CallStreamResponse(assigned=assigned)
-        case model.Progress(fraction, message):
-            return dispatcher_pb2.CallStreamResponse(progress=progress_pb2.Progress(fraction=fraction, message=message))
-        case model.Item(data):
-            return dispatcher_pb2.CallStreamResponse(item=_value(data))
-        case model.Result(data):
-            return dispatcher_pb2.CallStreamResponse(result=_value(data))
+def timing(took: model.Timing) -> call_pb2.Timing:
+    """Encodes where the time went."""
+    return call_pb2.Timing(queued=_duration(took.queued), transport=_duration(took.transport), executing=_duration(took.executing))
+
+
+def session_result(outcome: model.Answer, *, names_call: bool) -> session_pb2.SessionResult:
+    """Encodes how a call in a session ended well; its id only where the caller did not make it."""
+    message = session_pb2.SessionResult()
+    result, took = outcome.result, outcome.timing
+    if type(result) is bytes:
+        message.result.data = result
+    elif result is not None:
+        put(message.result, result)
+    if names_call:
+        message.call_id = outcome.call_id
+    message.instance_id = outcome.instance_id
+    message.queued_us = int(took.queued * 1e6)
+    message.transport_us = int(took.transport * 1e6)
+    message.executing_us = int(took.executing * 1e6)
+    return message
+
+
+def session_failure(error: ParadeError, took: model.Timing | None = None) -> session_pb2.SessionResult:
+    """Encodes how a call in a session failed."""
+    message = session_pb2.SessionResult(
+        error=to_record(error), call_id=error.metadata.get("call_id", ""), instance_id=error.metadata.get("instance", "")
+    )
+    if took is not None:
+        message.queued_us = int(took.queued * 1e6)
+        message.transport_us = int(took.transport * 1e6)
+        message.executing_us = int(took.executing * 1e6)
+    return message
+
+
+def session_template(full_name: str, call: model.Call) -> session_pb2.SessionCall:
+    """Encodes what calls of a function for the same principal have in common."""
+    origin = call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal)
+    return session_pb2.SessionCall(function=full_name, origin=origin)
+
+
+def session_call(template: session_pb2.SessionCall, call: model.Call) -> session_pb2.SessionCall:
+    """Encodes what an instance is asked to run."""
+    message = session_pb2.SessionCall()
+    message.CopyFrom(template)
+    arguments = call.arguments
+    if type(arguments) is bytes:
+        message.arguments.data = arguments
+    else:
+        put(message.arguments, arguments)
+    message.options.call_id = call.id
+    if call.window:
+        message.window = call.window
+    if call.traceparent:
+        message.traceparent = call.traceparent
+    if call.run_id:
+        message.origin.run_id, message.origin.step = call.run_id, call.step
+    if call.attach:
+        message.attach = True
+    return message
 
 
 def invoke_request(call: model.Call) -> agent_pb2.InvokeRequest:
     """Encodes what an instance is asked to run."""
-    return agent_pb2.InvokeRequest(call_id=call.id, function=call.function, arguments=_value(call.arguments), origin=_origin(call))
+    return agent_pb2.InvokeRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=_origin(call))
 
 
 def invoke_stream_request(call: model.Call) -> agent_pb2.InvokeStreamRequest:
     """Encodes what an instance is asked to run and to tell of."""
-    return agent_pb2.InvokeStreamRequest(call_id=call.id, function=call.function, arguments=_value(call.arguments), origin=_origin(call))
+    return agent_pb2.InvokeStreamRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=_origin(call))
 
 
-def result(message: agent_pb2.InvokeResponse) -> bytes:
-    """Decodes an instance's result.
+def returned(message: value_pb2.Value, name: str) -> model.Content:
+    """Decodes a value that an instance gave.
 
-    Raises:
-        ParadeError: AGENT_ERROR where there is none, or it is not JSON by its own word.
-    """
-    return _returned(message.result, "result")
-
-
-def said(message: agent_pb2.InvokeStreamResponse) -> model.Said:
-    """Decodes what an instance says while it runs a function.
+    Args:
+        message: The value.
+        name: What to call it in errors: `result` or `item`.
 
     Raises:
-        ParadeError: AGENT_ERROR where it says nothing that is known here, or a value is not JSON by its own word.
+        ParadeError: AGENT_ERROR where it is not JSON by its own word, or names no artifact.
     """
-    match message.WhichOneof("event"):
-        case "progress":
-            return model.Progress(message.progress.fraction, message.progress.message)
-        case "item":
-            return model.Item(_returned(message.item, "item"))
-        case "result":
-            return model.Result(_returned(message.result, "result"))
-    raise ParadeError(Reason.AGENT_ERROR, "the agent sent an event without content")
+    data, media_type = message.data, message.media_type
+    if media_type not in _MEDIA_TYPES:
+        raise ParadeError(Reason.AGENT_ERROR, f"the {name} is {media_type[:120]!r}; only application/json is taken")
+    if data or not message.HasField("artifact"):
+        return data
+    faults: list[Violation] = []
+    artifact = _artifact(message.artifact, faults)
+    if faults:
+        raise ParadeError(Reason.AGENT_ERROR, f"the {name} names no artifact", violations=faults)
+    return artifact
 
 
-def change(message: agent_manager_pb2.WatchAgentsResponse) -> model.Change | None:
-    """Decodes what the agent_manager says; None where it is of a kind that is not known here."""
-    match message.WhichOneof("event"):
-        case "agent":
-            return _agent(message.agent)
-        case "instance":
-            return _instance(message.instance)
-        case "synced":
-            return model.Synced()
-    return None
+def value(content: model.Content) -> value_pb2.Value:
+    """Encodes a value."""
+    message = value_pb2.Value()
+    put(message, content)
+    return message
 
 
-def _agent(message: agent_manager_pb2.Agent) -> model.Agent:
-    return model.Agent(
-        namespace=message.namespace,
-        name=message.name,
-        paused=message.state == agent_manager_pb2.AGENT_STATE_PAUSED,
-        functions={function.name: _function(function) for function in message.functions},
-    )
+def put(message: value_pb2.Value, content: model.Content) -> None:
+    """Encodes a value in place."""
+    if isinstance(content, bytes):
+        message.data = content
+    else:
+        message.artifact.digest, message.artifact.size, message.artifact.media_type = content.digest, content.size, content.media_type
 
 
-def _instance(message: agent_manager_pb2.Instance) -> model.Instance:
-    return model.Instance(
-        id=message.id,
-        namespace=message.namespace,
-        agent=message.agent,
-        address=message.address,
-        server_name=message.server_name,
-        # A state that is not known here is one of a newer contract: no reason to send calls.
-        state=_INSTANCE_STATES.get(message.state, model.InstanceState.JOINING),
-        max_concurrency=max(1, message.max_concurrency),
-        functions={function.name: _function(function) for function in message.functions},
-    )
+def progress(message: progress_pb2.Progress) -> model.Progress:
+    """Decodes how far a call has come."""
+    return model.Progress(message.fraction, message.message)
 
 
-def _function(message: function_pb2.Function) -> model.Function:
-    timeout = message.timeout.seconds + message.timeout.nanos / 1e9
-    return model.Function(
-        name=message.name,
-        arguments_schema=message.arguments_schema.data,
-        result_schema=message.result_schema.data,
-        effect=_EFFECTS.get(message.effect, model.Effect.EFFECT),
-        timeout=timeout if timeout > 0 else model.DEFAULT_FUNCTION_TIMEOUT,
-        streaming=message.streaming,
-    )
+def progress_message(told: model.Progress) -> progress_pb2.Progress:
+    """Encodes how far a call has come."""
+    return progress_pb2.Progress(fraction=told.fraction, message=told.message)
+
+
+def cancellation(number: int) -> str:
+    """Decodes how far a cancellation has come."""
+    return _CANCELLATIONS.get(number, "UNSPECIFIED")
+
+
+def cancellation_number(state: str) -> call_pb2.Cancellation.ValueType:
+    """Encodes how far a cancellation has come."""
+    return call_pb2.Cancellation.Value(f"CANCELLATION_{state}")
+
+
+def _artifact(message: value_pb2.ArtifactReference, faults: list[Violation]) -> model.Artifact:
+    if _DIGEST.fullmatch(message.digest) is None:
+        faults.append(Violation("artifact.digest", 'must be "sha256:" and 64 hexadecimal digits'))
+    return model.Artifact(message.digest, message.size, message.media_type)
 
 
 def _origin(call: model.Call) -> call_pb2.CallOrigin:
     return call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, step=call.step)
 
 
-def _value(data: bytes) -> value_pb2.Value:
-    return value_pb2.Value(data=data)
-
-
-def _returned(value: value_pb2.Value, name: str) -> bytes:
-    if value.media_type not in _MEDIA_TYPES:
-        raise ParadeError(Reason.AGENT_ERROR, f"the {name} is {value.media_type[:120]!r}; only application/json is taken")
-    return value.data
+def _duration(seconds: float) -> Duration:
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))

@@ -1,13 +1,14 @@
-"""Who can be called: agents, instances and functions as the agent_manager last said. It decides nothing about calls."""
+"""Who exists, as the agent_manager last said: the newest complete picture, and the news of it for those who use it. It decides nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from parade.wire.errors import ParadeError
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_dispatcher.model import Agent, Change, Instance, InstanceState, Synced
+from parade_dispatcher.ports import Population
 
 SYNC_TIMEOUT = 30.0
 """Seconds that the agent_manager may take to say everything there is."""
@@ -38,9 +39,9 @@ class Picture:
         else:
             instances[change.id] = change
 
-    def ids(self) -> set[str]:
-        """Returns the ids of all instances."""
-        return {instance_id for instances in self.instances.values() for instance_id in instances}
+    def by_id(self) -> dict[str, Instance]:
+        """Returns all instances by their ids."""
+        return {instance_id: instance for instances in self.instances.values() for instance_id, instance in instances.items()}
 
 
 class Directory:
@@ -51,7 +52,8 @@ class Directory:
         watch: Callable[[], AsyncGenerator[Change, None]],
         clock: Clock,
         log: Log,
-        gone: Callable[[str], None],
+        population: Population,
+        forget: Callable[[str], None],
     ) -> None:
         """Starts empty; `follow` fills it.
 
@@ -59,37 +61,15 @@ class Directory:
             watch: Begins to watch: says everything there is, then `Synced`, then each change.
             clock: What measures the pauses between two watches.
             log: Where it says that the agent_manager is away, and back.
-            gone: Is told the id of each instance that is not to be heard of again.
+            population: Is told who exists, from the first complete picture on.
+            forget: Is told the id of each instance that is not to be heard of again, after the population.
         """
         self._watch = watch
         self._clock = clock
         self._log = log
-        self._gone = gone
+        self._population = population
+        self._forget = forget
         self._picture = Picture()
-        self._synced = asyncio.Event()
-
-    async def synced(self, limit: float) -> bool:
-        """Returns whether there has ever been a complete picture, after waiting for it up to `limit` seconds."""
-        if self._synced.is_set():
-            return True
-        try:
-            async with asyncio.timeout(limit):
-                return await self._synced.wait()
-        except TimeoutError:
-            return False
-
-    def agent(self, namespace: str, name: str) -> Agent | None:
-        """Returns the agent of that name; None where there is none."""
-        return self._picture.agents.get((namespace, name))
-
-    def instances(self, namespace: str, agent: str) -> Collection[Instance]:
-        """Returns an agent's instances, in whatever state."""
-        return self._picture.instances.get((namespace, agent), {}).values()
-
-    def functions(self, namespace: str) -> list[str]:
-        """Returns the full names of the functions of a namespace."""
-        agents = [agent for agent in self._picture.agents.values() if agent.namespace == namespace]
-        return sorted(f"{agent.name}.{function}" for agent in agents for function in agent.functions)
 
     async def follow(self) -> None:
         """Watches for as long as the process lives, and watches again when a watch has ended."""
@@ -118,12 +98,24 @@ class Directory:
                     self._replace(picture)
                     continue
                 picture.put(change)
-                if isinstance(change, Instance) and change.state is InstanceState.GONE and picture is self._picture:
-                    self._gone(change.id)
+                if picture is self._picture:
+                    self._population.put(change)
+                    if isinstance(change, Instance) and change.state is InstanceState.GONE:
+                        self._forget(change.id)
 
     def _replace(self, picture: Picture) -> None:
         before, self._picture = self._picture, picture
-        for instance_id in before.ids() - picture.ids():
-            self._gone(instance_id)
-        self._synced.set()
-        self._log.info("agents known", agents=len(picture.agents), instances=len(picture.ids()))
+        known, instances = before.by_id(), picture.by_id()
+        for key, agent in picture.agents.items():
+            if before.agents.get(key) != agent:
+                self._population.put(agent)
+        for namespace, name in before.agents.keys() - picture.agents.keys():
+            self._population.withdrawn(namespace, name)
+        for instance in instances.values():
+            if known.get(instance.id) != instance:
+                self._population.put(instance)
+        for instance_id in known.keys() - instances.keys():
+            self._population.gone(instance_id)
+            self._forget(instance_id)
+        self._population.synced()
+        self._log.info("agents known", agents=len(picture.agents), instances=len(instances))

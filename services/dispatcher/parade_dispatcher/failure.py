@@ -1,27 +1,38 @@
 """What a failed RPC to an instance means: the instance's answer, the end of the time, or the loss of the instance."""
 
 import re
+from dataclasses import dataclass
 
 import grpc
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import DETAILS_KEY
-from parade_dispatcher.model import Instance, LostError
+from parade_dispatcher.model import Instance
 
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving ")
 """How gRPC's texts begin where it has no connection to send a call on. It tells this in no other way."""
 
 
-def of_rpc(error: ParadeError, instance: Instance) -> Exception:
-    """Returns what to raise for a failed RPC.
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The instance went away before it answered."""
+
+    message: str
+    """What was seen of it."""
+    sent: bool
+    """Whether the call may have reached it; False only where it is certain that it did not."""
+
+
+def of_rpc(error: ParadeError, instance: Instance) -> Loss | ParadeError:
+    """Returns what a failed RPC means.
 
     Args:
         error: What the channel raised; its cause is gRPC's own error.
         instance: The instance that was called.
 
     Returns:
-        `LostError` where the instance went away, `TimeoutError` where the time passed, otherwise the `ParadeError` that the instance
-        answered; AGENT_ERROR where its answer was not one of Parade's.
+        A loss where the instance went away, otherwise what it answered; DEADLINE_EXCEEDED where the time passed, AGENT_ERROR where its
+        answer was not one of Parade's.
     """
     cause = error.__cause__
     if not isinstance(cause, grpc.aio.AioRpcError) or DETAILS_KEY in dict(cause.trailing_metadata() or ()):
@@ -29,11 +40,11 @@ def of_rpc(error: ParadeError, instance: Instance) -> Exception:
     text = cause.details() or ""
     match cause.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return LostError(text, sent=not _never_sent(text, instance))
+            return Loss(text, sent=not _never_sent(text, instance))
         case grpc.StatusCode.CANCELLED:  # nobody here has cancelled, so the instance is ending
-            return LostError(text or "the instance dropped the call", sent=True)
+            return Loss(text or "the instance dropped the call", sent=True)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TimeoutError(text)
+            return error
     message = f"the agent failed without saying why in Parade's terms: {cause.code().name}: {text}"
     return ParadeError(Reason.AGENT_ERROR, message, metadata={"grpc_code": cause.code().name})
 

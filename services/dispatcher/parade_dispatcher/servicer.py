@@ -1,34 +1,103 @@
 """DispatcherService: decodes, asks the engine, encodes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import grpc
+from opentelemetry import trace
+from parade.wire.session.acceptor import Acceptor
 
-from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
-from parade_chassis.context import current, required_namespace
+from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc, session_pb2
+from parade.wire.errors import ParadeError, Violation, invalid
+from parade.wire.telemetry import traceparent
+from parade_chassis.clock import Clock
+from parade_chassis.context import certificate_end, current, required_namespace
 from parade_dispatcher import convert
 from parade_dispatcher.engine import Engine
+from parade_dispatcher.model import Request
+from parade_dispatcher.replies import Batch, Followed, Single
+from parade_dispatcher.session import admission
+
+MOST_CALLS = 1000
+"""Calls of one batch."""
+WINDOW = 256 * 1024
+"""Bytes of items that are kept for the reader of a stream."""
 
 
 class DispatcherServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
     """Serves calls."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Takes the engine that makes the calls."""
+    def __init__(self, engine: Engine, acceptor: Acceptor, clock: Clock) -> None:
+        """Takes the engine that makes the calls, what keeps the sessions, and the time."""
         self._engine = engine
+        self._acceptor = acceptor
+        self._clock = clock
 
     async def Call(self, request: dispatcher_pb2.CallRequest, context: grpc.aio.ServicerContext[Any, Any]) -> dispatcher_pb2.CallResponse:
         """Calls a function and returns its result."""
-        asked = convert.request(request, current(), required_namespace(), context.time_remaining())
-        return convert.answer(await self._engine.call(asked))
+        reply = Single()
+        job = self._engine.begin(_asked(request, context), reply)
+        try:
+            answer = await reply.outcome
+        finally:
+            if reply.outcome.cancelled():
+                job.gone()
+        _on_record({"parade.call_id": answer.call_id, "parade.instance": answer.instance_id})
+        return convert.answer(answer)
 
     async def CallStream(
         self, request: dispatcher_pb2.CallStreamRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
         """Calls a function and yields what becomes of it."""
-        asked = convert.request(request, current(), required_namespace(), context.time_remaining())
-        async with aclosing(self._engine.stream(asked)) as events:
+        reply = Followed()
+        job = self._engine.begin(_asked(request, context, WINDOW), reply)
+        async with aclosing(reply.events(job)) as events:
             async for event in events:
-                yield convert.event(event)
+                yield event
+
+    async def BatchCall(
+        self, request: dispatcher_pb2.BatchCallRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> dispatcher_pb2.BatchCallResponse:
+        """Makes many calls and returns their outcomes."""
+        if not 0 < len(request.calls) <= MOST_CALLS:
+            raise invalid([Violation("calls", f"are {len(request.calls)}; from 1 to {MOST_CALLS:,} are taken")])
+        required_namespace()
+        batch, jobs = Batch(len(request.calls)), []
+        try:
+            for place, call in enumerate(request.calls):
+                try:
+                    asked = _asked(call, context)
+                except ParadeError as error:
+                    batch.fail(place, error)
+                else:
+                    jobs.append(self._engine.begin(asked, batch.reply(place)))
+            await batch.ended.wait()
+        finally:
+            if not batch.ended.is_set():
+                for job in jobs:
+                    job.gone()
+        return dispatcher_pb2.BatchCallResponse(outcomes=batch.outcomes)
+
+    async def Session(
+        self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[session_pb2.SessionFrame, None]:
+        """Carries many calls at once."""
+        admit = admission(certificate_end(context.auth_context()), self._clock)
+        async with aclosing(self._acceptor.serve(request_iterator, current(), admit)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def _asked(
+    request: dispatcher_pb2.CallRequest | dispatcher_pb2.CallStreamRequest, context: grpc.aio.ServicerContext[Any, Any], window: int = 0
+) -> Request:
+    _on_record({"parade.function": request.function})
+    span = trace.get_current_span()
+    return convert.request(request, current(), required_namespace(), context.time_remaining(), window=window, traceparent=traceparent(span))
+
+
+def _on_record(attributes: dict[str, str]) -> None:
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attributes(attributes)

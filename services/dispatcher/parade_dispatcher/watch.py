@@ -6,7 +6,7 @@ from typing import Any
 
 from parade.v1 import agent_manager_pb2, agent_manager_pb2_grpc
 from parade.wire.channel import Channel
-from parade_dispatcher import convert
+from parade_dispatcher import news
 from parade_dispatcher.model import Change
 
 
@@ -25,6 +25,6 @@ class Watch:
         """
         async with aclosing(self._stub.WatchAgents(agent_manager_pb2.WatchAgentsRequest())) as messages:
             async for message in messages:
-                change = convert.change(message)
+                change = news.change(message)
                 if change is not None:
                     yield change
