@@ -11,7 +11,8 @@ from opentelemetry.trace import SpanKind
 
 from parade import values
 from parade.calls import Caller
-from parade.run import Run, RunState, patiently
+from parade.patience import patiently
+from parade.run import Run, RunState
 from parade.v1 import agent_manager_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.monitor_pb2_grpc import MonitorServiceStub

@@ -1,17 +1,17 @@
 """A run of a workflow, as its starter holds it: its result, its history, its end."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from parade import values
 from parade.calls import Progress
+from parade.patience import Patience, patiently
 from parade.v1 import scheduler_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import from_record
@@ -19,12 +19,8 @@ from parade.wire.status import from_record
 if TYPE_CHECKING:
     from parade.v1.scheduler_pb2_grpc import SchedulerServiceAsyncStub
 
-PATIENCE = 20.0
-"""Seconds for which a request that is safe to repeat is repeated while a service is away, as it is while it restarts."""
 WAIT_SLICE = 30
 """Seconds that one WaitRun asks for; a longer wait is several."""
-
-T = TypeVar("T")
 
 
 class RunState(StrEnum):
@@ -156,7 +152,7 @@ class Run:
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE where the scheduler stays away.
         """
-        patience = _Patience()
+        patience = Patience()
         while True:
             try:
                 request = scheduler_pb2.WatchRunRequest(run_id=self.id, after_sequence=after)
@@ -190,37 +186,6 @@ class Run:
 def state_of(run: scheduler_pb2.Run) -> RunState:
     """Returns where a run stands."""
     return RunState(scheduler_pb2.RunState.Name(run.state).removeprefix("RUN_STATE_"))
-
-
-class _Patience:
-    """How long to try again while a service is away."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        self._until = time.monotonic() + PATIENCE
-        self._pause = 0.1
-
-    async def pause_or_raise(self, error: ParadeError) -> None:
-        if error.reason is not Reason.UNAVAILABLE or time.monotonic() >= self._until:
-            raise error
-        await asyncio.sleep(self._pause)
-        self._pause = min(self._pause * 2, 1.0)
-
-
-async def patiently(request: Callable[[], Awaitable[T]]) -> T:
-    """Sends a request that is safe to repeat, again and again while the service is away.
-
-    Raises:
-        ParadeError: What the service answers; UNAVAILABLE where it stays away.
-    """
-    patience = _Patience()
-    while True:
-        try:
-            return await request()
-        except ParadeError as error:
-            await patience.pause_or_raise(error)
 
 
 def _event(event: scheduler_pb2.RunEvent) -> RunEvent:

@@ -76,7 +76,7 @@ async def _patient_tail(mesh: "Mesh", wanted: "LogFilter", last: int) -> AsyncIt
     """Yields records as they arrive and opens the stream again where the monitor goes away, as it does while it restarts."""
     import asyncio
 
-    from parade.run import PATIENCE
+    from parade.patience import PATIENCE
     from parade.wire.errors import ParadeError, Reason
 
     pause, waited = 0.2, 0.0

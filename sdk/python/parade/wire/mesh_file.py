@@ -24,7 +24,7 @@ class MeshFile:
     folder: Path
     """The folder that the file lies in; the paths in the file are relative to it."""
     services: dict[str, str] = field(default_factory=dict)
-    """`host:port` of every service, by its name."""
+    """`host:port` of every service, by its name; of one with replicas those of all of them, with commas between."""
     enrolment: str = ""
     """`host:port` where agents without a certificate enrol."""
     rest: str = ""

@@ -1,0 +1,94 @@
+"""How a call is to be made, where its caller has something to say of that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from parade.v1 import call_pb2
+from parade.wire.errors import Violation, invalid
+
+MAX_PRIORITY = 100
+MAX_KEY = 256
+"""Characters that a key or a label may have."""
+MAX_LABELS = 32
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a call is to be made.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS with every fault, when it is made.
+    """
+
+    idempotency_key: str = ""
+    """Names what a call with effects is to bring about: another call with the same key and arguments returns the first one's outcome."""
+    priority: int = 0
+    """Which calls go first where they must wait: the higher. From -100 to 100."""
+    affinity_key: str = ""
+    """Calls with the same key go to the same instance while it lives and is ready."""
+    labels: Mapping[str, str] = field(default=_NO_LABELS)
+    """Labels that the instance must carry."""
+
+    def __post_init__(self) -> None:
+        """Looks at every field."""
+        faults = [
+            *_key_faults("idempotency_key", self.idempotency_key),
+            *_priority_faults(self.priority),
+            *_key_faults("affinity_key", self.affinity_key),
+            *_label_faults(self.labels),
+        ]
+        if faults:
+            raise invalid(faults, "the options of the call have a fault" if len(faults) == 1 else "the options of the call have faults")
+        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+
+    def write(self, message: call_pb2.CallOptions) -> None:
+        """Puts the options into a message."""
+        if self.idempotency_key:
+            message.idempotency_key = self.idempotency_key
+        if self.priority:
+            message.priority = self.priority
+        if self.affinity_key:
+            message.affinity_key = self.affinity_key
+        if self.labels:
+            message.labels.update(self.labels)
+
+
+def checked(options: Any) -> CallOptions:
+    """Returns the options that a caller gave.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS where they are something else, as an argument of the function that goes by this name.
+    """
+    if isinstance(options, CallOptions):
+        return options
+    fault = f"is of type {type(options).__name__}; give parade.CallOptions(…), and an argument of this name within the mapping of arguments"
+    raise invalid([Violation("options", fault)])
+
+
+def _key_faults(name: str, key: Any) -> list[Violation]:
+    if isinstance(key, str) and len(key) <= MAX_KEY:
+        return []
+    return [Violation(name, f"must be a text of at most {MAX_KEY} characters")]
+
+
+def _priority_faults(priority: Any) -> list[Violation]:
+    if isinstance(priority, int) and not isinstance(priority, bool) and -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        return []
+    return [Violation("priority", f"is {priority!r}; it must be a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")]
+
+
+def _label_faults(labels: Any) -> list[Violation]:
+    if not isinstance(labels, Mapping):
+        return [Violation("labels", "must be texts by name")]
+    faults = [
+        Violation(f"labels.{name}", f"name and value must be texts of at most {MAX_KEY} characters")
+        for name, value in labels.items()
+        if not (isinstance(name, str) and name and isinstance(value, str) and max(len(name), len(value)) <= MAX_KEY)
+    ]
+    if len(labels) > MAX_LABELS:
+        faults.append(Violation("labels", f"are {len(labels)}; at most {MAX_LABELS} can be asked for"))
+    return faults
