@@ -27,7 +27,6 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPES = ("", "application/json")
 _NO_ARGUMENTS = b"{}"
-_NAMES_KEPT = 10_000
 
 _CANCELLATIONS = {number: name.removeprefix("CANCELLATION_") for name, number in call_pb2.Cancellation.items()}
 
@@ -35,8 +34,9 @@ _CANCELLATIONS = {number: name.removeprefix("CANCELLATION_") for name, number in
 class Names:
     """Full names taken apart. Those taken apart before are remembered, up to a bound."""
 
-    def __init__(self) -> None:
-        """Starts with none."""
+    def __init__(self, capacity: int = 10_000) -> None:
+        """Starts with none, and remembers so many."""
+        self._capacity = capacity
         self._known: dict[str, tuple[str, str]] = {}
 
     def __call__(self, full_name: str) -> tuple[str, str] | None:
@@ -47,7 +47,7 @@ class Names:
         match = _FULL_NAME.fullmatch(full_name)
         if match is None:
             return None
-        if len(self._known) >= _NAMES_KEPT:
+        if len(self._known) >= self._capacity:
             self._known.clear()
         self._known[full_name] = known = (match[1], match[2])
         return known

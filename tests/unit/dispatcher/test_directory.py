@@ -46,65 +46,93 @@ class Feed:
         self.watches[-1].put_nowait(None)
 
 
+class Told:
+    """Those who live by what the directory tells them."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Agent] = {}
+        self.instances: dict[str, Instance] = {}
+        self.changes = 0
+        self.complete = 0
+        self.left: list[str] = []
+        self.forgotten: list[str] = []
+
+    def put(self, change: Agent | Instance) -> None:
+        self.changes += 1
+        if isinstance(change, Agent):
+            self.agents[change.name] = change
+        else:
+            self.instances[change.id] = change
+
+    def gone(self, instance_id: str) -> None:
+        self.left.append(instance_id)
+        del self.instances[instance_id]
+
+    def withdrawn(self, namespace: str, name: str) -> None:
+        del self.agents[name]
+
+    def synced(self) -> None:
+        self.complete += 1
+
+
 @asynccontextmanager
-async def following(feed: Feed, clock: ManualClock, gone: list[str]) -> AsyncIterator[Directory]:
-    directory = Directory(feed, clock, Log(), gone.append)
+async def following(feed: Feed, clock: ManualClock) -> AsyncIterator[Told]:
+    told = Told()
+    directory = Directory(feed, clock, Log(), told, told.forgotten.append)
     task = asyncio.create_task(directory.follow())
     try:
         await feed.opened(1)
-        yield directory
+        yield told
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-def known(directory: Directory) -> list[str]:
-    return sorted(each.id for each in directory.instances("default", "analyst"))
-
-
-async def test_nothing_is_known_before_the_first_picture_is_complete() -> None:
+async def test_nothing_is_told_before_the_first_picture_is_complete() -> None:
     feed = Feed()
-    async with following(feed, ManualClock(), []) as directory:
+    async with following(feed, ManualClock()) as told:
         await feed.say(ANALYST, instance("a"))
 
-        assert not await directory.synced(0.01)
-        assert directory.agent("default", "analyst") is None
+        assert (told.changes, told.complete) == (0, 0)
         await feed.say(Synced())
-        assert await directory.synced(1)
-        assert directory.agent("default", "analyst") == ANALYST
-        assert directory.functions("default") == ["analyst.describe"]
-        assert directory.functions("other") == []
+        assert told.complete == 1
+        assert told.agents == {"analyst": ANALYST}
+        assert told.instances == {"a": instance("a")}
 
 
-async def test_changes_are_taken_in_as_they_come() -> None:
-    feed, gone = Feed(), list[str]()
-    async with following(feed, ManualClock(), gone) as directory:
+async def test_changes_are_told_as_they_come() -> None:
+    feed = Feed()
+    async with following(feed, ManualClock()) as told:
         await feed.say(ANALYST, instance("a"), instance("b"), Synced(), instance("a", InstanceState.GONE), instance("c"))
 
-        assert known(directory) == ["b", "c"]
-        assert gone == ["a"]
+        assert told.instances["a"].state is InstanceState.GONE
+        assert told.instances.keys() == {"a", "b", "c"}
+        assert told.forgotten == ["a"]
 
 
-async def test_the_picture_is_kept_while_the_agent_manager_is_away_and_replaced_once_the_next_is_complete() -> None:
-    feed, clock, gone = Feed(), ManualClock(), list[str]()
-    async with following(feed, clock, gone) as directory:
-        await feed.say(ANALYST, instance("a"), instance("b"), Synced())
+async def test_a_new_picture_is_told_by_what_has_changed_since_the_last() -> None:
+    feed, clock = Feed(), ManualClock()
+    async with following(feed, clock) as told:
+        await feed.say(ANALYST, Agent("default", "painter"), instance("a"), instance("b"), Synced())
+        changes = told.changes
 
         feed.break_off()
         await clock.advance(1)
         await feed.opened(2)
         await feed.say(ANALYST, instance("b"), instance("c"))
 
-        assert known(directory) == ["a", "b"]
+        assert told.instances.keys() == {"a", "b"}
         await feed.say(Synced())
-        assert known(directory) == ["b", "c"]
-        assert gone == ["a"]
+        assert told.instances.keys() == {"b", "c"}
+        assert told.agents.keys() == {"analyst"}
+        assert told.left == told.forgotten == ["a"]
+        assert told.changes == changes + 1
 
 
 async def test_watches_are_opened_again_with_growing_pauses() -> None:
     feed, clock = Feed(), ManualClock()
-    async with following(feed, clock, []) as directory:
+    async with following(feed, clock) as told:
         pauses = []
         for count in range(2, 9):
             feed.break_off()
@@ -119,4 +147,4 @@ async def test_watches_are_opened_again_with_growing_pauses() -> None:
         assert pauses[0] < 1
         assert LONGEST_PAUSE <= pauses[-1] < LONGEST_PAUSE + 0.2
         await feed.say(Synced())
-        assert await directory.synced(1)
+        assert told.complete == 1
