@@ -80,7 +80,9 @@ class SessionFrame(_message.Message):
 
     @_builtins.property
     def acknowledged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """From the opener: calls whose results have arrived. The acceptor forgets them."""
+        """From the opener: calls whose results have arrived since its last frame. The acceptor forgets them. It comes with the next frame, and 100 ms or 64
+        results after the first at the latest.
+        """
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class SessionHello(_message.Message):
     resume: _builtins.bool
     """From the opener: true where the session is resumed after its stream broke. From the acceptor: true where it still had the session."""
     max_calls: _builtins.int
-    """From the acceptor: how many calls may be outstanding at once, above 0."""
+    """From the acceptor: how many calls may be outstanding at once, above 0. A call is outstanding until its result is acknowledged."""
     @_builtins.property
     def outstanding(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionOutstanding]:
         """From the opener that resumes: the calls whose results it has not got. From the acceptor: those of them that it knows."""
@@ -148,19 +150,23 @@ class SessionOutstanding(_message.Message):
 
     NUMBER_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its number."""
     item_count: _builtins.int
     """How many items of it have arrived. Where the acceptor has sent another number of items the call is lost, and not known."""
+    window: _builtins.int
+    """From the opener: how many bytes of items it has made room for since the call began. What the items that arrived have not taken is the call's window."""
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         item_count: _builtins.int = ...,
+        window: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "number", b"number", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,7 +195,8 @@ class SessionCall(_message.Message):
     timeout: _builtins.float
     """Seconds until the call must have ended, from its arrival; 0 where the opener does not say."""
     window: _builtins.int
-    """How many bytes of items may be sent before more are asked for by `credits`: at most one item goes over it. 0 where the caller wants no events;
+    """How many bytes of items may be sent before more are asked for by `credits`: at most one item goes over it. An item takes the encoded size of its
+    Value, and 1 where that is 0. 0 where the caller wants no events;
     then a streaming function is refused.
     """
     traceparent: _builtins.str

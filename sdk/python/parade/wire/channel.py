@@ -144,7 +144,8 @@ class Channel:
             # The requests are written here, not by gRPC, which would hide what an iterator raises behind a cancellation.
             started = invoke(self._connection())(timeout=timeout, metadata=_traced(metadata))
             try:
-                with suppress(asyncio.InvalidStateError):  # the server has answered before it has read everything
+                # Where a write fails the server has answered before it has read everything, and what it said comes after.
+                with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                     async for request in requests:
                         await started.write(request)
                     await started.done_writing()
@@ -155,6 +156,26 @@ class Channel:
                 started.cancel()
 
         return call
+
+    @property
+    def peer(self) -> str:
+        """What the server is called in errors, and where it is."""
+        return f"{self._peer} at {self._target}"
+
+    @property
+    def renewed(self) -> bool:
+        """Whether there is a newer certificate than the one that the connection shows."""
+        return self._source is not None and self._channel is not None and self._source.current() is not self._shown
+
+    def open_stream(self, path: str, serializer: Any, deserializer: Any) -> Any:
+        """Opens a stream in both directions and returns gRPC's call, to be read and written as it stands: it raises what gRPC raises."""
+        return self._connection().stream_stream(path, serializer, deserializer)()
+
+    def drop(self) -> None:
+        """Leaves the connection, on which nothing comes any more, to the calls that wait on it; the next call makes another."""
+        if self._channel is not None:
+            self._retire(self._channel)
+            self._channel = None
 
     async def _responses(self, start: Callable[[], Any]) -> AsyncIterator[Any]:
         call = start()

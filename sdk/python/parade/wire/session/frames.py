@@ -1,0 +1,73 @@
+"""Builds frames out of entries that are encoded already, so that each is encoded once. Knows the limits of a frame and no rule of a session.
+
+A protobuf message is the concatenation of its fields (https://protobuf.dev/programming-guides/encoding/), so a frame is put together as bytes.
+"""
+
+from parade.wire.session.limits import MAX_ENTRIES, MAX_FRAME_BYTES
+
+CALL = b"\x12"
+"""The tag of `SessionFrame.calls`: field 2, length-delimited."""
+RESULT = b"\x1a"
+"""The tag of `SessionFrame.results`: field 3, length-delimited."""
+EVENT = b"\x22"
+"""The tag of `SessionFrame.events`: field 4, length-delimited."""
+
+_OVERHEAD = 6
+"""What an entry takes beside itself at most: its tag and its length."""
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_VARINTS = [_varint(number) for number in range(1024)]
+
+
+class FrameBuilder:
+    """One frame on its way together."""
+
+    __slots__ = ("_parts", "calls", "events", "results", "size")
+
+    def __init__(self, controls: bytes = b"") -> None:
+        """Begins a frame with what is no entry: acknowledgements, cancels, credits."""
+        self._parts = [controls] if controls else []
+        self.size = len(controls)
+        self.calls = 0
+        self.results = 0
+        self.events = 0
+
+    @property
+    def entries(self) -> int:
+        """How many entries it holds."""
+        return self.calls + self.results + self.events
+
+    def add(self, tag: bytes, entry: bytes) -> bool:
+        """Adds an entry; returns False, and adds nothing, where there is no room for it."""
+        length = len(entry)
+        size = self.size + length + _OVERHEAD
+        if size > MAX_FRAME_BYTES and (length <= MAX_FRAME_BYTES - _OVERHEAD or self.size):
+            return False
+        if tag is RESULT:
+            if self.results == MAX_ENTRIES:
+                return False
+            self.results += 1
+        elif tag is CALL:
+            if self.calls == MAX_ENTRIES:
+                return False
+            self.calls += 1
+        else:
+            if self.events == MAX_ENTRIES:
+                return False
+            self.events += 1
+        self._parts += (tag, _VARINTS[length] if length < 1024 else _varint(length), entry)
+        self.size = size
+        return True
+
+    def encoded(self) -> bytes:
+        """Returns the frame; empty where it holds nothing."""
+        return b"".join(self._parts)

@@ -1,0 +1,85 @@
+"""When the next frame leaves. Knows time, and nothing of what a frame holds.
+
+A frame costs the same however little it carries, so under load frames leave some time apart and carry what has gathered; with one call at a time
+there is nothing to gather, and waiting would only add to its latency.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from parade.wire.session.limits import GAP
+
+
+class Outbox:
+    """Wakes whoever writes: at once when little goes on, at least `GAP` after the last frame otherwise.
+
+    The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
+    """
+
+    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_ready", "_waiter")
+
+    def __init__(self, pending: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
+        """Takes how to learn how many entries wait."""
+        self._pending = pending
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._ready = False
+        self._closed = False
+        self._many = False
+        self._last = float("-inf")
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing more to write."""
+        return self._closed
+
+    def wake(self) -> None:
+        """Says that there is something to write. Everything of this turn of the loop travels together."""
+        if self._ready:
+            return
+        self._ready = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def close(self) -> None:
+        """Ends the wait: the writer is told that there is nothing more to write."""
+        self._closed = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def left(self, entries: int) -> None:
+        """Says that a frame leaves now, and how many entries it holds."""
+        self._last = self._loop.time()
+        self._many = entries > 1
+
+    async def due(self) -> bool:
+        """Returns True when a frame is to leave, False once closed."""
+        while not self._ready and not self._closed:
+            await self._wait()
+        if not self._closed and (self._many or self._pending() > 1):
+            until = self._last + GAP
+            if until > self._loop.time():
+                timer = self._loop.call_at(until, self._due)
+                try:
+                    while until > self._loop.time() and not self._closed:
+                        await self._wait()
+                        if timer.when() <= self._loop.time():
+                            break
+                finally:
+                    timer.cancel()
+        self._ready = False
+        return not self._closed
+
+    def _due(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
