@@ -1,1 +1,1 @@
-"""Sessions: many calls at once over one stream. The rules stand in protos/parade/v1/session.proto; the opener is who makes calls, the acceptor answers."""
+"""Sessions: many calls at once over one stream. The opener makes calls, the acceptor answers them; protos/parade/v1/session.proto has the rules."""

@@ -1,7 +1,7 @@
 """The acceptor's side of one session: the calls that it knows, and what waits to be told of them. Knows no stream (see `acceptor`).
 
-A call is known from its arrival until its result is acknowledged. While it runs its handler may tell events; with its answer it has ended, and the
-answer is kept, encoded, for a stream that breaks on the way.
+A call is known from its arrival until its result is acknowledged. While it runs its handler may tell events; with its answer it has
+ended, and the answer is kept, encoded, for a stream that breaks on the way.
 """
 
 import asyncio

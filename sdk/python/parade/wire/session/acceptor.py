@@ -1,5 +1,4 @@
-"""Answers sessions: one stream after another, each the carrier of one session. It knows who may resume what, and for how long; what a call is, its
-handler knows."""
+"""Answers sessions: each stream carries one. It knows who may resume which session and for how long; of calls its handler knows."""
 
 import asyncio
 import random
@@ -25,7 +24,7 @@ from parade.wire.session.violations import check_first, check_opener_hello, viol
 __all__ = ["Acceptor", "Exchange", "Handler"]
 
 PAUSE = 0.01
-"""Seconds between two looks at whether there is room to read on."""
+"""Seconds between two looks at whether there is room to read on, and at whether all calls have ended."""
 
 Frame = session_pb2.SessionFrame
 
@@ -99,7 +98,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while loop.time() < until and any(session.known for session in self._sessions.values()):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(PAUSE)
 
     def _entered(self, first: Frame, caller: object, stream: "_Stream") -> tuple[Accepted, Frame]:
         hello = check_first(first)

@@ -1,6 +1,7 @@
-"""Builds frames out of entries that are encoded already, so that each is encoded once. Knows the limits of a frame and no rule of a session.
+"""Builds frames out of entries that are encoded already, so that each is encoded once. Knows the limits of a frame, no other rule.
 
-A protobuf message is the concatenation of its fields (https://protobuf.dev/programming-guides/encoding/), so a frame is put together as bytes.
+A protobuf message is the concatenation of its fields (https://protobuf.dev/programming-guides/encoding/), so a frame is put together as
+bytes.
 """
 
 from parade.wire.session.limits import MAX_ENTRIES, MAX_FRAME_BYTES

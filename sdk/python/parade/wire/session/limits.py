@@ -42,11 +42,11 @@ TICK = 0.5
 PING_TICKS = 2
 """Ticks of silence after which an opener asks whether the acceptor lives."""
 BROKEN_TICKS = 6
-"""Ticks of silence after which an opener takes the stream for broken. Ticks and not seconds: a loop that was held up has heard nobody meanwhile."""
+"""Ticks of silence after which an opener takes the stream for broken. Not seconds: a loop that was held up has heard nobody meanwhile."""
 ACCEPTOR_PING_TICKS = 4
 """Ticks of silence after which an acceptor asks whether the opener lives."""
 ACCEPTOR_BROKEN_TICKS = 30
-"""Ticks of silence after which an acceptor takes the stream for broken. Longer than an opener's: a client's loop may be held up by its user."""
+"""Ticks of silence after which an acceptor takes the stream for broken. Many: a client's loop may be held up by its user."""
 MAX_AGE = 1800.0
 """Seconds after which an acceptor asks for another session, give or take a tenth."""
 

@@ -1,4 +1,4 @@
-"""Keeps a session open to one of several targets, and moves from one session to the next without a failed call. It chooses the target by chance."""
+"""Keeps a session open to one of several targets, chosen by chance, and moves from one session to the next without a failed call."""
 
 import asyncio
 import random
@@ -20,8 +20,8 @@ LEAVE_TIMEOUT = 0.25
 class Link:
     """One session at a time to one of several targets.
 
-    It opens at the first call and stays open. Where it is drained, has grown old or there is a newer certificate, new calls go over a new session
-    and the calls of the old one finish there.
+    It opens at the first call and stays open. Where it is drained, has grown old or there is a newer certificate, new calls go over a new
+    session and the calls of the old one finish there.
     """
 
     def __init__(self, channels: Sequence[Channel], path: str, *, log: Log | None = None) -> None:
@@ -57,9 +57,10 @@ class Link:
         """Sends a call.
 
         Args:
-            call: The call; its number, and its timeout where there is a deadline, are set when it leaves. It belongs to the link from now on.
+            call: The call, which belongs to the link until it has ended. Its number, and its timeout where there is a deadline, are set when
+                it leaves.
             receiver: Who hears of it.
-            deadline: When it must have ended, in the loop's time; `math.inf` for no deadline.
+            deadline: When it must have ended, in the loop's time; `math.inf` for none.
 
         Raises:
             ParadeError: NO_CAPACITY, where too many calls wait already; UNAVAILABLE, where the link is closed.

@@ -1,6 +1,6 @@
-"""The opener's side of one session: which calls are out, and what a frame from the acceptor means for them. Knows no stream (see `link`).
+"""The opener's side of one session: which calls are out, and what a frame means for them. Knows no stream (see `stream`).
 
-States of a call: it waits in the link's queue until a frame has room for it, is outstanding from then on until its result arrives, and then is over.
+A call waits in the link's queue until a frame has room for it, is out from then on until its result arrives, and then is over.
 """
 
 import asyncio
@@ -277,8 +277,8 @@ class Opener:
                     self._cancels.append(number)
                 continue
             sent.opener = None
-            # A call without room for items is known to an acceptor that has received it until its result is acknowledged, so this one was not.
-            # With room for items it may have been dropped because items were lost on the way.
+            # An acceptor knows a call from when it receives it until its result is acknowledged, so this one was not received; unless it had
+            # room for items: then it may have been dropped because some were lost on the way.
             if not hello.resume or sent.granted:
                 lost.append(sent)
             elif sent.cancelling:

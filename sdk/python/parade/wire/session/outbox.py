@@ -1,7 +1,7 @@
 """When the next frame leaves. Knows time, and nothing of what a frame holds.
 
-A frame costs the same however little it carries, so under load frames leave some time apart and carry what has gathered; with one call at a time
-there is nothing to gather, and waiting would only add to its latency.
+A frame costs the same however little it carries, so under load frames leave some time apart and carry what has gathered; with one call at
+a time there is nothing to gather, and waiting would only add to its latency.
 """
 
 import asyncio

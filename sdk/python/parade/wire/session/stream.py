@@ -1,4 +1,4 @@
-"""One session of an opener and the stream under it: writes, reads, notices silence, and resumes where the stream broke. It chooses no target."""
+"""One session of an opener and the stream under it: writes, reads, notices silence, resumes. It chooses no target (see `link`)."""
 
 import asyncio
 import secrets
