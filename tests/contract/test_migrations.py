@@ -6,12 +6,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, text
 
 import parade_agent_manager.store
+import parade_dispatcher.tables
 import parade_monitor.tables
 import parade_scheduler.tables
 from parade_chassis.store import Database
 
 SERVICES = {
     "parade_agent_manager": parade_agent_manager.store.METADATA,
+    "parade_dispatcher": parade_dispatcher.tables.METADATA,
     "parade_monitor": parade_monitor.tables.METADATA,
     "parade_scheduler": parade_scheduler.tables.METADATA,
 }
