@@ -2,9 +2,10 @@
 
 import asyncio
 import itertools
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ import orjson
 from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
 
-from parade.v1 import agent_manager_pb2, agent_manager_pb2_grpc, agent_pb2, agent_pb2_grpc, dispatcher_pb2, dispatcher_pb2_grpc
+from parade.v1 import agent_manager_pb2, agent_manager_pb2_grpc, agent_pb2, agent_pb2_grpc, dispatcher_pb2, dispatcher_pb2_grpc, session_pb2
 from parade.v1.function_pb2 import EFFECT_EFFECT, EFFECT_PURE, Function
 from parade.v1.value_pb2 import Value
 from parade.wire.certificates import CertificateSource
-from parade.wire.errors import ParadeError
+from parade.wire.channel import Channel
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.status import to_status
+from parade.wire.session.acceptor import Acceptor, Exchange
+from parade.wire.session.link import Link
+from parade.wire.session.opener import LostError, Sent
+from parade.wire.status import from_record, to_record, to_status
 from parade.wire.tls import server_credentials
+from parade_chassis.lifecycle import Process
 from parade_dispatcher.__main__ import serve
 from parade_dispatcher.config import Config
 from tests.support.certificates import Authority
@@ -30,6 +36,7 @@ from tests.support.waiting import eventually
 
 CLIENT = Identity.client("dev")
 SCHEDULER = Identity.service("scheduler")
+SESSION = "/parade.v1.DispatcherService/Session"
 NUMBER_SCHEMA = Value(data=b'{"type": "number"}')
 ROWS_SCHEMA = Value(data=b'{"type": "object", "properties": {"rows": {"type": "array", "items": {"type": "number"}}}}')
 
@@ -53,6 +60,7 @@ FUNCTIONS = (
     function("describe"),
     function("send", effect=EFFECT_EFFECT),
     function("quick", timeout=0.3),
+    function("forever", timeout=120),
     function("items", streaming=True),
     function("send-items", effect=EFFECT_EFFECT, streaming=True),
 )
@@ -79,14 +87,13 @@ def returning(data: bytes) -> Unary:
 
 def raising(error: ParadeError) -> Unary:
     async def answer(request: Any, context: Any) -> agent_pb2.InvokeResponse:
-        await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        raise AssertionError
+        raise error
 
     return answer
 
 
 class TestAgent(agent_pb2_grpc.AgentServiceServicer):
-    """An instance whose behaviour the test sets."""
+    """An instance whose behaviour the test sets. It serves no sessions."""
 
     __test__ = False
 
@@ -105,11 +112,14 @@ class TestAgent(agent_pb2_grpc.AgentServiceServicer):
         return self.instance.id
 
     async def Invoke(self, request: Any, context: Any) -> Any:
-        with self._entered(request, context):
-            return await self.unary(request, context)
+        with self._entered(request, dict(context.invocation_metadata())):
+            try:
+                return await self.unary(request, context)
+            except ParadeError as error:
+                await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
     async def InvokeStream(self, request: Any, context: Any) -> Any:
-        with self._entered(request, context):
+        with self._entered(request, dict(context.invocation_metadata())):
             assert self.stream is not None
             async for event in self.stream(request):
                 yield event
@@ -119,10 +129,77 @@ class TestAgent(agent_pb2_grpc.AgentServiceServicer):
         assert self.server is not None
         await self.server.stop(None)
 
-    def _entered(self, request: Any, context: Any) -> "_Entered":
+    def _entered(self, request: Any, metadata: dict[str, Any]) -> "_Entered":
         self.requests.append(request)
-        self.metadata.append(dict(context.invocation_metadata()))
+        self.metadata.append(metadata)
         return _Entered(self)
+
+
+class SessionAgent(TestAgent):
+    """An instance that is called by session. Its behaviour is asked as that of the others is."""
+
+    def __init__(self, instance: agent_manager_pb2.Instance) -> None:
+        super().__init__(instance)
+        self.calls: list[session_pb2.SessionCall] = []
+        self.sessions = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(self)
+
+    async def Session(self, request_iterator: Any, context: Any) -> Any:
+        self.sessions += 1
+        async with aclosing(self._acceptor.serve(request_iterator, "dispatcher", lambda: None)) as frames:
+            async for frame in frames:
+                yield frame
+
+    def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
+        self.calls.append(call)
+        task = asyncio.create_task(self._run(call, exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        exchange.cancelled = lambda gone: task.cancel() and None
+
+    async def _run(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
+        request = agent_pb2.InvokeRequest(
+            call_id=call.options.call_id,
+            function=call.function.removeprefix(f"{self.instance.agent}."),
+            arguments=call.arguments,
+            origin=call.origin,
+        )
+        result = session_pb2.SessionResult()
+        try:
+            async with asyncio.timeout(call.timeout or None):
+                with self._entered(request, {"traceparent": call.traceparent}):
+                    if call.window and self.stream is not None:
+                        await self._tell(self.stream(request), exchange, result)  # type: ignore[arg-type]
+                    else:
+                        result.result.CopyFrom((await self.unary(request, None)).result)  # type: ignore[arg-type]
+        except ParadeError as error:
+            result.error.CopyFrom(to_record(error))
+        except TimeoutError:
+            result.error.CopyFrom(to_record(ParadeError(Reason.DEADLINE_EXCEEDED, "too late")))
+        except asyncio.CancelledError:
+            result.error.CopyFrom(to_record(ParadeError(Reason.CANCELLED, "cancelled", metadata={"cancellation": "STOPPED"})))
+        exchange.answer(result)
+
+    async def _tell(
+        self, events: AsyncIterator[agent_pb2.InvokeStreamResponse], exchange: Exchange, result: session_pb2.SessionResult
+    ) -> None:
+        room = asyncio.Event()
+        exchange.credited = room.set
+        async for event in events:
+            match event.WhichOneof("event"):
+                case "progress":
+                    exchange.tell(session_pb2.SessionEvent(progress=event.progress))
+                case "item":
+                    exchange.tell(session_pb2.SessionEvent(item=event.item))
+                case "result":
+                    result.result.CopyFrom(event.result)
+                case _:
+                    exchange.tell(session_pb2.SessionEvent())
+            await asyncio.sleep(0)
+            while exchange.window <= 0:
+                room.clear()
+                await room.wait()
 
 
 class _Entered:
@@ -177,17 +254,40 @@ class Mesh:
     manager: AgentManager
     manager_server: grpc.aio.Server
     manager_address: str
-    address: str
     stack: AsyncExitStack
+    kind: type[TestAgent] = TestAgent
+    """What instances are."""
+    dispatchers: list["Dispatcher"] = field(default_factory=list)
     numbers: Iterable[int] = field(default_factory=itertools.count)
 
-    def stub(self, caller: Identity = CLIENT) -> Any:
-        channel = self.authority.channel(self.address, caller, "dispatcher")
-        self.stack.push_async_callback(channel.close)
-        return dispatcher_pb2_grpc.DispatcherServiceStub(channel)  # type: ignore[call-overload]
+    @property
+    def address(self) -> str:
+        return self.dispatchers[0].address
 
-    async def agent(self, *, max_concurrency: int = 8, state: str = "READY", listening: bool = True) -> TestAgent:
-        """Starts an instance of the agent "analyst" and lets the dispatcher know."""
+    def channel(self, caller: Identity = CLIENT, at: int = 0) -> Channel:
+        channel = self.authority.channel(self.dispatchers[at].address, caller, "dispatcher")
+        self.stack.push_async_callback(channel.close)
+        return channel
+
+    def stub(self, caller: Identity = CLIENT, at: int = 0) -> Any:
+        return dispatcher_pb2_grpc.DispatcherServiceStub(self.channel(caller, at).for_stubs())
+
+    def session(self, caller: Identity = CLIENT, at: int = 0) -> "Session":
+        """Returns a caller by session."""
+        link = Link([self.channel(caller, at)], SESSION)
+        self.stack.push_async_callback(link.close)
+        return Session(link)
+
+    async def agent(
+        self,
+        *,
+        max_concurrency: int = 8,
+        state: str = "READY",
+        listening: bool = True,
+        kind: type[TestAgent] | None = None,
+        port: Callable[[int], int] = int,
+    ) -> Any:
+        """Starts an instance of the agent "analyst" and lets the dispatcher know. `port` may put something before its port."""
         identity = Identity.agent("analyst", f"i{next(iter(self.numbers))}")
         instance = agent_manager_pb2.Instance(
             id=identity.instance,
@@ -198,18 +298,19 @@ class Mesh:
             max_concurrency=max_concurrency,
             functions=FUNCTIONS,
         )
-        agent = TestAgent(instance)  # type: ignore[abstract]  # the dispatcher does not ask for Describe
+        agent = (kind or self.kind)(instance)
         if listening:
             agent.server, instance.address = await _serving(agent, agent_pb2_grpc, "AgentService", self.authority.source(identity))
             self.stack.push_async_callback(agent.server.stop, None)
+            instance.address = f"127.0.0.1:{port(int(instance.address.rpartition(':')[2]))}"
         else:
             instance.address = f"127.0.0.1:{free_port()}"
         self.manager.say(instance)
         return agent
 
-    async def knows(self, *agents: TestAgent) -> None:
+    async def knows(self, *agents: TestAgent, at: int = 0) -> None:
         """Waits until the dispatcher gives calls to each of these instances."""
-        stub, met = self.stub(), set[str]()
+        stub, met = self.stub(at=at), set[str]()
 
         async def all_met() -> bool:
             met.add((await stub.Call(call())).instance_id)
@@ -266,9 +367,38 @@ async def restart_manager(mesh: Mesh) -> None:
     mesh.stack.push_async_callback(mesh.manager_server.stop, None)
 
 
+@dataclass
+class Dispatcher:
+    """A dispatcher inside the test."""
+
+    address: str
+    process: Process[Config]
+    ended: asyncio.Task[None]
+
+
 @asynccontextmanager
-async def running_mesh(folder: Path, *, syncs: bool = True) -> AsyncIterator[Mesh]:
-    """Runs a dispatcher that knows the agent "analyst", which has no instance yet."""
+async def running_dispatcher(mesh: Mesh, **settings: Any) -> AsyncIterator[Dispatcher]:
+    """Runs one more dispatcher; with the others it shares the database."""
+    address = f"127.0.0.1:{free_port()}"
+    database = f"sqlite:///{mesh.authority.folder}/dispatcher.db"
+    async with process_of(
+        "dispatcher", Config, mesh.authority, agent_manager=mesh.manager_address, listen=address, database_url=database, **settings
+    ) as process:
+        dispatcher = Dispatcher(address, process, asyncio.create_task(serve(process)))
+        try:
+            await eventually(lambda: _listens(address) or dispatcher.ended.done())
+            mesh.dispatchers.append(dispatcher)
+            yield dispatcher
+        finally:
+            process.stop()
+            await dispatcher.ended
+
+
+@asynccontextmanager
+async def running_mesh(
+    folder: Path, *, syncs: bool = True, kind: type[TestAgent] = TestAgent, dispatchers: int = 1, **settings: Any
+) -> AsyncIterator[Mesh]:
+    """Runs dispatchers that know the agent "analyst", which has no instance yet."""
     authority = Authority(folder)
     manager = AgentManager()  # type: ignore[abstract]  # the dispatcher asks for WatchAgents alone
     manager.syncs = syncs
@@ -277,27 +407,73 @@ async def running_mesh(folder: Path, *, syncs: bool = True) -> AsyncIterator[Mes
     )
     source = authority.source(Identity.service("agent_manager"))
     server, manager_address = await _serving(manager, agent_manager_pb2_grpc, "AgentManagerService", source)
-    address = f"127.0.0.1:{free_port()}"
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(server.stop, None)
-        process = await stack.enter_async_context(
-            process_of(
-                "dispatcher",
-                Config,
-                authority,
-                agent_manager=manager_address,
-                listen=address,
-                database_url=f"sqlite:///{folder}/dispatcher.db",
-            )
-        )
-        task = asyncio.create_task(serve(process))
-        try:
-            await eventually(lambda: _listens(address))
-            async with AsyncExitStack() as inner:
-                yield Mesh(authority, manager, server, manager_address, address, inner)
-        finally:
-            process.stop()
-            await task
+    async with AsyncExitStack() as outer:
+        outer.push_async_callback(server.stop, None)
+        inner = AsyncExitStack()
+        mesh = Mesh(authority, manager, server, manager_address, inner, kind)
+        for _ in range(dispatchers):
+            await outer.enter_async_context(running_dispatcher(mesh, **settings))
+        async with inner:
+            yield mesh
+
+
+class Heard:
+    """What one call by session has said."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[session_pb2.SessionResult] = asyncio.get_running_loop().create_future()
+        self.events: list[session_pb2.SessionEvent] = []
+        self.sent: Sent | None = None
+
+    def answered(self, result: session_pb2.SessionResult) -> None:
+        self.outcome.set_result(result)
+
+    def told(self, event: session_pb2.SessionEvent) -> None:
+        self.events.append(event)
+
+    def lost(self, error: LostError) -> None:
+        self.outcome.set_exception(error)
+
+    def cancel(self) -> None:
+        assert self.sent is not None
+        self.sent.cancel()
+
+    def grant(self, size: int) -> None:
+        assert self.sent is not None
+        self.sent.grant(size)
+
+    async def result(self) -> session_pb2.SessionResult:
+        """Waits for the result.
+
+        Raises:
+            ParadeError: The call has failed.
+        """
+        result = await self.outcome
+        if result.HasField("error"):
+            raise from_record(result.error)
+        return result
+
+    @property
+    def items(self) -> list[bytes]:
+        return [event.item.data for event in self.events if event.HasField("item")]
+
+
+class Session:
+    """Calls by session."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def begin(self, name: str = "analyst.describe", arguments: Any = None, *, deadline: float = math.inf, **fields: Any) -> Heard:
+        """Makes a call; `deadline` in seconds from now."""
+        heard = Heard()
+        call = session_pb2.SessionCall(function=name, arguments=json({} if arguments is None else arguments), **fields)
+        heard.sent = self.link.send(call, heard, asyncio.get_running_loop().time() + deadline)
+        return heard
+
+    async def call(self, name: str = "analyst.describe", arguments: Any = None, **fields: Any) -> session_pb2.SessionResult:
+        """Makes a call and waits for its result."""
+        return await self.begin(name, arguments, **fields).result()
 
 
 def _listens(address: str) -> bool:

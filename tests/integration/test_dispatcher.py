@@ -13,7 +13,6 @@ import grpc
 import pytest
 
 from parade.v1 import agent_manager_pb2, agent_pb2, dispatcher_pb2
-from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
@@ -22,6 +21,8 @@ from tests.integration.dispatcher_harness import (
     FUNCTIONS,
     SCHEDULER,
     Mesh,
+    SessionAgent,
+    TestAgent,
     call,
     never,
     raising,
@@ -33,9 +34,9 @@ from tests.integration.dispatcher_harness import (
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
-    async with running_mesh(tmp_path) as mesh:
+@pytest.fixture(params=[TestAgent, SessionAgent], ids=["invoke", "session"])
+async def mesh(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
+    async with running_mesh(tmp_path, kind=request.param) as mesh:
         yield mesh
 
 
@@ -168,7 +169,7 @@ async def test_an_agent_without_a_ready_instance_has_no_capacity(mesh: Mesh) -> 
     assert error.metadata["retry_after"]
 
 
-async def test_full_instances_have_no_capacity_until_a_call_ends(mesh: Mesh) -> None:
+async def test_calls_wait_while_every_instance_is_full(mesh: Mesh) -> None:
     agent = await mesh.agent(max_concurrency=2)
     await mesh.knows(agent)
     agent.unary = never
@@ -176,15 +177,19 @@ async def test_full_instances_have_no_capacity_until_a_call_ends(mesh: Mesh) -> 
     running = [asyncio.create_task(stub.Call(call())) for _ in range(2)]
     await eventually(lambda: agent.running == 2)
 
-    error = await failure(stub.Call(call()))
+    waiting = asyncio.create_task(stub.Call(call()))
+    hasty = await failure(stub.Call(call(timeout=seconds(0.2))))
 
-    assert error.reason is Reason.NO_CAPACITY
-    assert "full" in error.message
+    assert hasty.reason is Reason.DEADLINE_EXCEEDED
+    assert "waited all that time" in hasty.message
+    assert agent.running == 2
     agent.unary = returning(b"1")
     for task in running:
         task.cancel()
     await eventually(lambda: agent.cancelled == 2)
-    assert (await stub.Call(call())).result.data == b"1"
+    response = await waiting
+    assert response.result.data == b"1"
+    assert response.timing.queued.nanos + response.timing.queued.seconds * 1e9 > 0.2e9
 
 
 async def test_the_callers_limit_ends_a_call_that_does_not_answer_and_cancels_it_at_the_agent(mesh: Mesh) -> None:
@@ -329,7 +334,7 @@ async def test_a_call_refused_by_a_full_instance_goes_to_another(mesh: Mesh) -> 
         (b"nonsense", "not valid JSON"),
         (b"", "not valid JSON"),
         (b"1" * 5_000_000, "5,000,000 bytes"),
-        (b"1" * 9_000_000, "larger than max"),
+        (b"1" * 9_000_000, "arge"),  # gRPC and the session each have their own words
     ],
 )
 async def test_a_result_outside_the_contract_is_the_agents_error(mesh: Mesh, data: bytes, message: str) -> None:
@@ -384,7 +389,7 @@ async def test_a_failure_of_what_the_function_used_is_the_agents_error_and_is_no
 
 
 async def test_an_effect_with_a_foreign_connection_failure_counts_as_sent(mesh: Mesh) -> None:
-    agents = [await mesh.agent(), await mesh.agent()]
+    agents = [await mesh.agent(kind=TestAgent), await mesh.agent(kind=TestAgent)]
     await mesh.knows(*agents)
 
     async def upstream_is_down(request: Any, context: Any) -> Any:
@@ -400,7 +405,7 @@ async def test_an_effect_with_a_foreign_connection_failure_counts_as_sent(mesh: 
 
 
 async def test_an_agent_that_does_not_speak_our_errors_has_failed(mesh: Mesh) -> None:
-    agent = await mesh.agent()
+    agent = await mesh.agent(kind=TestAgent)
     await mesh.knows(agent)
 
     async def broken(request: Any, context: Any) -> agent_pb2.InvokeResponse:
@@ -431,25 +436,20 @@ async def test_calls_go_on_while_the_agent_manager_is_away_and_end_for_who_is_go
     assert (len(agent.requests), len(other.requests)) == (0, 20)
 
 
-async def test_a_call_that_runs_on_an_instance_that_has_gone_is_not_broken(mesh: Mesh) -> None:
-    agent = await mesh.agent()
-    await mesh.knows(agent)
-    goes_on = asyncio.Event()
-
-    async def slow(request: Any, context: Any) -> agent_pb2.InvokeResponse:
-        await goes_on.wait()
-        return agent_pb2.InvokeResponse(result=Value(data=b"5"))
-
-    agent.unary = slow
+async def test_a_call_on_an_instance_that_is_said_to_be_lost_goes_to_another(mesh: Mesh) -> None:
+    agents = [await mesh.agent(), await mesh.agent()]
+    await mesh.knows(*agents)
+    for agent in agents:
+        agent.unary = never
     task = asyncio.create_task(mesh.stub().Call(call()))
-    await eventually(lambda: agent.running == 1)
-    agent.instance.state = agent_manager_pb2.INSTANCE_STATE_GONE
-    mesh.manager.say(agent.instance)
-    await mesh.answers(mesh.stub(), call(), Reason.NO_CAPACITY)
+    await eventually(lambda: sum(agent.running for agent in agents) == 1)
+    first, second = sorted(agents, key=lambda agent: -agent.running)
+    second.unary = returning(b"7")
 
-    goes_on.set()
+    first.instance.state = agent_manager_pb2.INSTANCE_STATE_LOST
+    mesh.manager.say(first.instance)
 
-    assert (await task).result.data == b"5"
+    assert (await task).instance_id == second.id
 
 
 async def test_a_call_waits_for_the_first_picture_but_not_for_long(tmp_path: Path) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from parade.v1 import agent_pb2, dispatcher_pb2, progress_pb2
+from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
-from tests.integration.dispatcher_harness import Mesh, call, json, running_mesh, seconds
+from tests.integration.dispatcher_harness import Mesh, SessionAgent, TestAgent, call, json, running_mesh, seconds
 from tests.support.waiting import eventually
 
 Event = agent_pb2.InvokeStreamResponse
 
 
-@pytest.fixture
-async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
-    async with running_mesh(tmp_path) as mesh:
+@pytest.fixture(params=[TestAgent, SessionAgent], ids=["invoke", "session"])
+async def mesh(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
+    async with running_mesh(tmp_path, kind=request.param) as mesh:
         yield mesh
 
 
@@ -199,10 +200,10 @@ async def test_an_agent_does_not_run_ahead_of_a_slow_reader_and_its_place_is_fre
 
     async def endless(request: Any) -> AsyncIterator[Event]:
         nonlocal sent
-        padding = "1" * 100_000
+        padding = Value(data=b"1" * 100_000)
         while True:
             sent += 1
-            yield Event(progress=progress_pb2.Progress(fraction=0, message=padding))
+            yield Event(item=padding)
 
     agent.stream = endless
     events = events_of(mesh, "analyst.items", timeout=seconds(1.5))
@@ -211,6 +212,64 @@ async def test_an_agent_does_not_run_ahead_of_a_slow_reader_and_its_place_is_fre
     await eventually(lambda: sent > 0)
     await eventually(lambda: agent.running == 0)
 
-    assert sent < 200, "what is under way is bounded by the windows of the connections"
+    assert sent < 200, "what is under way is bounded by the windows of the call and of the connections"
     assert (await mesh.stub().Call(call())).result.data == b"42"
     await events.aclose()
+
+
+async def test_progress_that_nobody_reads_gives_way_to_newer_progress(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    told = 0
+    goes_on = asyncio.Event()
+
+    async def talkative(request: Any) -> AsyncIterator[Event]:
+        nonlocal told
+        padding = "1" * 100_000
+        while told < 500:
+            told += 1
+            yield Event(progress=progress_pb2.Progress(fraction=told / 500, message=padding))
+        goes_on.set()
+        yield Event(result=json(1))
+
+    agent.stream = talkative
+    events = events_of(mesh, "analyst.describe")
+    await anext(events)
+    await goes_on.wait()
+
+    seen = [event async for event in events]
+
+    assert kinds(seen)[-1] == "result"
+    assert seen[-2].progress.fraction == 1
+    assert len(seen) < 300
+
+
+async def test_a_session_gives_a_stream_as_its_reader_makes_room(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    sent = 0
+
+    async def hundred(request: Any) -> AsyncIterator[Event]:
+        nonlocal sent
+        for number in range(100):
+            sent += 1
+            yield item(number)
+
+    agent.stream = hundred
+    heard = mesh.session().begin("analyst.items", window=30)
+    await eventually(lambda: len(heard.items) == 10)  # of 3 or 4 bytes each
+
+    assert sent <= 12
+    heard.grant(10_000)
+    result = await heard.result()
+    assert not result.HasField("result")
+    assert heard.items == [b"%d" % number for number in range(100)]
+    assert heard.events[0].instance_id == agent.id
+
+
+async def test_a_streaming_function_whose_caller_wants_no_events_is_refused(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+
+    with pytest.raises(ParadeError, match="call it as a stream"):
+        await mesh.session().call("analyst.items")

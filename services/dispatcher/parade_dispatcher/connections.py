@@ -4,16 +4,14 @@ An instance that serves no sessions is called by Invoke and InvokeStream, a task
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
-
-from parade.wire.session.link import Link
 
 from parade.v1 import agent_pb2_grpc, session_pb2
 from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
+from parade.wire.session.link import Link
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record
 from parade_dispatcher import convert
@@ -22,8 +20,6 @@ from parade_dispatcher.model import Call, Instance
 from parade_dispatcher.ports import Receiver, Sending
 
 SESSION = "/parade.v1.AgentService/Session"
-LAST_CALLS = 3600.0
-"""Seconds for which calls may still run on the connection to an instance that has gone."""
 TEMPLATES = 256
 """Beginnings of calls that a connection keeps."""
 
@@ -68,17 +64,15 @@ class Connections:
         return delivery
 
     def forget(self, instance_id: str) -> None:
-        """Closes the connection to an instance that has gone, once the calls on it have ended."""
+        """Closes the connection to an instance that has gone. What still ran there is lost."""
         connection = self._connections.pop(instance_id, None)
         if connection is not None:
-            task = self._tasks.create_task(connection.retire(), name="close a connection")
+            task = self._tasks.create_task(connection.close(), name="close a connection")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Closes all connections; calls that run are cancelled."""
-        for task in self._closing:
-            task.cancel()
         connections = list(self._connections.values())
         self._connections.clear()
         for connection in connections:
@@ -86,7 +80,7 @@ class Connections:
 
 
 class _Connection:
-    __slots__ = ("_channel", "_instance", "_invocations", "_prefix", "_quiet", "_stub", "_tasks", "_templates", "link")
+    __slots__ = ("_channel", "_instance", "_invocations", "_prefix", "_stub", "_tasks", "_templates", "link")
 
     def __init__(self, instance: Instance, channel: Channel, tasks: asyncio.TaskGroup, log: Log) -> None:
         self.link = Link([channel], SESSION, log=log)
@@ -97,8 +91,6 @@ class _Connection:
         self._prefix = f"{instance.agent}."
         self._templates: dict[tuple[str, str, str], session_pb2.SessionCall] = {}
         self._invocations: set[Invocation] = set()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
 
     def message(self, call: Call) -> session_pb2.SessionCall:
         """Encodes a call. What calls have in common is encoded once: copying it takes less time than setting every field."""
@@ -114,7 +106,6 @@ class _Connection:
         """Calls the instance without a session."""
         invocation = Invocation(self._stub, self._instance, call, deadline, receiver, self._ended)
         self._invocations.add(invocation)
-        self._quiet.clear()
         if call.attach:
             missing = ParadeError(Reason.NOT_FOUND, f"{self._instance.id} serves no sessions and keeps no calls")
             asyncio.get_running_loop().call_soon(receiver.failed, missing, 0.0, 0.0)
@@ -122,16 +113,6 @@ class _Connection:
         else:
             invocation.start(self._tasks)
         return invocation
-
-    async def retire(self) -> None:
-        """Lets the calls that run end, and closes."""
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_CALLS):
-                    await self._quiet.wait()
-            await self.link.close(LAST_CALLS)
-        finally:
-            await self.close()
 
     async def close(self) -> None:
         for invocation in list(self._invocations):
@@ -141,8 +122,6 @@ class _Connection:
 
     def _ended(self, invocation: Invocation) -> None:
         self._invocations.discard(invocation)
-        if not self._invocations:
-            self._quiet.set()
 
 
 class _Delivery:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from opentelemetry.trace import SpanKind
-from parade.wire.session.acceptor import Exchange
 
 from parade.v1 import session_pb2
 from parade.wire.call_span import CallSpan
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.session.acceptor import Exchange
 from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import Clock
 from parade_chassis.context import RequestContext
@@ -125,9 +125,8 @@ class SessionReply:
         exchange = self._exchange
         if exchange is None:
             return
-        # The two ends let go of each other: a call that has ended is freed at once, and not when the garbage is next collected.
+        # The two ends let go of each other, as `answer` does: a call that has ended is freed at once, not when garbage is next collected.
         self._exchange = self._job = None
-        exchange.cancelled = exchange.credited = None
         exchange.answer(result)
 
     def _cancelled(self, gone: bool) -> None:  # noqa: FBT001  # as the session calls it
