@@ -90,16 +90,24 @@ class Process(Generic[ConfigT]):
         self._stopping.set()
 
 
-def run(service: str, config_type: type[ConfigT], serve: Callable[[Process[ConfigT]], Awaitable[None]]) -> None:
+def run(
+    service: str,
+    config_type: type[ConfigT],
+    serve: Callable[[Process[ConfigT]], Awaitable[None]],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
     """Runs a service until it is asked to end, then exits.
 
     Args:
         service: Its name, as in its certificate.
         config_type: What it is told.
         serve: Its work: returns once `Process.stopped()` has and everything is put away. Loops in the background are cancelled then.
+        loop: Makes the event loop; asyncio's own where not given.
     """
     config = config_type.load()
-    sys.exit(asyncio.run(_run(service, config, serve)))
+    with asyncio.Runner(loop_factory=loop) as runner:
+        status = runner.run(_run(service, config, serve))
+    sys.exit(status)
 
 
 async def _run(service: str, config: ConfigT, serve: Callable[[Process[ConfigT]], Awaitable[None]]) -> int:
