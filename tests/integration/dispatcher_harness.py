@@ -156,7 +156,11 @@ class SessionAgent(TestAgent):
         task = asyncio.create_task(self._run(call, exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        exchange.cancelled = lambda gone: task.cancel() and None
+
+        def cancel(gone: bool) -> None:  # noqa: FBT001 - as the session calls it
+            task.cancel()
+
+        exchange.cancelled = cancel
 
     async def _run(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         request = agent_pb2.InvokeRequest(
@@ -200,6 +204,9 @@ class SessionAgent(TestAgent):
             while exchange.window <= 0:
                 room.clear()
                 await room.wait()
+
+
+Kind = Callable[[agent_manager_pb2.Instance], TestAgent]
 
 
 class _Entered:
@@ -255,7 +262,7 @@ class Mesh:
     manager_server: grpc.aio.Server
     manager_address: str
     stack: AsyncExitStack
-    kind: type[TestAgent] = TestAgent
+    kind: Kind = TestAgent
     """What instances are."""
     dispatchers: list["Dispatcher"] = field(default_factory=list)
     numbers: Iterable[int] = field(default_factory=itertools.count)
@@ -284,7 +291,7 @@ class Mesh:
         max_concurrency: int = 8,
         state: str = "READY",
         listening: bool = True,
-        kind: type[TestAgent] | None = None,
+        kind: Kind | None = None,
         port: Callable[[int], int] = int,
     ) -> Any:
         """Starts an instance of the agent "analyst" and lets the dispatcher know. `port` may put something before its port."""
@@ -396,7 +403,7 @@ async def running_dispatcher(mesh: Mesh, **settings: Any) -> AsyncIterator[Dispa
 
 @asynccontextmanager
 async def running_mesh(
-    folder: Path, *, syncs: bool = True, kind: type[TestAgent] = TestAgent, dispatchers: int = 1, **settings: Any
+    folder: Path, *, syncs: bool = True, kind: Kind = TestAgent, dispatchers: int = 1, **settings: Any
 ) -> AsyncIterator[Mesh]:
     """Runs dispatchers that know the agent "analyst", which has no instance yet."""
     authority = Authority(folder)

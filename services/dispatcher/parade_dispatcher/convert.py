@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPES = ("", "application/json")
 _NO_ARGUMENTS = b"{}"
 
-_CANCELLATIONS = {number: name.removeprefix("CANCELLATION_") for name, number in call_pb2.Cancellation.items()}
+_CANCELLATIONS: Mapping[int, str] = {number: name.removeprefix("CANCELLATION_") for name, number in call_pb2.Cancellation.items()}
 
 
 class Names:
