@@ -1,21 +1,30 @@
 """The gateway process: REST and Server-Sent Events in front of the mesh."""
 
 import asyncio
+from contextlib import suppress
 
 from parade.wire.identity import Identity
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_gateway import pages
 from parade_gateway.api import Api
+from parade_gateway.artifact_http import ArtifactHttp
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.authentication import KEY_NAME, ApiKey, read_or_make
+from parade_gateway.calls import BATCH_CALL, CALL, CALL_STREAM, Calls
 from parade_gateway.config import Config
 from parade_gateway.edge import Edge, with_cors
+from parade_gateway.endpoints import Endpoints, Handler
 from parade_gateway.guard import Guard
 from parade_gateway.routes import Routes, public_services
 from parade_gateway.server import listen, serving
 from parade_gateway.servicer import GatewayServicer
+from parade_gateway.transcoded import Transcoded
 from parade_gateway.upstream import Upstream
+
+new_event_loop = asyncio.new_event_loop
+with suppress(ImportError):  # it is not made for every platform
+    from uvloop import new_event_loop
 
 
 async def serve(process: Process[Config]) -> None:
@@ -29,11 +38,14 @@ async def serve(process: Process[Config]) -> None:
     with listen(config.rest_listen) as opened:
         async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts)):
             process.background(artifacts.sweep(), "artifact sweep")
-            api = Api(process, routes, key, upstream, closing)
+            calls = Calls(upstream, artifacts, closing)
+            handlers: dict[str, Handler] = {route.rpc: Transcoded(route, upstream, closing) for route in routes}
+            handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
+            api = Api(process, Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), key)
             edge = Edge(guard, pages.routes(routes, closing), api)
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):
                 await process.stopped()
 
 
 if __name__ == "__main__":
-    run("gateway", Config, serve)
+    run("gateway", Config, serve, new_event_loop)

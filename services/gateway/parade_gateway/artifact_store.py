@@ -45,11 +45,16 @@ class Reference:
 
 
 class TooLargeError(ParadeError):
-    """An artifact is larger than may be stored."""
+    """An artifact is larger than may be stored.
+
+    Attributes:
+        limit: How many bytes are allowed.
+    """
 
     def __init__(self, limit: int) -> None:
         """Takes how many bytes are allowed."""
         super().__init__(Reason.INVALID_ARGUMENTS, f"an artifact may have {limit} bytes; this one has more")
+        self.limit = limit
 
 
 class ArtifactStore:

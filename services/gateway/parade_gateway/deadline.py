@@ -22,15 +22,25 @@ def timeout(headers: Mapping[str, str], request: Message, *, streams: bool) -> f
     Raises:
         ParadeError: INVALID_ARGUMENTS where the header cannot be read.
     """
-    text = headers.get(HEADER)
-    if text is not None:
-        return _seconds(text)
+    said = stated(headers)
+    if said is not None:
+        return said
     field = request.DESCRIPTOR.fields_by_name.get("timeout")
     if field is None:
         return None if streams else DEFAULT_TIMEOUT
     if request.HasField("timeout"):
         return max(0.0, min(float(request.timeout.ToTimedelta().total_seconds()), LONGEST)) + MARGIN  # type: ignore[attr-defined]
     return None if streams else DEFAULT_WAIT + MARGIN
+
+
+def stated(headers: Mapping[str, str]) -> float | None:
+    """Returns the seconds that a request's header allows it; None where it has none.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS where the header cannot be read.
+    """
+    text = headers.get(HEADER)
+    return None if text is None else _seconds(text)
 
 
 def _seconds(text: str) -> float:

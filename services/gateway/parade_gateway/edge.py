@@ -1,6 +1,5 @@
 """The edge as one ASGI application: the guard first, then the pages, then the API; every refusal in the same shape."""
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -9,16 +8,21 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from parade.wire.errors import ParadeError, Reason
-from parade_gateway.errors import HttpError, body_of, headers_of, status_of
+from parade_gateway import errors
+from parade_gateway.api import Api
+from parade_gateway.errors import HttpError, body_of, status_of
 from parade_gateway.guard import Guard
+from parade_gateway.request import headers_of
 
+_API = "/v1/"
+"""What every path of the API begins with, and no page's."""
 _CALLER_HEADERS = ["authorization", "content-type", "last-event-id", "traceparent", "x-api-key", "x-request-timeout"]
 
 
 class Edge:
     """Everything that is served over HTTP."""
 
-    def __init__(self, guard: Guard, pages: list[Route], api: ASGIApp) -> None:
+    def __init__(self, guard: Guard, pages: list[Route], api: Api) -> None:
         """Takes the parts."""
         self._guard = guard
         self._pages = pages
@@ -28,15 +32,18 @@ class Edge:
         """Answers one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"the edge serves HTTP, not {scope['type']}")
-        page = next((page for page in self._pages if page.matches(scope)[0] is not Match.NONE), None)
+        headers = headers_of(scope["headers"])
+        page = None
+        if not scope["path"].startswith(_API):
+            page = next((page for page in self._pages if page.matches(scope)[0] is not Match.NONE), None)
         try:
-            self._guard.admit(Headers(scope=scope), navigable=page is not None)
+            self._guard.admit(headers, navigable=page is not None)
             if page is None:
-                await self._api(scope, receive, send)
+                await self._api(scope, headers, receive, send)
                 return
             await _show(page, scope, receive, send)
         except ParadeError as error:
-            await Response(body_of(error), status_of(error), headers_of(error), "application/json")(scope, receive, send)
+            await Response(body_of(error), status_of(error), errors.headers_of(error), "application/json")(scope, receive, send)
 
 
 def with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:

@@ -6,6 +6,7 @@ interface the Host must be one of ours, and a request that a browser made for an
 
 import ipaddress
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from parade.wire.errors import Reason
 from parade_gateway.errors import HttpError
@@ -21,6 +22,7 @@ class Guard:
         self._checks_host = bool(hosts) or is_loopback(listen)
         self._hosts = {host.lower() for host in hosts}
         self._origins = frozenset(origins)
+        self._is_ours = lru_cache(64)(self._names_us)
 
     def admit(self, headers: Mapping[str, str], *, navigable: bool) -> None:
         """Lets a request through.
@@ -33,7 +35,7 @@ class Guard:
             HttpError: 403 where it is refused.
         """
         host = headers.get("host", "")
-        if self._checks_host and not self._is_ours(host):
+        if self._checks_host and not (self._is_ours(host) if len(host) < 256 else self._names_us(host)):
             raise HttpError(
                 403, Reason.PERMISSION_DENIED, f"this gateway is not known as {host or 'nothing'}; PARADE_GATEWAY_HOSTS lists its names"
             )
@@ -48,7 +50,7 @@ class Guard:
                 403, Reason.PERMISSION_DENIED, f"pages of {source} may not call; PARADE_GATEWAY_CORS_ORIGINS lists those that may"
             )
 
-    def _is_ours(self, host: str) -> bool:
+    def _names_us(self, host: str) -> bool:
         name = host_name(host).lower()
         return name == "localhost" or name in self._hosts or _is_loopback_address(name)
 

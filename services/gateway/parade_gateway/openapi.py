@@ -8,9 +8,10 @@ import re
 from importlib import metadata
 from typing import Any
 
+from parade.v1 import gateway_pb2
 from parade.wire.errors import Reason
 from parade.wire.status import CODES
-from parade_gateway import deadline, query
+from parade_gateway import artifact_paths, deadline, query
 from parade_gateway.comments import Comments
 from parade_gateway.errors import HTTP_STATUSES
 from parade_gateway.routes import Route, Routes
@@ -77,6 +78,9 @@ def document(routes: Routes) -> dict[str, Any]:
         service = route.method.containing_service
         services[service.name] = comments.of(service.full_name)
         paths.setdefault(route.template, {})[route.verb.lower()] = _operation(route, comments, schemas)
+    service = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+    services[service.name] = comments.of(service.full_name)
+    paths.update(artifact_paths.operations(schemas, _failures))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parade", "version": metadata.version("parade-gateway"), "description": _ABOUT},

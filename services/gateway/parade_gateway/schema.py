@@ -22,7 +22,10 @@ _PLAIN: dict[int, dict[str, Any]] = {
     FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
 }
 _WELL_KNOWN: dict[str, dict[str, Any]] = {
-    VALUE: {"description": "Any JSON value.", "example": {}},
+    VALUE: {
+        "description": 'Any JSON value. One that is too large to stand here is `{"artifact": {…}}`, to be fetched by its digest.',
+        "example": {},
+    },
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?\d+(\.\d{1,9})?s$", "example": "5s"},
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
 }

@@ -27,6 +27,7 @@ JSON_TYPES = ("", "application/json")
 
 _LONG = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 _FLOATING = frozenset({FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE})
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _EXPECTED = {
     FieldDescriptor.CPPTYPE_BOOL: "true or false",
     FieldDescriptor.CPPTYPE_INT32: "a whole number of 32 bits",
@@ -109,8 +110,11 @@ def map_value(field: FieldDescriptor) -> FieldDescriptor | None:
 
 def _tree(message: Message) -> Any:
     descriptor = message.DESCRIPTOR
-    if isinstance(message, value_pb2.Value) and message.media_type in JSON_TYPES:
-        return _fragment(message.data)
+    if isinstance(message, value_pb2.Value):
+        if message.HasField("artifact"):
+            return {"artifact": _tree(message.artifact)}
+        if message.media_type in JSON_TYPES:
+            return _fragment(message.data)
     if descriptor.file.package == WELL_KNOWN:
         return MessageToDict(message)
     return {
@@ -214,14 +218,20 @@ def _item(content: Any, field: FieldDescriptor, message: Any, path: str, faults:
     if not _is_value(field):
         _message(content, message, path, faults)
         return
+    message.data = item_bytes(content, path, faults) or b""
+
+
+def item_bytes(content: Any, path: str, faults: list[Violation]) -> bytes | None:
+    """Returns a JSON value as bytes; None where it cannot be written, and a fault then says why."""
     try:
-        message.data = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return _write(content).encode("utf-8")
     except RecursionError:
         faults.append(Violation(path, "is nested too deeply"))
     except UnicodeEncodeError:
         faults.append(Violation(path, "holds half of a surrogate pair, which is no text"))
     except ValueError:
         faults.append(Violation(path, "holds a number that is too large"))
+    return None
 
 
 def _leaf(

@@ -1,4 +1,4 @@
-"""The services behind the gateway: one channel each, and any of their RPCs by its descriptor."""
+"""The services behind the gateway: a channel to each of their replicas, and any of their RPCs by its descriptor."""
 
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
@@ -6,13 +6,17 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
+from parade.wire.replicas import Replicas
+from parade.wire.session.caller import SessionCaller
+from parade.wire.session.link import Link
 from parade_chassis.lifecycle import Process
 from parade_gateway.config import Config
 from parade_gateway.routes import Route, message_class
+
+SESSION = "/parade.v1.DispatcherService/Session"
 
 
 class Upstream:
@@ -21,15 +25,19 @@ class Upstream:
     def __init__(self, process: Process[Config]) -> None:
         """Takes the process, whose configuration says where the services are."""
         self._process = process
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, Replicas] = {}
         self._callers: dict[str, Callable[..., Any]] = {}
+        self._link: Link | None = None
+        self._dispatcher: SessionCaller | None = None
 
     async def __aenter__(self) -> Self:
         """Returns itself; the channels are closed at the end of the block."""
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Closes the channels."""
+        """Ends the session and closes the channels."""
+        if self._link is not None:
+            await self._link.close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -51,6 +59,17 @@ class Upstream:
         stream: AsyncGenerator[Message] = self._caller(route)(request, timeout=timeout, metadata=on_behalf_of(caller.namespace, caller.uri))
         return stream
 
+    def dispatcher(self) -> SessionCaller:
+        """Returns the session with the dispatcher, which opens with the first call.
+
+        Raises:
+            ParadeError: UNAVAILABLE where this gateway knows of no dispatcher.
+        """
+        if self._dispatcher is None:
+            self._link = Link(self._channel("dispatcher").channels, SESSION, log=self._process.log)
+            self._dispatcher = SessionCaller(self._link)
+        return self._dispatcher
+
     def _caller(self, route: Route) -> Callable[..., Any]:
         if route.rpc not in self._callers:
             channel = self._channel(route.service)
@@ -59,10 +78,11 @@ class Upstream:
             self._callers[route.rpc] = make(route.rpc, request.SerializeToString, response.FromString)
         return self._callers[route.rpc]
 
-    def _channel(self, service: str) -> Channel:
+    def _channel(self, service: str) -> Replicas:
         if service not in self._channels:
             target = getattr(self._process.config, service, "")
             if not target:
                 raise ParadeError(Reason.UNAVAILABLE, f"this gateway has not been told where the {service} is")
-            self._channels[service] = self._process.channel(service, target)
+            server_name = Identity.service(service, self._process.config.domain).server_name
+            self._channels[service] = Replicas.at(target, self._process.certificates, server_name, peer=service)
         return self._channels[service]
