@@ -158,51 +158,48 @@ def _request(
 ) -> model.Request:
     name = _names(full_name)
     arguments: model.Content = value.data
-    media_type, call_id, priority = value.media_type, options.call_id, options.priority
-    idempotency_key, affinity_key, parent_call_id = options.idempotency_key, options.affinity_key, options.parent_call_id
-    labels: Mapping[str, str] = dict(options.labels) if options.labels else _NO_LABELS
     if not arguments:
         arguments = _artifact(value.artifact, faults) if value.HasField("artifact") else _NO_ARGUMENTS
-    elif len(value.data) > MAX_VALUE_BYTES:
-        size = f"is {len(value.data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
+    elif len(arguments) > MAX_VALUE_BYTES:
+        size = f"is {len(arguments) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
         faults.append(Violation("arguments", f"{size}, more only as an artifact"))
-    if name is None:
-        faults.insert(0, Violation("function", f'must be "agent.function", not {full_name[:120]!r}'))
+    media_type = value.media_type
     if media_type not in _MEDIA_TYPES:
         faults.append(Violation("arguments.media_type", f"must be application/json, not {media_type[:120]!r}"))
-    if call_id and _CALL_ID.fullmatch(call_id) is None:
-        faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
+    agent, function = name or ("", "")
+    request = model.Request(
+        agent, function, arguments, context.caller, namespace, principal, timeout, step, window, traceparent=traceparent
+    )
+    given = options.ListFields()
+    if given:
+        call_id = options.call_id
+        if call_id:
+            request.call_id = call_id
+            if _CALL_ID.fullmatch(call_id) is None:
+                faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
+        if len(given) > 1 or not call_id:  # most calls have an id and no other option; reading each would take longer than all the rest
+            _read_options(options, request, faults)
+    if name is None:
+        faults.insert(0, Violation("function", f'must be "agent.function", not {full_name[:120]!r}'))
+    if faults:
+        raise invalid(faults)
+    return request
+
+
+def _read_options(options: call_pb2.CallOptions, request: model.Request, faults: list[Violation]) -> None:
+    request.idempotency_key, request.affinity_key = options.idempotency_key, options.affinity_key
+    request.parent_call_id, request.redelivered = options.parent_call_id, options.redelivered
+    request.priority = priority = options.priority
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         faults.append(Violation("options.priority", f"must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}"))
-    for field, key in (("idempotency_key", idempotency_key), ("affinity_key", affinity_key), ("parent_call_id", parent_call_id)):
-        if len(key) > LONGEST_KEY:
-            faults.append(Violation(f"options.{field}", f"has {len(key)} characters; at most {LONGEST_KEY} are taken"))
-    if len(labels) > MOST_LABELS:
-        faults.append(Violation("options.labels", f"are {len(labels)}; at most {MOST_LABELS} are taken"))
-    if faults or name is None:
-        raise invalid(faults)
-    return model.Request(
-        agent=name[0],
-        function=name[1],
-        arguments=arguments,
-        caller=context.caller,
-        namespace=namespace,
-        principal=principal,
-        timeout=timeout,
-        step=step,
-        window=window,
-        idempotency_key=idempotency_key,
-        priority=priority,
-        affinity_key=affinity_key,
-        labels=labels,
-        parent_call_id=parent_call_id,
-        call_id=call_id,
-        redelivered=options.redelivered,
-        traceparent=traceparent,
-    )
-
-
-_NO_LABELS: Mapping[str, str] = {}
+    for field in ("idempotency_key", "affinity_key", "parent_call_id"):
+        length = len(getattr(request, field))
+        if length > LONGEST_KEY:
+            faults.append(Violation(f"options.{field}", f"has {length} characters; at most {LONGEST_KEY} are taken"))
+    if options.labels:
+        request.labels = dict(options.labels)
+        if len(request.labels) > MOST_LABELS:
+            faults.append(Violation("options.labels", f"are {len(request.labels)}; at most {MOST_LABELS} are taken"))
 
 
 def answer(outcome: model.Answer) -> dispatcher_pb2.CallResponse:

@@ -10,7 +10,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.limits import room_taken
 from parade.wire.status import to_record
 from parade_dispatcher import convert
-from parade_dispatcher.engine import Job
+from parade_dispatcher.job import Job
 from parade_dispatcher.model import Answer, Content, Progress, Timing
 
 LARGEST_BATCH = MAX_MESSAGE_BYTES - 512 * 1024

@@ -13,7 +13,8 @@ from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import Clock
 from parade_chassis.context import RequestContext
 from parade_dispatcher import convert
-from parade_dispatcher.engine import Engine, Job
+from parade_dispatcher.engine import Engine
+from parade_dispatcher.job import Job
 from parade_dispatcher.model import Answer, Content, Progress, Timing
 
 
