@@ -10,12 +10,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 if TYPE_CHECKING:
     from parade import sync, testing
     from parade.agent import Agent
+    from parade.artifact import Artifact
+    from parade.call_options import CallOptions
     from parade.calls import Progress
     from parade.client import Mesh, connect
     from parade.context import Context
     from parade.function_error import FunctionError
+    from parade.outcome import Outcome, Timing
     from parade.retry_policy import RetryPolicy
     from parade.run import EventType, Run, RunEvent, RunState
+    from parade.started_call import CallState, CancellationState, StartedCall
     from parade.wire.errors import ParadeError, Reason, Violation
     from parade.wire.mesh_file import MeshFile
     from parade.workflow import INDEX, ITEM, Expression, Retry, Workflow
@@ -24,12 +28,17 @@ __all__ = [
     "INDEX",
     "ITEM",
     "Agent",
+    "Artifact",
+    "CallOptions",
+    "CallState",
+    "CancellationState",
     "Context",
     "EventType",
     "Expression",
     "FunctionError",
     "Mesh",
     "MeshFile",
+    "Outcome",
     "ParadeError",
     "Progress",
     "Reason",
@@ -38,6 +47,8 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunState",
+    "StartedCall",
+    "Timing",
     "Violation",
     "Workflow",
     "connect",
@@ -47,6 +58,10 @@ __all__ = [
 
 _HOMES = {
     "Agent": "parade.agent",
+    "Artifact": "parade.artifact",
+    "CallOptions": "parade.call_options",
+    "CallState": "parade.started_call",
+    "CancellationState": "parade.started_call",
     "Context": "parade.context",
     "EventType": "parade.run",
     "Expression": "parade.workflow",
@@ -55,6 +70,7 @@ _HOMES = {
     "ITEM": "parade.workflow",
     "Mesh": "parade.client",
     "MeshFile": "parade.wire.mesh_file",
+    "Outcome": "parade.outcome",
     "ParadeError": "parade.wire.errors",
     "Progress": "parade.calls",
     "Reason": "parade.wire.errors",
@@ -63,6 +79,8 @@ _HOMES = {
     "Run": "parade.run",
     "RunEvent": "parade.run",
     "RunState": "parade.run",
+    "StartedCall": "parade.started_call",
+    "Timing": "parade.outcome",
     "Violation": "parade.wire.errors",
     "Workflow": "parade.workflow",
     "connect": "parade.client",

@@ -159,7 +159,7 @@ class Artifact:
         reference = core_schema.typed_dict_schema(
             {
                 "digest": core_schema.typed_dict_field(core_schema.str_schema(pattern=f"^{DIGEST.pattern}$"), required=True),
-                "size": core_schema.typed_dict_field(core_schema.int_schema(ge=0), required=True),
+                "size": core_schema.typed_dict_field(core_schema.int_schema(ge=0, strict=True), required=True),
                 "media_type": core_schema.typed_dict_field(core_schema.str_schema(max_length=256), required=False),
             },
             extra_behavior="forbid",

@@ -47,6 +47,22 @@ class Artifacts:
         """
         return Artifact.from_json(form.to_json() if isinstance(form, Artifact) else form, self)
 
+    async def find(self, digest: str) -> Artifact:
+        """Returns the artifact of a digest.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS where it is no digest; NOT_FOUND where there is no such artifact.
+        """
+        asked = Artifact(digest, 0)
+
+        async def first() -> gateway_pb2.GetArtifactResponse:
+            responses = self._gateway().GetArtifact(gateway_pb2.GetArtifactRequest(digest=asked.digest), timeout=PIECE_TIMEOUT)
+            async with aclosing(responses):
+                return await anext(responses)
+
+        found = (await patiently(first)).artifact
+        return Artifact(found.digest, found.size, found.media_type, store=self)
+
     async def put(self, content: Content, media_type: str = BYTES) -> Artifact:
         """Stores bytes under their hash, piece by piece.
 
@@ -58,7 +74,8 @@ class Artifacts:
         """
         if isinstance(content, bytes | bytearray | memoryview):
             view = memoryview(content).cast("B")
-            return await patiently(lambda: self._put(_of_bytes(view), media_type, len(view)))
+            digest = f"sha256:{hashlib.sha256(view).hexdigest()}"
+            return await patiently(lambda: self._put(_of_bytes(view), media_type, len(view), digest))
         if isinstance(content, str | os.PathLike):
             path = Path(content)
             size = (await asyncio.to_thread(path.stat)).st_size
@@ -115,26 +132,27 @@ class Artifacts:
             raise invalid([Violation("value", f"is an artifact of media type {reference.media_type}; send {JSON}")])
         return await Artifact(reference.digest, reference.size, JSON, store=self).read(MAX_JSON_BYTES)
 
-    async def _put(self, pieces: AsyncGenerator[bytes, None], media_type: str, size: int) -> Artifact:
+    async def _put(self, pieces: AsyncGenerator[bytes, None], media_type: str, size: int, digest: str = "") -> Artifact:
+        """Stores what comes. Where the digest is known and the gateway has it already, it answers before it has read everything."""
         seen, sent = hashlib.sha256(), 0
 
         async def requests() -> AsyncGenerator[gateway_pb2.PutArtifactRequest, None]:
             nonlocal sent
-            yield gateway_pb2.PutArtifactRequest(artifact=value_pb2.ArtifactReference(size=size, media_type=media_type))
+            yield gateway_pb2.PutArtifactRequest(artifact=value_pb2.ArtifactReference(digest=digest, size=size, media_type=media_type))
             async for piece in pieces:
                 sent += len(piece)
                 if sent > MAX_ARTIFACT_BYTES:
                     raise invalid([Violation("content", "has more than 1 GiB")], "this is too large for an artifact")
-                seen.update(piece)
+                if not digest:
+                    seen.update(piece)
                 yield gateway_pb2.PutArtifactRequest(data=piece)
 
         async with aclosing(pieces), aclosing(requests()) as messages:
-            response = await self._gateway().PutArtifact(messages, timeout=PUT_TIMEOUT)
-        if (response.artifact.digest, response.artifact.size) != (f"sha256:{seen.hexdigest()}", sent):
-            raise ParadeError(
-                Reason.INTERNAL, f"the gateway has stored {response.artifact.size} other bytes than the {sent} that were sent"
-            )
-        return Artifact(response.artifact.digest, sent, media_type, store=self)
+            stored = (await self._gateway().PutArtifact(messages, timeout=PUT_TIMEOUT)).artifact
+        expected = (digest, size) if digest else (f"sha256:{seen.hexdigest()}", sent)
+        if (stored.digest, stored.size) != expected:
+            raise ParadeError(Reason.INTERNAL, f"the gateway has stored {stored.size} other bytes than the {expected[1]} that were sent")
+        return Artifact(stored.digest, stored.size, media_type, store=self)
 
     def _gateway(self) -> Any:
         if self._stub is None:

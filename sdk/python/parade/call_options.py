@@ -11,9 +11,7 @@ from parade.wire.errors import Violation, invalid
 MAX_PRIORITY = 100
 MAX_KEY = 256
 """Characters that a key or a label may have."""
-MAX_LABELS = 32
-
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+MAX_LABELS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class CallOptions:
     """Which calls go first where they must wait: the higher. From -100 to 100."""
     affinity_key: str = ""
     """Calls with the same key go to the same instance while it lives and is ready."""
-    labels: Mapping[str, str] = field(default=_NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=dict)
     """Labels that the instance must carry."""
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,29 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from parade import values
-from parade.calls import Caller
+from parade.artifact import BYTES, Artifact
+from parade.artifacts import Artifacts, Content
+from parade.call_options import CallOptions
+from parade.calls import Caller, Progress
+from parade.outcome import Outcome
 from parade.patience import patiently
 from parade.run import Run, RunState
-from parade.v1 import agent_manager_pb2, monitor_pb2, scheduler_pb2
+from parade.started_call import CallState, StartedCall, start_request
+from parade.v1 import agent_manager_pb2, call_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
+from parade.v1.dispatcher_pb2_grpc import DispatcherServiceStub
 from parade.v1.monitor_pb2_grpc import MonitorServiceStub
 from parade.v1.scheduler_pb2_grpc import SchedulerServiceStub
-from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
+from parade.wire.replicas import Replicas
 from parade.wire.telemetry import Collector, Telemetry
 from parade.workflow import Workflow
 
 PAGE_SIZE = 1000
 NEEDED = frozenset({"agent_manager", "dispatcher", "monitor", "scheduler"})
-"""The services that a client speaks to."""
+"""The services that a client cannot do without."""
 
 
 @asynccontextmanager
@@ -48,62 +54,174 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
     collector = None
     if traced:
         collector = Collector(found.services["monitor"], Identity.service("monitor", found.domain).server_name, certificates)
-    channels = {
-        name: Channel(address, certificates, Identity.service(name, found.domain).server_name, peer=name)
-        for name, address in found.services.items()
+    services = {
+        name: Replicas.at(addresses, certificates, Identity.service(name, found.domain).server_name, peer=name)
+        for name, addresses in found.services.items()
     }
     with Telemetry("client", f"{os.uname().nodename}-{os.getpid()}", found.namespace, collector) as telemetry:
+        artifacts = Artifacts(services.get("gateway"))
         try:
-            yield Mesh(found, channels, telemetry)
+            async with Caller.over(services["dispatcher"], artifacts, telemetry) as caller:
+                yield Mesh(found, services, caller, artifacts, telemetry)
         finally:
-            for channel in channels.values():
-                await channel.close()
+            for replicas in services.values():
+                await replicas.close()
 
 
 class Mesh:
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
-    def __init__(self, file: MeshFile, channels: Mapping[str, Channel], telemetry: Telemetry) -> None:
+    def __init__(
+        self, file: MeshFile, services: Mapping[str, Replicas], caller: Caller, artifacts: Artifacts, telemetry: Telemetry
+    ) -> None:
         """Takes the connections; see `connect`."""
         self.file = file
         self._telemetry = telemetry
-        self._caller = Caller(channels["dispatcher"])
-        self._agent_manager = AgentManagerServiceStub(channels["agent_manager"].for_stubs())
-        self._scheduler = SchedulerServiceStub(channels["scheduler"].for_stubs())
-        self._monitor = MonitorServiceStub(channels["monitor"].for_stubs())
+        self._caller = caller
+        self._artifacts = artifacts
+        self._dispatcher = DispatcherServiceStub(services["dispatcher"].for_stubs())
+        self._agent_manager = AgentManagerServiceStub(services["agent_manager"].for_stubs())
+        self._scheduler = SchedulerServiceStub(services["scheduler"].for_stubs())
+        self._monitor = MonitorServiceStub(services["monitor"].for_stubs())
 
     async def call(
-        self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
     ) -> Any:
-        """Calls a function and returns its result.
+        """Calls a function and returns its result. A task that is cancelled while it waits for the result cancels the call.
 
         Args:
             function: Its full name, `agent.function`.
             arguments: Its arguments by name; for names that are taken here, as `timeout`.
             timeout: Seconds to wait at most; 60 where not given.
+            options: How the call is to be made: idempotency key, priority, affinity key, labels.
             named: More arguments.
 
         Raises:
             ParadeError: With the reason why there is no result.
         """
-        with self._span(f"call {function}"):
-            return await self._caller.call(function, {**(arguments or {}), **named}, timeout)
+        return await self._caller.call(function, {**arguments, **named} if arguments else named, timeout, options=options)
 
-    async def stream(
-        self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
+    async def outcome(
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        progress: Callable[[Progress], object] | None = None,
+        **named: Any,
+    ) -> Outcome:
+        """Calls a function and returns its result with the call's id, the instance that answered, and where the time went.
+
+        Other arguments and errors are those of `call`; `progress` takes the function's progress notes as they come.
+        """
+        given = {**(arguments or {}), **named}
+        return await self._caller.outcome(function, given, timeout, options=options, progress=progress)
+
+    def stream(
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
     ) -> AsyncIterator[Any]:
-        """Calls a streaming function and yields its items as they come. Arguments and errors are those of `call`."""
-        with self._span(f"stream {function}"):
-            async for item in self._caller.stream(function, {**(arguments or {}), **named}, timeout):
-                yield item
+        """Calls a streaming function and yields its items as they come. A reader that is slow holds the function back.
 
-    async def events(
-        self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
+        A reader that leaves before the end cancels the call. Arguments and errors are those of `call`.
+        """
+        return self._caller.stream(function, {**(arguments or {}), **named}, timeout, options=options)
+
+    def events(
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
     ) -> AsyncIterator[Any]:
         """Calls a function and yields its `Progress` notes and items, or its result. Arguments and errors are those of `call`."""
-        with self._span(f"stream {function}"):
-            async for event in self._caller.events(function, {**(arguments or {}), **named}, timeout):
-                yield event
+        return self._caller.events(function, {**(arguments or {}), **named}, timeout, options=options)
+
+    async def start_call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
+    ) -> StartedCall:
+        """Starts a call that outlives this program and returns as soon as it is stored.
+
+        Args:
+            function: Its full name, `agent.function`.
+            arguments: Its arguments by name; for names that are taken here, as `timeout`.
+            timeout: Seconds that the call may take; as long as the function's own timeout where not given.
+            options: How the call is to be made: idempotency key, priority, affinity key, labels.
+            named: More arguments.
+
+        Raises:
+            ParadeError: UNKNOWN_FUNCTION; INVALID_ARGUMENTS.
+        """
+        data = values.dumps({**(arguments or {}), **named}, "arguments")
+        request = start_request(function, await self._artifacts.shrink(data, "arguments"), timeout, options)
+        with self._span(f"start {function}"):
+            response = await patiently(lambda: self._dispatcher.StartCall(request))
+        return self.started_call(response.call.id)
+
+    def started_call(self, call_id: str) -> StartedCall:
+        """Returns a handle of a call that was started, by whomever."""
+        return StartedCall(self._dispatcher, self._artifacts, call_id)
+
+    async def calls(self, *, function: str = "", states: Iterable[CallState] = (), limit: int = 100) -> list[call_pb2.Call]:
+        """Returns the newest calls that were started, newest first.
+
+        Args:
+            function: Only those of this function, or of this agent where no function is named.
+            states: Only those in one of these states.
+            limit: How many at most.
+        """
+        wanted = [call_pb2.CallState.Value(f"CALL_STATE_{state.value}") for state in states]
+        request = dispatcher_pb2.ListCallsRequest(function=function, states=wanted, page_size=min(limit, PAGE_SIZE))
+        return list((await patiently(lambda: self._dispatcher.ListCalls(request))).calls)
+
+    async def put_artifact(self, content: Content, *, media_type: str = BYTES) -> Artifact:
+        """Stores up to 1 GiB of bytes under their hash, piece by piece, and returns what names them.
+
+        Args:
+            content: Bytes, the path of a file, or an asynchronous iterator of bytes.
+            media_type: What the bytes are.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS (more than 1 GiB); NO_CAPACITY (the gateway's disk is full).
+            OSError: The file cannot be read.
+        """
+        return await self._artifacts.put(content, media_type)
+
+    async def artifact(self, name: Any) -> Artifact:
+        """Returns an artifact to be read from this mesh.
+
+        Args:
+            name: Its digest, or its JSON form, `{"artifact": {…}}`, as results hold it.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS where it is neither; NOT_FOUND where no artifact has this digest.
+        """
+        return await self._artifacts.find(name) if isinstance(name, str) else self._artifacts.named(name)
 
     async def put_workflow(self, source: str | Workflow, *, allow_unregistered: bool = False) -> scheduler_pb2.Workflow:
         """Stores a workflow definition.

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
+from parade import artifact as asynchronous_artifact
 from parade import client
 from parade import run as asynchronous_run
+from parade import started_call as asynchronous_call
 from parade.wire.mesh_file import MeshFile
 
 CANCEL_TIMEOUT = 5.0
@@ -109,7 +111,7 @@ def _blocking(method: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Callab
 
 
 def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the blocking twin of a method: it waits for what that awaits, iterates over what that yields, and gives out twins of runs."""
+    """Returns the blocking twin of a method: it waits for what that awaits, iterates over what that yields, and gives out twins."""
 
     @functools.wraps(method)
     def twin(self: _Blocking[Any], /, *args: Any, **named: Any) -> Any:
@@ -117,13 +119,24 @@ def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(made, AsyncIterator):
             return _items(made, self._loop)
         result = self._loop.complete(made) if asyncio.iscoroutine(made) else made
-        return Run(result, self._loop) if isinstance(result, asynchronous_run.Run) else result
+        twin_kind = _twins().get(type(result))
+        return twin_kind(result, self._loop) if twin_kind is not None else result
 
     return twin
 
 
 def _giving_run(method: Callable[Concatenate[Any, P], Any]) -> "Callable[Concatenate[Any, P], Run]":
     """Returns the blocking twin of a method that gives out a run."""
+    return _blocking(method)
+
+
+def _giving_call(method: Callable[Concatenate[Any, P], Any]) -> "Callable[Concatenate[Any, P], StartedCall]":
+    """Returns the blocking twin of a method that gives out a call that was started."""
+    return _blocking(method)
+
+
+def _giving_artifact(method: Callable[Concatenate[Any, P], Any]) -> "Callable[Concatenate[Any, P], Artifact]":
+    """Returns the blocking twin of a method that gives out an artifact."""
     return _blocking(method)
 
 
@@ -156,6 +169,49 @@ class Run(_Blocking[asynchronous_run.Run]):
     cancel = _blocking(asynchronous_run.Run.cancel)
 
 
+class StartedCall(_Blocking[asynchronous_call.StartedCall]):
+    """A call that was started; see `parade.StartedCall`, whose methods these are."""
+
+    @property
+    def id(self) -> str:
+        """The call's id."""
+        return self._inner.id
+
+    status = _blocking(asynchronous_call.StartedCall.status)
+    wait = _blocking(asynchronous_call.StartedCall.wait)
+    result = _blocking(asynchronous_call.StartedCall.result)
+    cancel = _blocking(asynchronous_call.StartedCall.cancel)
+    items = _blocking(asynchronous_call.StartedCall.items)
+    progress = _blocking(asynchronous_call.StartedCall.progress)
+
+
+class Artifact(_Blocking[asynchronous_artifact.Artifact]):
+    """An artifact; see `parade.Artifact`, whose methods these are."""
+
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+        return self._inner.digest
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._inner.size
+
+    @property
+    def media_type(self) -> str:
+        """What the bytes are."""
+        return self._inner.media_type
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns its JSON form."""
+        return self._inner.to_json()
+
+    chunks = _blocking(asynchronous_artifact.Artifact.chunks)
+    save = _blocking(asynchronous_artifact.Artifact.save)
+    read = _blocking(asynchronous_artifact.Artifact.read)
+
+
 class Mesh(_Blocking[client.Mesh]):
     """A connection to a mesh; see `parade.Mesh`, whose methods these are."""
 
@@ -165,8 +221,14 @@ class Mesh(_Blocking[client.Mesh]):
         return self._inner.file
 
     call = _blocking(client.Mesh.call)
+    outcome = _blocking(client.Mesh.outcome)
     stream = _blocking(client.Mesh.stream)
     events = _blocking(client.Mesh.events)
+    start_call = _giving_call(client.Mesh.start_call)
+    started_call = _giving_call(client.Mesh.started_call)
+    calls = _blocking(client.Mesh.calls)
+    put_artifact = _giving_artifact(client.Mesh.put_artifact)
+    artifact = _giving_artifact(client.Mesh.artifact)
     put_workflow = _blocking(client.Mesh.put_workflow)
     start = _giving_run(client.Mesh.start)
     run = _giving_run(client.Mesh.run)
@@ -182,6 +244,11 @@ class Mesh(_Blocking[client.Mesh]):
     logs = _blocking(client.Mesh.logs)
     tail_logs = _blocking(client.Mesh.tail_logs)
     trace = _blocking(client.Mesh.trace)
+
+
+def _twins() -> dict[type, Any]:
+    """Returns the blocking twin of each kind of object that has one, but for the connection itself."""
+    return {asynchronous_run.Run: Run, asynchronous_call.StartedCall: StartedCall, asynchronous_artifact.Artifact: Artifact}
 
 
 @contextmanager

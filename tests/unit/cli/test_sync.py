@@ -6,14 +6,21 @@ from typing import Any
 
 import pytest
 
-from parade import client, run, sync
+from parade import artifact, client, run, started_call, sync
+
+TWINS = [
+    (sync.Mesh, client.Mesh),
+    (sync.Run, run.Run),
+    (sync.StartedCall, started_call.StartedCall),
+    (sync.Artifact, artifact.Artifact),
+]
 
 
 def public_methods(kind: type) -> dict[str, Callable[..., Any]]:
     return {name: method for name, method in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("blocking", "asynchronous"), [(sync.Mesh, client.Mesh), (sync.Run, run.Run)])
+@pytest.mark.parametrize(("blocking", "asynchronous"), TWINS)
 def test_every_public_method_has_a_blocking_twin(blocking: type, asynchronous: type) -> None:
     twins, originals = public_methods(blocking), public_methods(asynchronous)
 
@@ -25,7 +32,15 @@ def test_every_public_method_has_a_blocking_twin(blocking: type, asynchronous: t
         assert not inspect.isasyncgenfunction(twins[name])
 
 
-@pytest.mark.parametrize(("blocking", "asynchronous", "names"), [(sync.Mesh, client.Mesh, {"file"}), (sync.Run, run.Run, {"id"})])
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous", "names"),
+    [
+        (sync.Mesh, client.Mesh, {"file"}),
+        (sync.Run, run.Run, {"id"}),
+        (sync.StartedCall, started_call.StartedCall, {"id"}),
+        (sync.Artifact, artifact.Artifact, {"digest", "size", "media_type"}),
+    ],
+)
 def test_public_attributes_are_there_too(blocking: type, asynchronous: type, names: set[str]) -> None:
     made = inspect.getsource(asynchronous.__init__)  # type: ignore[misc]
 

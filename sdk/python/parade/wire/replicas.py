@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import grpc
 
@@ -27,6 +27,14 @@ class Replicas:
     def at(cls, addresses: str, source: CertificateSource, server_name: str, *, peer: str = "") -> "Replicas":
         """Returns the replicas at `host:port`, or at several addresses with commas between. See `Channel`."""
         return cls([Channel(target, source, server_name, peer=peer) for target in targets(addresses)])
+
+    async def __aenter__(self) -> Self:
+        """Returns the replicas; their channels are closed at the end of the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes every channel."""
+        await self.close()
 
     async def close(self) -> None:
         """Closes every channel; calls that run are cancelled."""
