@@ -15,21 +15,22 @@ from grpc_status import rpc_status
 from parade.v1 import (
     agent_manager_pb2,
     agent_manager_pb2_grpc,
-    dispatcher_pb2,
     dispatcher_pb2_grpc,
     progress_pb2,
     scheduler_pb2,
     scheduler_pb2_grpc,
+    session_pb2,
 )
 from parade.v1.value_pb2 import Value
-from parade.wire.errors import ParadeError
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.status import to_status
+from parade.wire.session.acceptor import Acceptor, Exchange
+from parade.wire.status import to_record, to_status
 from parade_scheduler.__main__ import serve
 from parade_scheduler.config import Config
-from tests.integration.dispatcher_harness import _listens, _serving, free_port
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
+from tests.support.servers import free_port, listens, serving
 from tests.support.waiting import eventually
 
 CLIENT = Identity.client("dev")
@@ -42,52 +43,60 @@ def json(value: Any) -> Value:
 class Call:
     """A call that the scheduler has made. The test says what comes of it."""
 
-    def __init__(self, request: dispatcher_pb2.CallStreamRequest, metadata: dict[str, Any], seconds: float) -> None:
+    def __init__(self, request: session_pb2.SessionCall, exchange: Exchange) -> None:
         self.request = request
-        self.metadata = metadata
-        self.seconds = seconds
         self.cancelled = False
         self.ended = False
-        self._answers: asyncio.Queue[dispatcher_pb2.CallStreamResponse | ParadeError | None] = asyncio.Queue()
+        self._exchange = exchange
+        exchange.cancelled = self._cancel
+
+    @property
+    def run_id(self) -> str:
+        return self.request.origin.run_id
 
     @property
     def step(self) -> str:
-        return self.request.step.step
+        return self.request.origin.step
+
+    @property
+    def call_id(self) -> str:
+        return self.request.options.call_id
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the scheduler says that it may have made this call before."""
+        assert self.request.step_redelivered == self.request.options.redelivered
+        return self.request.step_redelivered
 
     @property
     def arguments(self) -> Any:
         return orjson.loads(self.request.arguments.data)
 
     def say(self, **event: Any) -> None:
-        """Sends something: `assigned`, `progress`, `item` or `result`."""
-        self._answers.put_nowait(dispatcher_pb2.CallStreamResponse(**event))
+        """Sends something: `instance_id`, `progress` or `item`."""
+        self._exchange.tell(session_pb2.SessionEvent(**event))
 
     def succeed(self, value: Any, instance: str = "i-1") -> None:
         """Ends the call with a result."""
-        self.say(assigned=dispatcher_pb2.CallStreamResponse.Assigned(instance_id=instance))
-        self.say(result=json(value))
-        self._answers.put_nowait(None)
+        if not self.ended:
+            self.say(instance_id=instance)
+            self._end(result=json(value))
 
     def finish(self) -> None:
         """Ends the call without another word."""
-        self._answers.put_nowait(None)
+        self._end()
 
     def fail(self, error: ParadeError) -> None:
         """Ends the call with an error."""
-        self._answers.put_nowait(error)
+        self._end(error=to_record(error))
 
-    async def answers(self, context: Any) -> AsyncIterator[dispatcher_pb2.CallStreamResponse]:
-        try:
-            while (answer := await self._answers.get()) is not None:
-                if isinstance(answer, ParadeError):
-                    await context.abort_with_status(rpc_status.to_status(to_status(answer)))
-                else:
-                    yield answer
-        except (asyncio.CancelledError, GeneratorExit):
-            self.cancelled = True
-            raise
-        finally:
-            self.ended = True
+    def _end(self, **outcome: Any) -> None:
+        self.ended = True
+        self._exchange.answer(session_pb2.SessionResult(**outcome))
+
+    def _cancel(self, gone: bool) -> None:  # noqa: FBT001  # as the session calls it
+        self.cancelled = True
+        self.fail(ParadeError(Reason.CANCELLED, "the call was cancelled"))
 
 
 class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
@@ -96,14 +105,20 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.auto: Callable[[Call], None] | None = None
+        self._acceptor = Acceptor(self)
 
-    async def CallStream(self, request: dispatcher_pb2.CallStreamRequest, context: Any) -> Any:
-        call = Call(request, dict(context.invocation_metadata()), context.time_remaining())
+    def begin(self, request: session_pb2.SessionCall, exchange: Exchange) -> None:
+        call = Call(request, exchange)
         self.calls.append(call)
         if self.auto is not None:
             self.auto(call)
-        async for answer in call.answers(context):
-            yield answer
+
+    async def Session(self, frames: AsyncIterator[session_pb2.SessionFrame], context: Any) -> Any:
+        try:
+            async for frame in self._acceptor.serve(frames, "scheduler", lambda: None):
+                yield frame
+        except ParadeError as error:
+            await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
     async def call(self, step: str, number: int = 0) -> Call:
         """Waits for a call that is made for a step; `number` counts those from 0."""
@@ -157,7 +172,7 @@ class World:
 
         self._task = asyncio.create_task(live())
         await started.wait()
-        await eventually(lambda: _listens(self.address))
+        await eventually(lambda: listens(self.address))
 
     async def stop(self) -> None:
         """Stops the scheduler as SIGTERM does."""
@@ -181,7 +196,7 @@ class World:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "parade_scheduler", env={**os.environ, **told}, stderr=log
             )
-        await eventually(lambda: _listens(self.address), within=20)
+        await eventually(lambda: listens(self.address), within=20)
 
     def words(self) -> str:
         """Returns what the process has logged."""
@@ -231,7 +246,7 @@ async def running_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
             ("dispatcher", dispatcher, dispatcher_pb2_grpc, "DispatcherService"),
             ("agent_manager", manager, agent_manager_pb2_grpc, "AgentManagerService"),
         ):
-            server, addresses[name] = await _serving(servicer, module, service, authority.source(Identity.service(name)))
+            server, addresses[name] = await serving(servicer, module, service, authority.source(Identity.service(name)))
             stack.push_async_callback(server.stop, None)
         world = World(folder, authority, dispatcher, manager, {**addresses, **settings})
         await world.start()

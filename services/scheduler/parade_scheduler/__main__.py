@@ -1,12 +1,15 @@
 """The scheduler's process: wires the parts together and serves."""
 
+from contextlib import AsyncExitStack
 from random import SystemRandom
 
+from parade.wire.channel import targets
+from parade.wire.session.link import Link
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
 from parade_chassis.server import running
 from parade_chassis.store import Database
-from parade_scheduler.caller import DispatcherCaller
+from parade_scheduler.caller import SESSION, DispatcherCaller
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
 from parade_scheduler.dispatch import Dispatches
@@ -31,11 +34,14 @@ async def serve(process: Process[Config]) -> None:
         return
     store, watchers = Store(database, ownership), Watchers()
     journal = Journal(store, Decider(SystemRandom().random), clock)
-    async with (
-        process.channel("dispatcher", config.dispatcher) as dispatcher,
-        process.channel("agent_manager", config.agent_manager) as agents,
-    ):
-        caller = DispatcherCaller(dispatcher, process.telemetry)
+    async with AsyncExitStack() as stack:
+        agents = await stack.enter_async_context(process.channel("agent_manager", config.agent_manager))
+        channels = [process.channel("dispatcher", target) for target in targets(config.dispatcher)]
+        for channel in channels:
+            stack.push_async_callback(channel.close)
+        link = Link(channels, SESSION, log=log)
+        stack.push_async_callback(link.close)
+        caller = DispatcherCaller(link, process.telemetry)
         dispatches = Dispatches(caller, journal.report, clock, log, process.tasks, config.max_calls)
         timers = Timers(clock, journal.report)
         engine = Engine(

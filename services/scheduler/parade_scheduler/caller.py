@@ -1,19 +1,19 @@
-"""Calls functions through the dispatcher."""
+"""Calls functions through the dispatchers, over one session."""
 
+import hashlib
 import math
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
-import grpc
 from opentelemetry.trace import SpanKind
 
-from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc, value_pb2
-from parade.wire.channel import Channel
+from parade.v1 import call_pb2, session_pb2, value_pb2
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.metadata import on_behalf_of
-from parade.wire.status import DETAILS_KEY
-from parade.wire.telemetry import Telemetry, remote_parent
+from parade.wire.session.caller import SessionCaller
+from parade.wire.session.link import Link
+from parade.wire.telemetry import Telemetry
 from parade_scheduler import convert
 from parade_scheduler.decider import Dispatch
 from parade_scheduler.decider.tasks import NOT_SENT
@@ -23,95 +23,109 @@ from parade_scheduler.ports import Answer, Assigned, Result
 
 MAX_SECONDS: Final = 3600.0
 """The longest call, where neither the step nor the function says less."""
-GRACE: Final = 2.0
-"""Seconds beyond a call's timeout in which the dispatcher's own word on it may still come."""
-
-_NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving ")
-"""How gRPC's texts begin where it has no connection to send a call on. It tells this in no other way."""
+SESSION: Final = "/parade.v1.DispatcherService/Session"
+"""The method that carries the calls."""
 
 
 class DispatcherCaller:
-    """The dispatcher, behind the port `Caller`."""
+    """The dispatchers, behind the port `Caller`."""
 
-    def __init__(self, channel: Channel, telemetry: Telemetry) -> None:
-        """Takes the channel to the dispatcher, and where the calls' spans go."""
-        self._stub: Any = dispatcher_pb2_grpc.DispatcherServiceStub(channel.for_stubs())
-        self._tracer = telemetry.tracer
+    def __init__(self, link: Link, telemetry: Telemetry) -> None:
+        """Takes the link to the dispatchers, and where the calls' spans go."""
+        self._calls = SessionCaller(link)
+        self._telemetry = telemetry
 
     async def call(self, run: Run, dispatch: Dispatch) -> AsyncGenerator[Answer, None]:
         """Calls a function for a task and yields what comes of it; see `Caller`."""
-        request = dispatcher_pb2.CallStreamRequest(
-            function=dispatch.function,
-            arguments=value_pb2.Value(data=dispatch.arguments.data, media_type=convert.JSON),
-            step=dispatcher_pb2.StepReference(run_id=run.id, step=dispatch.step, redelivered=dispatch.redelivered),
-        )
-        timeout = MAX_SECONDS if dispatch.timeout is None else min(dispatch.timeout, MAX_SECONDS)
-        if dispatch.timeout is not None:
-            request.timeout.CopyFrom(convert.to_duration(timeout))
-        attributes: dict[str, str | int] = {
+        name = f"step {dispatch.step}"
+        attributes: dict[str, str | int | bool] = {
             "parade.run": run.id,
             "parade.step": dispatch.step,
             "parade.task": dispatch.task,
             "parade.attempt": dispatch.attempt,
         }
         # The run's trace began with a request that has long been answered; its calls hang under that one.
-        span = self._tracer.start_span(
-            f"step {dispatch.step}", remote_parent({"traceparent": run.trace_parent}.get), SpanKind.INTERNAL, attributes
-        )
+        span = self._telemetry.begin_call(name, SpanKind.INTERNAL, run.trace_parent, attributes)
+        call = _message(run, dispatch, run.trace_parent if span is None else span.traceparent)
+        timeout = MAX_SECONDS if dispatch.timeout is None else min(dispatch.timeout, MAX_SECONDS)
+        failure: ParadeError | None = None
+        started = time.monotonic()
         try:
-            headers = (*on_behalf_of(run.namespace, run.principal), *convert.trace_headers(span))
-            responses = self._stub.CallStream(request, timeout=timeout + GRACE, metadata=headers)
-            async with aclosing(_answers(responses)) as answers:
+            async with aclosing(self._calls.stream(call, timeout)) as events, aclosing(_answers(events)) as answers:
                 async for answer in answers:
                     yield answer
         except ParadeError as error:
-            meant = _meaning(error)
-            span.set_attribute("parade.reason", meant.reason.value)
-            raise meant from error
+            failure = _meaning(error, call)
+            raise failure from error
         finally:
-            span.end()
+            reason, message = (failure.reason.value, failure.message) if failure is not None else ("", "")
+            if span is not None:
+                span.end(reason, message)
+            elif reason:
+                seconds = time.monotonic() - started
+                self._telemetry.failed_call(name, SpanKind.INTERNAL, seconds, reason, message, run.trace_parent, attributes)
 
 
-async def _answers(responses: Any) -> AsyncGenerator[Answer, None]:
+def call_id(run: str, dispatch: Dispatch) -> str:
+    """Returns the id of the call of an attempt: the same whichever process makes it, so that the dispatcher knows it again.
+
+    The dispatcher writes calls with effects down under it.
+    """
+    attempt = f"{run}/{dispatch.step}/{dispatch.task}/{dispatch.attempt}"
+    return f"step-{hashlib.blake2b(attempt.encode(), digest_size=16).hexdigest()}"
+
+
+def _message(run: Run, dispatch: Dispatch, traceparent: str) -> session_pb2.SessionCall:
+    return session_pb2.SessionCall(
+        function=dispatch.function,
+        arguments=value_pb2.Value(data=dispatch.arguments.data, media_type=convert.JSON),
+        options=call_pb2.CallOptions(call_id=call_id(run.id, dispatch), redelivered=dispatch.redelivered),
+        origin=call_pb2.CallOrigin(namespace=run.namespace, principal=run.principal, run_id=run.id, step=dispatch.step),
+        traceparent=traceparent,
+        step_redelivered=dispatch.redelivered,
+    )
+
+
+async def _answers(
+    events: AsyncGenerator[session_pb2.SessionEvent | session_pb2.SessionResult, None],
+) -> AsyncGenerator[Answer, None]:
     items: list[Document] = []
     size = 0
-    has_result = False
-    async with aclosing(responses):
-        async for response in responses:
-            match response.WhichOneof("event"):
-                case "assigned":
-                    # An instance that takes over begins anew.
-                    items, size = [], 0
-                    yield Assigned(response.assigned.instance_id)
-                case "progress":
-                    fraction = response.progress.fraction
-                    yield Progress(fraction if math.isfinite(fraction) else -1.0, response.progress.message)
-                case "item":
-                    items.append(Document(response.item.data))
-                    size += len(response.item.data) + 1
-                    if size > MAX_BYTES:
-                        limit = MAX_BYTES // 1024 // 1024
-                        raise ParadeError(Reason.INVALID_ARGUMENTS, f"the function's items together are larger than {limit} MiB")
-                case "result":
-                    has_result = True
-                    yield Result(Document(response.result.data))
-    if not has_result:  # a streaming function: its items are its result
-        yield Result(Document.joined(items))
+    async for event in events:
+        if isinstance(event, session_pb2.SessionResult):
+            # A streaming function has no result: its items are its result.
+            yield Result(_document(event.result) if event.HasField("result") else Document.joined(items))
+            continue
+        match event.WhichOneof("event"):
+            case "instance_id":
+                # An instance that takes over begins anew.
+                items, size = [], 0
+                yield Assigned(event.instance_id)
+            case "progress":
+                fraction = event.progress.fraction
+                yield Progress(fraction if math.isfinite(fraction) else -1.0, event.progress.message)
+            case "item":
+                item = _document(event.item)
+                items.append(item)
+                size += len(item.data) + 1
+                if size > MAX_BYTES:
+                    limit = MAX_BYTES // 1024 // 1024
+                    raise ParadeError(Reason.INVALID_ARGUMENTS, f"the function's items together are larger than {limit} MiB")
 
 
-def _meaning(error: ParadeError) -> ParadeError:
-    """Returns what a failed call means: the dispatcher's own word as it is, a broken connection as an outage."""
-    cause = error.__cause__
-    if not isinstance(cause, grpc.aio.AioRpcError):
-        return error
-    if DETAILS_KEY in dict(cause.trailing_metadata() or ()):
-        if error.reason is Reason.UNAVAILABLE:  # a dispatcher that has called an instance says another reason
-            return ParadeError(error.reason, error.message, metadata={**error.metadata, NOT_SENT: "true"})
-        return error
-    text = cause.details() or ""
-    match cause.code():
-        case grpc.StatusCode.UNAVAILABLE if text.startswith(_NOT_CONNECTED):
-            return ParadeError(Reason.UNAVAILABLE, "the dispatcher cannot be reached", metadata={NOT_SENT: "true"})
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED | grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN:
-            return ParadeError(Reason.UNAVAILABLE, f"the connection to the dispatcher broke: {text or cause.code().name}")
+def _document(value: value_pb2.Value) -> Document:
+    if value.HasField("artifact"):
+        size, limit = value.artifact.size / 2**20, MAX_BYTES // 2**20
+        message = (
+            f"the function gave an artifact of {size:.1f} MiB; a run keeps values of up to {limit} MiB, so let its function return less"
+        )
+        raise ParadeError(Reason.INVALID_ARGUMENTS, message)
+    return Document(value.data)
+
+
+def _meaning(error: ParadeError, call: session_pb2.SessionCall) -> ParadeError:
+    """Returns what a failed call means: an outage that certainly left the function uncalled is marked as one."""
+    # A dispatcher that has called an instance says another reason, and a call whose session was lost is marked by who sends it again.
+    if error.reason is Reason.UNAVAILABLE and not call.options.redelivered:
+        return ParadeError(error.reason, error.message, metadata={**error.metadata, NOT_SENT: "true"})
     return error

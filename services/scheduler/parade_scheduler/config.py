@@ -14,7 +14,7 @@ class Config(ServiceConfig):
     database_url: str
     """Where workflows and runs are kept: `sqlite:///path` or `postgresql://user:password@host/database`."""
     dispatcher: str
-    """Where the dispatcher listens: `host:port`. It calls the functions."""
+    """Where the dispatchers listen: `host:port`, with commas between several. They call the functions."""
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It knows which functions there are."""
     max_runs: int = Field(default=10_000, ge=1)

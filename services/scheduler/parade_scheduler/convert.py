@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from opentelemetry.trace import Span
 
 from parade.v1 import error_pb2, progress_pb2, value_pb2
 from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Violation, invalid
 from parade.wire.status import to_record
-from parade.wire.telemetry import traceparent
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.engine import Start
 from parade_scheduler.model import Failure, Progress, Run, RunEvent, RunState, Step, Workflow
@@ -216,19 +213,6 @@ def to_timestamp(time: datetime | None) -> Timestamp | None:
     timestamp = Timestamp()
     timestamp.FromDatetime(time)
     return timestamp
-
-
-def to_duration(seconds: float) -> Duration:
-    """Writes a duration."""
-    duration = Duration()
-    duration.FromMicroseconds(round(seconds * 1e6))
-    return duration
-
-
-def trace_headers(span: Span) -> tuple[tuple[str, str], ...]:
-    """Returns the metadata that makes a request a part of a span's trace."""
-    parent = traceparent(span)
-    return (("traceparent", parent),) if parent else ()
 
 
 class _Room:

@@ -1,0 +1,39 @@
+"""Servers on loopback for those that a test speaks for."""
+
+import socket
+from typing import Any
+
+import grpc
+
+from parade.wire.certificates import CertificateSource
+from parade.wire.tls import server_credentials
+
+
+def free_port() -> int:
+    """Returns a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(address: str) -> bool:
+    """Returns whether somebody takes connections at an address."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+async def serving(servicer: object, module: Any, name: str, source: CertificateSource) -> tuple[grpc.aio.Server, str]:
+    """Starts a server with one servicer and returns it with its address.
+
+    Args:
+        servicer: What answers.
+        module: The generated `_pb2_grpc` module of its service.
+        name: The service.
+        source: The certificates to show.
+    """
+    server = grpc.aio.server()
+    getattr(module, f"add_{name}Servicer_to_server")(servicer, server)
+    port = server.add_secure_port("127.0.0.1:0", server_credentials(source))
+    await server.start()
+    return server, f"127.0.0.1:{port}"
