@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 from opentelemetry import trace
-from parade.wire.session.acceptor import Acceptor
 
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc, session_pb2
 from parade.wire.errors import ParadeError, Violation, invalid
+from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
 from parade_chassis.clock import Clock
 from parade_chassis.context import certificate_end, current, required_namespace
@@ -79,14 +79,12 @@ class DispatcherServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
                     job.gone()
         return dispatcher_pb2.BatchCallResponse(outcomes=batch.outcomes)
 
-    async def Session(
+    def Session(
         self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncGenerator[session_pb2.SessionFrame, None]:
-        """Carries many calls at once."""
+        """Carries many calls at once. The acceptor's generator is returned as it is: one more around it would cost every frame."""
         admit = admission(certificate_end(context.auth_context()), self._clock)
-        async with aclosing(self._acceptor.serve(request_iterator, current(), admit)) as frames:
-            async for frame in frames:
-                yield frame
+        return self._acceptor.serve(request_iterator, current(), admit)
 
 
 def _asked(
