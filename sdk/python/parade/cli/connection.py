@@ -57,7 +57,7 @@ def with_mesh(work: "Callable[[Mesh], Awaitable[T]]", *, traced: bool = False) -
 
 def _demand_running(mesh_file: "MeshFile") -> None:
     """Returns where at least one service listens. One that is away comes back, and is waited for; where all are, the mesh was stopped."""
-    if not any(_listens(address) for address in mesh_file.services.values()):
+    if not any(_listens(address) for addresses in mesh_file.services.values() for address in addresses.split(",")):
         raise ParadeError(
             Reason.UNAVAILABLE,
             f"the mesh of {mesh_file.path} does not run: nothing listens at its addresses. Start it with `parade dev`.",
@@ -65,7 +65,7 @@ def _demand_running(mesh_file: "MeshFile") -> None:
 
 
 def _tell_who_is_away(mesh_file: "MeshFile") -> None:
-    away = [name for name, address in mesh_file.services.items() if not _listens(address)]
+    away = [name for name, addresses in mesh_file.services.items() if not any(_listens(address) for address in addresses.split(","))]
     if away:
         say(f"waiting for {', '.join(away)}, which cannot be reached at the moment")
 

@@ -53,7 +53,11 @@ def services(mesh_file: "MeshFile") -> list[Row]:
         content = json.loads((mesh_file.folder / STATE_NAME).read_bytes())
         return [_service(entry, supervised=is_alive(int(content["pid"]))) for entry in content["services"]]
     except FileNotFoundError:
-        return [_row(name, name, "service", address, 0, "unknown") for name, address in mesh_file.services.items()]
+        return [
+            _row(name, name, "service", address, 0, "unknown")
+            for name, addresses in mesh_file.services.items()
+            for address in addresses.split(",")
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         path: Path = mesh_file.folder / STATE_NAME
         raise ParadeError(Reason.FAILED_PRECONDITION, f"{path} is not usable: {error}. Start the mesh anew with `parade dev`.") from error
