@@ -41,7 +41,7 @@ class Reply(Protocol):
 class Receiver(Protocol):
     """What an instance says of one call goes here. The last word is one of `answered`, `failed` and `lost`.
 
-    It is called from the event loop, best never within `Reach.send`.
+    It is called from the event loop, never within `Reach.send` or a method of `Sending`.
     """
 
     def answered(self, result: Content | None, queued: float, executing: float) -> None:
@@ -135,7 +135,7 @@ class Ledger(Protocol):
 
 
 class Population(Protocol):
-    """Is told who exists, by the directory. `parade_dispatcher.pool.Pools` is one."""
+    """Is told who exists, by the directory. `parade_dispatcher.pools.Pools` is one."""
 
     def put(self, change: Agent | Instance) -> None:
         """Takes what is new or has changed. An instance that is LOST or GONE loses its calls."""

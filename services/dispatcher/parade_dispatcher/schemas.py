@@ -1,11 +1,12 @@
 """Whether a value is JSON and fits its schema, and if not, where and why. It keeps the compiled schemas.
 
-A schema never makes the dispatcher open a connection: a reference that leads outside is a fault of the schema.
+A schema never makes the dispatcher open a connection: a reference that leads outside is a fault of the schema. A value that is an artifact
+is checked by who reads it.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ import jsonschema_rs
 import orjson
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade_dispatcher.model import Artifact, Content
 
 MOST_VIOLATIONS = 20
 """Faults named of one value; the first ones."""
@@ -36,17 +38,19 @@ class Schemas:
         self._capacity = capacity
         self._compiled: OrderedDict[bytes, jsonschema_rs.Draft202012Validator] = OrderedDict()
 
-    def check_arguments(self, schema: bytes, arguments: bytes) -> None:
+    def check_arguments(self, schema: bytes, arguments: Content) -> None:
         """Checks that arguments are a JSON object within the schema.
 
         Raises:
             ParadeError: INVALID_ARGUMENTS naming each fault; AGENT_ERROR where the schema itself is of no use.
         """
+        if isinstance(arguments, Artifact):
+            return
         faults = self._faults(schema, arguments, "arguments", must_be_object=True)
         if faults:
             raise invalid(faults, "the arguments do not fit the function")
 
-    def check_result(self, schema: bytes, result: bytes, name: str = "result") -> None:
+    def check_result(self, schema: bytes, result: Content, name: str = "result") -> None:
         """Checks that what an agent returned is JSON within its schema.
 
         Args:
@@ -57,13 +61,15 @@ class Schemas:
         Raises:
             ParadeError: AGENT_ERROR saying where.
         """
+        if isinstance(result, Artifact):
+            return
         if len(result) > self._largest_value:
             raise ParadeError(Reason.AGENT_ERROR, f"the {name} has {len(result):,} bytes; a value has at most {self._largest_value:,}")
         faults = self._faults(schema, result, name, must_be_object=False)
         if faults:
             raise ParadeError(Reason.AGENT_ERROR, f"the {name} is outside its schema: {faults[0]}", violations=faults)
 
-    def _faults(self, schema: bytes, data: bytes, name: str, *, must_be_object: bool) -> list[Violation]:
+    def _faults(self, schema: bytes, data: bytes, name: str, *, must_be_object: bool) -> Sequence[Violation]:
         validator = self._validator(schema or _ANYTHING, name)
         try:
             value = orjson.loads(data)
@@ -73,7 +79,7 @@ class Schemas:
             return [Violation(name, f"must be a JSON object, not {_kind(value)}")]
         try:
             if validator.is_valid(value):
-                return []
+                return ()
             return list(islice(_violations(validator, value, name), MOST_VIOLATIONS))
         except ValueError as error:  # nested deeper than the validator goes
             return [Violation(name, _short(f"cannot be checked: {error}"))]
