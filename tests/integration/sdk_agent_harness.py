@@ -1,6 +1,7 @@
 """A real agent_manager and a real dispatcher around an agent that runs in the test; all over mutual TLS on loopback."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +11,6 @@ from typing import Any
 import orjson
 
 import parade_agent_manager.__main__ as agent_manager
-import parade_dispatcher.__main__ as dispatcher
 from parade.hosting.instance import Instance
 from parade.v1 import agent_manager_pb2, agent_pb2, call_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
@@ -21,7 +21,6 @@ from parade.wire.identity import Identity
 from parade.wire.mesh_file import FILE_NAME, MeshFile
 from parade_agent_manager.config import Config as AgentManagerConfig
 from parade_chassis.lifecycle import Process
-from parade_dispatcher.config import Config as DispatcherConfig
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
 from tests.support.waiting import eventually
@@ -92,6 +91,9 @@ class SmallMesh:
             self._manager = None
 
     async def start_dispatcher(self) -> None:
+        import parade_dispatcher.__main__ as dispatcher
+        from parade_dispatcher.config import Config as DispatcherConfig
+
         settings = {
             "listen": self.file.services["dispatcher"],
             "agent_manager": self.file.services["agent_manager"],
@@ -138,14 +140,24 @@ async def small_mesh(folder: Path) -> AsyncIterator[SmallMesh]:
         yield mesh
 
 
-def invoke(function: str, arguments: Any = None, **origin: str) -> agent_pb2.InvokeRequest:
+_CALL_IDS = itertools.count(1)
+
+
+def new_call_id() -> str:
+    return f"call-{next(_CALL_IDS):04}"
+
+
+def invoke(function: str, arguments: Any = None, call_id: str = "", **origin: str) -> agent_pb2.InvokeRequest:
     return agent_pb2.InvokeRequest(
-        call_id="call-1", function=function, arguments=_json({} if arguments is None else arguments), origin=call_pb2.CallOrigin(**origin)
+        call_id=call_id or new_call_id(),
+        function=function,
+        arguments=_json({} if arguments is None else arguments),
+        origin=call_pb2.CallOrigin(**origin),
     )
 
 
 def invoke_stream(function: str, arguments: Any = None) -> agent_pb2.InvokeStreamRequest:
-    return agent_pb2.InvokeStreamRequest(call_id="call-1", function=function, arguments=_json({} if arguments is None else arguments))
+    return agent_pb2.InvokeStreamRequest(call_id=new_call_id(), function=function, arguments=_json({} if arguments is None else arguments))
 
 
 def value(message: Value) -> Any:

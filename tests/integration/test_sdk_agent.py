@@ -133,7 +133,7 @@ async def failure(stub: Any, request: agent_pb2.InvokeRequest, timeout: float = 
 
 
 async def test_a_call_returns_the_result_and_the_function_knows_whom_it_is_for(mesh: SmallMesh, instance: Instance, shop: Shop) -> None:
-    request = invoke("total", {"rows": [1.25, 2.5]}, namespace="default", principal="spiffe://p", run_id="run-1", step="sum")
+    request = invoke("total", {"rows": [1.25, 2.5]}, "call-1", namespace="default", principal="spiffe://p", run_id="run-1", step="sum")
 
     response = await mesh.agent(instance).Invoke(request, timeout=5)
 

@@ -22,6 +22,14 @@ MAX_FUNCTIONS = 200
 MAX_LABELS = 32
 
 
+served_elsewhere = False
+"""True in a worker process, which imports an agent that its parent serves."""
+
+
+class ServedElsewhereError(BaseException):
+    """Ends the import of a main script in a worker process where the script would serve."""
+
+
 class Agent:
     """An agent. Any number of processes may serve it; each is an instance.
 
@@ -115,8 +123,8 @@ class Agent:
             effect: What calling it twice does: `pure` and `idempotent` functions may be repeated, an `effect` is only repeated where it is
                 known not to have happened.
             timeout: Seconds that it may run at most.
-            process: Whether it runs in a worker process, which serves one call at a time and is used again. The process imports the function's
-                module, or the main script, as `multiprocessing` does: what must not happen twice stands under
+            process: Whether it runs in a worker process, which serves one call at a time and is used again. The process imports the
+                function's module, or the main script, as `multiprocessing` does: what must not happen twice stands under
                 `if __name__ == "__main__":`. The function must stand at the top of its module.
             retry: When the dispatcher makes a call of it again; three attempts at an instance that can take it where not given.
 
@@ -147,6 +155,7 @@ class Agent:
         """
         from parade.hosting import process
 
+        _check_served_here()
         status = process.run(self._offer())
         if status:
             sys.exit(status)
@@ -159,6 +168,7 @@ class Agent:
         Args:
             mesh: The mesh; the one that `serve` would find where not given.
         """
+        _check_served_here()
         return self._serving(mesh)
 
     @asynccontextmanager
@@ -183,3 +193,8 @@ class Agent:
         if not self._functions:
             raise ValueError(f"{self.name} has no functions; decorate at least one with @agent.function")
         return Offer(self.name, self.version, self.labels, self.max_concurrency, dict(self._functions))
+
+
+def _check_served_here() -> None:
+    if served_elsewhere:
+        raise ServedElsewhereError

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from parade.call_options import CallOptions
 from parade.cancellation import Cancellation
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
@@ -16,11 +18,27 @@ ResultT = TypeVar("ResultT")
 class Calls(Protocol):
     """How other functions are called; `parade.calls.Caller` is one."""
 
-    async def call(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> Any:
+    async def call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: CallOptions | None = None,
+        parent_call_id: str = "",
+    ) -> Any:
         """Calls a function and returns its result."""
         ...
 
-    def stream(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> AsyncIterator[Any]:
+    def stream(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: CallOptions | None = None,
+        parent_call_id: str = "",
+    ) -> AsyncIterator[Any]:
         """Calls a function and yields its items."""
         ...
 
@@ -54,7 +72,6 @@ class Context:
         run_id: The run that the call belongs to, empty outside runs.
         step: The step of that run.
         cancelled: Whether the call is cancelled: a truth value that can also be awaited, or waited for in a thread.
-        log: The log: to the console and, with the call's and the run's id, to the monitor.
     """
 
     def __init__(
@@ -68,7 +85,7 @@ class Context:
         step: str = "",
         timeout: float | None = None,
         cancelled: Cancellation | None = None,
-        log: Log | None = None,
+        make_log: Callable[[], Log] = Log,
         reports: Reports | None = None,
         calls: Calls | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -81,11 +98,20 @@ class Context:
         self.run_id = run_id
         self.step = step
         self.cancelled = Cancellation() if cancelled is None else cancelled
-        self.log = log or Log()
+        self._make_log = make_log
+        self._log: Log | None = None
         self._end = None if timeout is None else time.monotonic() + timeout
         self._reports = reports
         self._calls = calls
         self._loop = loop
+        self._nested: set[asyncio.Task[Any]] = set()
+
+    @property
+    def log(self) -> Log:
+        """The log: to the console and, with the call's and the run's id, to the monitor."""
+        if self._log is None:
+            self._log = self._make_log()
+        return self._log
 
     @property
     def deadline(self) -> datetime | None:
@@ -112,7 +138,14 @@ class Context:
         return _Told(self._reports)
 
     async def call(
-        self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
     ) -> Any:
         """Calls another function of the mesh and returns its result; a part of this call, so it ends with it.
 
@@ -120,19 +153,56 @@ class Context:
             function: Its full name, `agent.function`.
             arguments: Its arguments by name; for names that are taken here, as `timeout`.
             timeout: Seconds to wait at most; no longer than is left of this call.
+            options: How the call is to be made.
             named: More arguments.
 
         Raises:
             ParadeError: With the reason why there is no result.
         """
-        return await self._mesh().call(function, {**(arguments or {}), **named}, self._limit(timeout))
+        with self._part():
+            return await self._mesh().call(
+                function, {**(arguments or {}), **named}, self._limit(timeout), options=options, parent_call_id=self.call_id
+            )
 
     async def stream(
-        self, function: str, arguments: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, **named: Any
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        options: CallOptions | None = None,
+        **named: Any,
     ) -> AsyncIterator[Any]:
         """Calls another function and yields its items as they come. Arguments and errors are those of `call`."""
-        async for item in self._mesh().stream(function, {**(arguments or {}), **named}, self._limit(timeout)):
-            yield item
+        with self._part():
+            async for item in self._mesh().stream(
+                function, {**(arguments or {}), **named}, self._limit(timeout), options=options, parent_call_id=self.call_id
+            ):
+                yield item
+
+    def end_calls(self, function: "asyncio.Task[None] | None") -> None:
+        """Ends the calls that are a part of this one; in the event loop, by whoever runs it.
+
+        Args:
+            function: The function's own task, which is ended otherwise.
+        """
+        for task in self._nested:
+            if task is not function:
+                task.cancel()
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        """Lets what waits in the block, in whatever task, end with this call."""
+        task = asyncio.current_task()
+        if task is None or task in self._nested:
+            yield
+            return
+        self._nested.add(task)
+        try:
+            yield
+        finally:
+            self._nested.discard(task)
 
     def wait(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Waits, in a function that runs in a thread, for what a coroutine would await: `context.wait(context.call("a.b"))`.

@@ -27,6 +27,10 @@ MAX_TEXT = 160
 """How many characters tell one fault."""
 
 
+class ResultError(ParadeError):
+    """What a function returned or yielded cannot be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """A function that an agent serves."""
@@ -91,9 +95,7 @@ class Function:
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"{chosen}: retry is {retry!r}; give parade.RetryPolicy(…)")
         if process and "<" in handler.__qualname__:
-            raise ValueError(
-                f"{chosen}: a function that runs in a process must stand at the top of its module, where that process finds it"
-            )
+            raise ValueError(f"{chosen}: what runs in a process must stand at the top of its module, where that process finds it")
         signature = Signature.read(handler)
         return cls(
             name=chosen,
@@ -137,7 +139,7 @@ class Function:
         """Writes a result or an item as JSON.
 
         Raises:
-            ParadeError: AGENT_ERROR where it is not of the declared type.
+            ResultError: AGENT_ERROR where it is not of the declared type.
         """
         signature = self.signature
         try:
@@ -148,7 +150,7 @@ class Function:
         except (ValidationError, PydanticSerializationError) as error:
             root = "item" if self.streaming else "result"
             faults = _violations(error, root) if isinstance(error, ValidationError) else [Violation(root, str(error)[:MAX_TEXT])]
-            raise ParadeError(
+            raise ResultError(
                 Reason.AGENT_ERROR,
                 f"{self.name} {self._gave} outside its schema: {faults[0]}",
                 violations=faults,
@@ -172,10 +174,10 @@ class Function:
         """Refuses a result or an item that is too large to be sent as it is.
 
         Raises:
-            ParadeError: AGENT_ERROR.
+            ResultError: AGENT_ERROR.
         """
         if len(data) > MAX_VALUE_BYTES:
-            raise ParadeError(
+            raise ResultError(
                 Reason.AGENT_ERROR,
                 f"{self.name} {self._gave} of {_megabytes(data)}; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent. "
                 "Put it in a file or a store and return where it is.",

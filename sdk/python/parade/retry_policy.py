@@ -19,8 +19,8 @@ class RetryPolicy:
     """
 
     max_attempts: int = 3
-    """How often an instance may be given the call, the first time included; from 1 to 10. Where a function has a policy, an AGENT_ERROR that
-    is marked retryable is answered by another attempt too."""
+    """How often an instance may be given the call, the first time included; from 1 to 10. Where a function has a policy, an AGENT_ERROR
+    that is marked retryable is answered by another attempt too."""
     initial_backoff: float = 0.1
     """Seconds before the second attempt."""
     max_backoff: float = 5.0

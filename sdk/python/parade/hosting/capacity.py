@@ -1,13 +1,14 @@
 """How many calls an instance runs, how many it may, and whether it takes more."""
 
 import asyncio
-from contextlib import suppress
 
 from parade.wire.errors import ParadeError, Reason
 
 
 class Capacity:
-    """Counts the calls that run. A call in a thread counts until the thread is free again, however long nobody waits for it any more."""
+    """Counts the calls that run. A call counts until its function has ended, however long nobody waits for it any more."""
+
+    __slots__ = ("_idle", "completed", "draining", "in_flight", "maximum")
 
     def __init__(self, maximum: int) -> None:
         """Takes how many calls may run at once."""
@@ -15,9 +16,7 @@ class Capacity:
         self.in_flight = 0
         self.completed = 0
         self.draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.Event | None = None
 
     def take(self) -> None:
         """Takes a place for a call; `give_back` must follow.
@@ -30,23 +29,20 @@ class Capacity:
         if self.in_flight >= self.maximum:
             raise ParadeError(Reason.NO_CAPACITY, f"the instance runs {self.maximum} calls already")
         self.in_flight += 1
-        self._idle.clear()
 
     def give_back(self) -> None:
         """Gives a call's place back, in the event loop."""
         self.in_flight -= 1
         self.completed += 1
-        if self.in_flight == 0:
+        if self._idle is not None and self.in_flight == 0:
             self._idle.set()
-
-    def give_back_from_thread(self) -> None:
-        """Gives a call's place back, in any thread."""
-        with suppress(RuntimeError):  # the event loop has ended, and with it the counting
-            self._loop.call_soon_threadsafe(self.give_back)
 
     async def drain(self, timeout: float) -> bool:
         """Takes no new calls and waits until those that run have ended; returns whether they have within `timeout` seconds."""
         self.draining = True
+        self._idle = asyncio.Event()
+        if self.in_flight == 0:
+            self._idle.set()
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()

@@ -1,19 +1,12 @@
-"""An agent's functions and calls as messages of the contract, and back."""
+"""An agent's functions as messages of the contract."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from parade.function import Function
-from parade.hosting.executor import Call
-from parade.hosting.reports import Note
 from parade.retry_policy import RetryPolicy
-from parade.v1 import agent_pb2, function_pb2, progress_pb2, value_pb2
-from parade.wire.errors import ParadeError, Reason, Violation
-from parade.wire.telemetry import remote_parent
-
-JSON = "application/json"
+from parade.v1 import function_pb2, value_pb2
 
 _EFFECTS = {
     "pure": function_pb2.EFFECT_PURE,
@@ -25,40 +18,6 @@ _EFFECTS = {
 def functions(served: Iterable[Function]) -> list[function_pb2.Function]:
     """Encodes functions as an agent registers them."""
     return [_function(function) for function in served]
-
-
-def call(request: agent_pb2.InvokeRequest | agent_pb2.InvokeStreamRequest, context: Any) -> Call:
-    """Decodes a call.
-
-    Args:
-        request: The request.
-        context: gRPC's context of the RPC, for the deadline and the caller's span.
-
-    Raises:
-        ParadeError: INVALID_ARGUMENTS where the arguments are not JSON by their media type.
-    """
-    if request.arguments.media_type not in ("", JSON):
-        fault = Violation("arguments", f"are {request.arguments.media_type}; only {JSON} is accepted")
-        raise ParadeError(Reason.INVALID_ARGUMENTS, "the arguments are not JSON", violations=[fault])
-    metadata = dict(context.invocation_metadata() or ())
-    return Call(
-        call_id=request.call_id,
-        function=request.function,
-        arguments=request.arguments.data,
-        namespace=request.origin.namespace,
-        principal=request.origin.principal,
-        run_id=request.origin.run_id,
-        step=request.origin.step,
-        remaining=context.time_remaining(),
-        parent=remote_parent(lambda key: value if isinstance(value := metadata.get(key), str) else None),
-    )
-
-
-def event(said: Note | bytes) -> agent_pb2.InvokeStreamResponse:
-    """Encodes a progress note or an item."""
-    if isinstance(said, Note):
-        return agent_pb2.InvokeStreamResponse(progress=progress_pb2.Progress(fraction=said.fraction, message=said.message))
-    return agent_pb2.InvokeStreamResponse(item=value_pb2.Value(data=said))
 
 
 def _function(function: Function) -> function_pb2.Function:

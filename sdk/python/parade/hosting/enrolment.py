@@ -15,6 +15,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
+from parade.wire.replicas import Replicas
 
 RPC_TIMEOUT = 5.0
 LONGEST_PAUSE = 1.0
@@ -49,6 +50,11 @@ class Enrolled:
         """Returns a channel to a service on which the instance shows its certificate; its user closes it."""
         server_name = Identity.service(service, self.mesh.domain).server_name
         return Channel(self.mesh.services[service], self.source, server_name, peer=service)
+
+    def replicas(self, service: str) -> Replicas:
+        """Returns the channels to all replicas of a service, likewise; their user closes them."""
+        server_name = Identity.service(service, self.mesh.domain).server_name
+        return Replicas.at(self.mesh.services[service], self.source, server_name, peer=service)
 
     def over(self, find: Callable[[], MeshFile]) -> str:
         """Returns why this identity can be of no more use; empty where it still can.

@@ -1,11 +1,8 @@
 """What becomes of an exception that an author's function raises: AGENT_ERROR, with its type and its text, and no traceback."""
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import orjson
 
+from parade.function import ResultError
 from parade.function_error import FunctionError
 from parade.wire.errors import ParadeError, Reason
 
@@ -28,21 +25,17 @@ MAX_DETAIL = 200
 MAX_DETAILS = 8
 
 
-@contextmanager
-def raised_by_function() -> Iterator[None]:
-    """Turns what the block raises into AGENT_ERROR. Only the author's own code stands in the block.
+def failure_of(error: BaseException) -> ParadeError:
+    """Returns what an exception of the author's own code means for who called: AGENT_ERROR, caused by it.
 
-    Cancellation goes through, unless nobody cancelled: a function that raises CancelledError by itself has failed. SystemExit does not end
-    the process: it would take the calls of others with it.
+    A function that raises CancelledError though nobody cancelled it has failed. So has one that raises SystemExit: that does not end the
+    process, which would take the calls of others with it. What already is the AGENT_ERROR of this function's result stays as it is.
     """
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        if _is_being_cancelled():
-            raise
-        raise _failure(error) from error
-    except (Exception, SystemExit) as error:
-        raise _failure(error) from error
+    if isinstance(error, ResultError):
+        return error
+    failure = _failure(error)
+    failure.__cause__ = error
+    return failure
 
 
 def _failure(error: BaseException) -> ParadeError:
@@ -61,14 +54,6 @@ def _failure(error: BaseException) -> ParadeError:
         metadata={"exception_type": kind},
         retryable=not isinstance(error, MISTAKES),
     )
-
-
-def _is_being_cancelled() -> bool:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # in a thread, which nobody can cancel
-        return False
-    return task is not None and task.cancelling() > 0
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,8 @@
 """The door of an agent's server: who may come in, by the allow list of the contract, and how a failure leaves."""
 
 import secrets
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,14 +39,13 @@ class Gate:
         self._log = log
 
     @asynccontextmanager
-    async def passing(self, method: str, context: Any) -> AsyncIterator[None]:
-        """Runs a handler's block for a caller that may call `method`.
+    async def passing(self, method: str, context: Any) -> AsyncIterator[Identity]:
+        """Runs a handler's block for a caller that may call `method`, and gives who that is.
 
         Every failure leaves as `google.rpc.Status`; one that nobody foresaw leaves masked, under an incident id that stands in the log.
         """
         try:
-            self._check(method, context)
-            yield
+            yield self.entered(method, context)
         except ParadeError as error:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
         except grpc.aio.AbortError:
@@ -56,7 +56,12 @@ class Gate:
             masked = ParadeError(Reason.INTERNAL, f"an unexpected fault; the agent's log has it as incident {incident}")
             await context.abort_with_status(rpc_status.to_status(to_status(masked)))
 
-    def _check(self, method: str, context: Any) -> None:
+    def entered(self, method: str, context: Any) -> Identity:
+        """Returns who calls.
+
+        Raises:
+            ParadeError: UNAUTHENTICATED or PERMISSION_DENIED, where they may not call `method`.
+        """
         names = [name.decode("utf-8", "replace") for name in context.auth_context().get("x509_subject_alternative_name", [])]
         uris = [name for name in names if name.startswith("spiffe://")]
         caller = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's
@@ -64,6 +69,39 @@ class Gate:
             raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh")
         if caller.kind not in self._admitted[method]:
             raise ParadeError(Reason.PERMISSION_DENIED, f"{caller.uri} may not call {method} of an agent; call it through the dispatcher")
+        return caller
+
+
+class Admission:
+    """What a stream's caller showed when it opened it. Asked for every frame, so that nobody stays longer than their certificate."""
+
+    def __init__(self, context: Any, now: Callable[[], float] = time.time) -> None:
+        """Reads until when the caller's certificate is good.
+
+        Args:
+            context: gRPC's context of the stream.
+            now: The time, in seconds since 1970.
+
+        Raises:
+            ParadeError: UNAUTHENTICATED, where the caller has shown none.
+        """
+        from cryptography import x509
+
+        encoded = next(iter(context.auth_context().get("x509_pem_cert", [])), b"")
+        try:
+            self._end = x509.load_pem_x509_certificate(encoded).not_valid_after_utc.timestamp()
+        except ValueError as error:
+            raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh") from error
+        self._now = now
+
+    def __call__(self) -> None:
+        """Lets the caller go on.
+
+        Raises:
+            ParadeError: UNAUTHENTICATED, where the certificate has ended.
+        """
+        if self._now() >= self._end:
+            raise ParadeError(Reason.UNAUTHENTICATED, "the certificate has expired; open another session with a new one")
 
 
 def _callers(numbers: Any) -> frozenset[Kind]:

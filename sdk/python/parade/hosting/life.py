@@ -5,21 +5,31 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from parade.artifacts import Artifacts
 from parade.calls import Caller
 from parade.hosting.capacity import Capacity
 from parade.hosting.enrolment import Enrolled, keep_renewed
 from parade.hosting.executor import Executor
 from parade.hosting.gate import Gate
+from parade.hosting.host import Host
 from parade.hosting.instance import Instance
+from parade.hosting.observer import Observer
 from parade.hosting.offer import Offer
 from parade.hosting.registration import Registration
 from parade.hosting.server import listening
 from parade.hosting.servicer import AgentServicer
 from parade.hosting.settings import Settings
+from parade.hosting.workers import Workers
 from parade.v1 import agent_pb2
+from parade.wire.deadlines import Deadlines
 from parade.wire.identity import Identity
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
+from parade.wire.replicas import Replicas
+from parade.wire.session.acceptor import Acceptor
+from parade.wire.session.caller import SessionCaller
+from parade.wire.session.limits import MAX_CALLS
+from parade.wire.session.link import Link
 from parade.wire.telemetry import Collector, Telemetry
 
 
@@ -43,19 +53,22 @@ async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Cal
         log = Log(telemetry, level=settings.log_level)
         async with AsyncExitStack() as stack:
             agent_manager = await stack.enter_async_context(enrolled.channel("agent_manager"))
-            dispatcher = await stack.enter_async_context(enrolled.channel("dispatcher"))
+            gateway = _gateway(enrolled, stack)
+            artifacts = Artifacts(gateway)
+            calls = Caller(SessionCaller(_link(enrolled, stack, log)), artifacts, telemetry)
             capacity = Capacity(offer.max_concurrency)
-            executor = Executor(offer.agent, offer.functions, capacity, telemetry, log, Caller(dispatcher))
+            executor = _executor(offer, capacity, telemetry, log, calls, artifacts if gateway is not None else None)
             stack.push_async_callback(executor.close)
+            acceptor = Acceptor(executor, max_calls=max(MAX_CALLS, 4 * offer.max_concurrency), log=log)
             gate = Gate(agent_pb2.DESCRIPTOR.services_by_name["AgentService"], identity.domain, log)
-            servicer = AgentServicer(gate, executor, offer.description(identity))
+            servicer = AgentServicer(gate, executor, acceptor, offer.description(identity))
             port = await stack.enter_async_context(listening(servicer, enrolled.source, settings.listen))
             instance = Instance(identity.instance, identity.name, settings.address(port), identity.server_name, capacity)
             registration = Registration(agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), log)
             log.info("serving", agent=offer.agent, instance=instance.id, address=instance.address, functions=",".join(offer.functions))
             async with _looping(instance, heartbeat=registration.keep(), renewal=keep_renewed(enrolled, agent_manager, log)):
                 yield instance
-                await _leave(instance, registration, settings.drain_timeout, log)
+                await _leave(instance, registration, acceptor, settings.drain_timeout, log)
     if instance.failure is not None:
         raise instance.failure
 
@@ -74,15 +87,43 @@ async def _looping(instance: Instance, **loops: Coroutine[Any, Any, None]) -> As
         await asyncio.wait(tasks)
 
 
-async def _leave(instance: Instance, registration: Registration, timeout: float, log: Log) -> None:
+async def _leave(instance: Instance, registration: Registration, acceptor: Acceptor, timeout: float, log: Log) -> None:
     instance.leaving.set()
     if instance.failure is None:
         await registration.say_leaving()
-    if not await instance.capacity.drain(timeout):
+    # Dispatchers are told to send no more; what was on its way already is refused, and goes to another instance.
+    async with asyncio.TaskGroup() as tasks:
+        drained = tasks.create_task(instance.capacity.drain(timeout))
+        tasks.create_task(acceptor.drain(timeout))
+    if not drained.result():
         log.warning("calls cut off", calls=instance.capacity.in_flight, waited=f"{timeout:.0f}s")
     if instance.failure is None:
         await registration.deregister()
         log.info("left", instance=instance.id, completed=instance.capacity.completed)
+
+
+def _executor(offer: Offer, capacity: Capacity, telemetry: Telemetry, log: Log, calls: Caller, artifacts: Artifacts | None) -> Executor:
+    observer = Observer(telemetry, log)
+    workers = Workers(offer.agent, offer.functions, calls, log.level, telemetry)
+    return Executor(offer.functions, Host(offer.agent, capacity, Deadlines(), observer, log, calls, artifacts, workers))
+
+
+def _link(enrolled: Enrolled, stack: AsyncExitStack, log: Log) -> Link:
+    """Returns the way to the dispatchers; it opens at the first call."""
+    dispatchers = enrolled.replicas("dispatcher")
+    stack.push_async_callback(dispatchers.close)
+    link = Link(dispatchers.channels, "/parade.v1.DispatcherService/Session", log=log)
+    stack.push_async_callback(link.close)
+    return link
+
+
+def _gateway(enrolled: Enrolled, stack: AsyncExitStack) -> Replicas | None:
+    """Returns the way to where artifacts lie; None in a mesh without a gateway."""
+    if "gateway" not in enrolled.mesh.services:
+        return None
+    gateway = enrolled.replicas("gateway")
+    stack.push_async_callback(gateway.close)
+    return gateway
 
 
 def _collector(enrolled: Enrolled) -> Collector | None:

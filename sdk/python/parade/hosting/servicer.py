@@ -1,21 +1,24 @@
-"""`AgentService`: decodes a call, has it run, encodes what comes of it. It decides nothing."""
+"""`AgentService`: has calls run and encodes what comes of them. It decides nothing."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
-from parade.hosting import contract
+from parade.hosting import unary
 from parade.hosting.executor import Executor
-from parade.hosting.gate import Gate
-from parade.hosting.reports import Note
-from parade.v1 import agent_pb2, agent_pb2_grpc, value_pb2
+from parade.hosting.gate import Admission, Gate
+from parade.v1 import agent_pb2, agent_pb2_grpc, session_pb2
+from parade.wire.session.acceptor import Acceptor
 
 
 class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     """Serves one instance."""
 
-    def __init__(self, gate: Gate, executor: Executor, description: agent_pb2.DescribeResponse) -> None:
-        """Takes who is let in, what runs the calls, and what the instance says of itself."""
+    def __init__(self, gate: Gate, executor: Executor, acceptor: Acceptor, description: agent_pb2.DescribeResponse) -> None:
+        """Takes who is let in, what runs the calls, what carries many of them, and what the instance says of itself."""
         self._gate = gate
         self._executor = executor
+        self._acceptor = acceptor
         self._description = description
 
     async def Describe(self, request: agent_pb2.DescribeRequest, context: Any) -> agent_pb2.DescribeResponse:
@@ -26,19 +29,35 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def Invoke(self, request: agent_pb2.InvokeRequest, context: Any) -> agent_pb2.InvokeResponse:
         """Runs a function and returns its result."""
         async with self._gate.passing("Invoke", context):
-            result = await self._executor.run(contract.call(request, context))
-            return agent_pb2.InvokeResponse(result=value_pb2.Value(data=result or b"null"))
+            call = unary.begin(self._executor, request, context)
+            try:
+                return agent_pb2.InvokeResponse(result=(await call.result()).result)
+            finally:
+                call.end()
 
-    async def InvokeStream(self, request: agent_pb2.InvokeStreamRequest, context: Any) -> None:  # type: ignore[override]  # gRPC allows it
-        """Runs a function and writes what it says.
-
-        It writes by itself, where the generated interface has a generator: items come from the function's own task.
-        """
-
-        async def write(said: Note | bytes) -> None:
-            await context.write(contract.event(said))
-
+    async def InvokeStream(self, request: agent_pb2.InvokeStreamRequest, context: Any) -> AsyncIterator[agent_pb2.InvokeStreamResponse]:
+        """Runs a function and yields what it says."""
         async with self._gate.passing("InvokeStream", context):
-            result = await self._executor.run(contract.call(request, context), write)
-            if result is not None:
-                await context.write(agent_pb2.InvokeStreamResponse(result=value_pb2.Value(data=result)))
+            call = unary.begin(self._executor, request, context, unary.WINDOW)
+            try:
+                while events := await call.events():
+                    for event in events:
+                        if event.HasField("progress"):
+                            yield agent_pb2.InvokeStreamResponse(progress=event.progress)
+                        elif event.HasField("item"):
+                            yield agent_pb2.InvokeStreamResponse(item=event.item)
+                        call.read(event)
+                result = await call.result()
+                if result.HasField("result"):
+                    yield agent_pb2.InvokeStreamResponse(result=result.result)
+            finally:
+                call.end()
+
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[session_pb2.SessionFrame]:
+        """Runs many calls at once. Who calls is checked when the stream opens, and that they still may with every frame."""
+        async with (
+            self._gate.passing("Session", context) as caller,
+            aclosing(self._acceptor.serve(request_iterator, caller, Admission(context))) as frames,
+        ):
+            async for frame in frames:
+                yield frame

@@ -88,6 +88,11 @@ class Log:
         self._bound = dict(bound or {})
         self._shown = dict(shown or {})
 
+    @property
+    def level(self) -> str:
+        """The least grave record that is written."""
+        return self._level
+
     def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any]) -> "Log":
         """Returns a log with more fields."""
         return Log(

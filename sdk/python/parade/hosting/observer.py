@@ -1,0 +1,96 @@
+"""What an instance says of its calls: how long and how they ended, spans of those that are recorded, a line where a function failed."""
+
+from opentelemetry.trace import SpanKind
+
+from parade.function_error import FunctionError
+from parade.v1 import session_pb2
+from parade.wire.call_span import CallSpan
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
+from parade.wire.telemetry import Telemetry
+
+
+class FailureLog:
+    """Writes down where a function failed, and nothing else."""
+
+    def __init__(self, log: Log) -> None:
+        """Takes the log."""
+        self._log = log
+
+    def begin(self, name: str, effect: str, call: session_pb2.SessionCall) -> CallSpan | None:  # noqa: ARG002  # what observers take
+        """Records nothing."""
+        return None
+
+    def end(
+        self,
+        name: str,
+        call: session_pb2.SessionCall,
+        seconds: float,  # noqa: ARG002  # what observers take
+        error: ParadeError | None,
+        span: CallSpan | None,  # noqa: ARG002  # what observers take
+        *,
+        told: bool,
+    ) -> None:
+        """Writes a line for a function that failed."""
+        if error is None or error.reason is not Reason.AGENT_ERROR or told:
+            return
+        # What a function raises on purpose needs no traceback; what it returned has none worth reading.
+        raised = error.__cause__ if "exception_type" in error.metadata and not isinstance(error.__cause__, FunctionError) else None
+        log = self._log.bind({"function": name}, {"call_id": call.options.call_id, "run_id": call.origin.run_id})
+        log.error("function failed", exception=raised, error=error.message)
+
+
+class Observer(FailureLog):
+    """Tells the monitor too."""
+
+    def __init__(self, telemetry: Telemetry, log: Log) -> None:
+        """Takes where everything goes."""
+        super().__init__(log)
+        self._telemetry = telemetry
+        self._tally = telemetry.tally(
+            ("parade.function",),
+            {"parade.function.duration": "How long functions ran"},
+            ("parade.function.calls", "Calls, by how they ended"),
+            "parade.outcome",
+        )
+        self._keys: dict[str, tuple[str]] = {}
+
+    def begin(self, name: str, effect: str, call: session_pb2.SessionCall) -> CallSpan | None:
+        """Opens a call's span under the caller's; None where nobody records its trace."""
+        return self._telemetry.begin_call(name, SpanKind.SERVER, call.traceparent, _attributes(name, call, effect), root=False)
+
+    def end(
+        self, name: str, call: session_pb2.SessionCall, seconds: float, error: ParadeError | None, span: CallSpan | None, *, told: bool
+    ) -> None:
+        """Counts a call, closes its span, and writes a line where the function failed."""
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = (name,)
+        if error is None:
+            self._tally.record(key, seconds, outcome="OK")
+            if span is not None:
+                span.end()
+            return
+        self._tally.record(key, seconds, outcome=error.reason.value)
+        if span is not None:
+            if error.reason is Reason.AGENT_ERROR and error.__cause__ is not None:
+                span.span.record_exception(error.__cause__)
+            span.end(error.reason.value, error.message)
+        else:
+            self._telemetry.failed_call(
+                name, SpanKind.SERVER, seconds, error.reason.value, error.message, call.traceparent, _attributes(name, call)
+            )
+        super().end(name, call, seconds, error, span, told=told)
+
+
+def _attributes(name: str, call: session_pb2.SessionCall, effect: str = "") -> dict[str, str | int | bool]:
+    origin = call.origin
+    attributes = {
+        "parade.function": name,
+        "parade.call_id": call.options.call_id,
+        "parade.principal": origin.principal,
+        "parade.run_id": origin.run_id,
+        "parade.step": origin.step,
+        "parade.effect": effect,
+    }
+    return {key: value for key, value in attributes.items() if value}
