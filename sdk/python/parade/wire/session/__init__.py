@@ -1,1 +1,1 @@
-"""Sessions: many calls at once over one stream. The opener makes calls, the acceptor answers them; protos/parade/v1/session.proto has the rules."""
+"""Sessions: many calls at once over one stream. The opener makes them, the acceptor answers. The rules: protos/parade/v1/session.proto."""

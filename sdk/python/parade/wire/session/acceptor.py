@@ -97,7 +97,8 @@ class Acceptor:
             session.drain()
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        while loop.time() < until and any(session.known for session in self._sessions.values()):
+        # Telling of every end would cost each call, and this happens once.
+        while loop.time() < until and any(session.known for session in self._sessions.values()):  # noqa: ASYNC110
             await asyncio.sleep(PAUSE)
 
     def _entered(self, first: Frame, caller: object, stream: "_Stream") -> tuple[Accepted, Frame]:

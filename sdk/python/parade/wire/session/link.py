@@ -57,8 +57,8 @@ class Link:
         """Sends a call.
 
         Args:
-            call: The call, which belongs to the link until it has ended. Its number, and its timeout where there is a deadline, are set when
-                it leaves.
+            call: The call, which belongs to the link until it has ended. Its number, and its timeout if there is a deadline, are set when it
+                leaves.
             receiver: Who hears of it.
             deadline: When it must have ended, in the loop's time; `math.inf` for none.
 
@@ -78,7 +78,7 @@ class Link:
         current = self._current
         if current is None:
             self._open()
-        elif current.idle and current.channel.renewed:
+        elif not current.opener.calls and current.renewed():
             # With no call on it there is nothing that could be broken by leaving the old certificate first.
             self._replace(current)
         else:
@@ -90,7 +90,7 @@ class Link:
         self._closed = True
         loop = asyncio.get_running_loop()
         until = loop.time() + grace
-        while self.outstanding and loop.time() < until:
+        while self.outstanding and loop.time() < until:  # noqa: ASYNC110  # telling of every end would cost each call, and this happens once
             await asyncio.sleep(0.005)
         if self._opening is not None:
             self._opening.cancel()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from parade.v1 import error_pb2, session_pb2
+from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.session.frames import CALL, FrameBuilder
@@ -104,7 +104,7 @@ class Sent:
             self.opener.cancel(self)
         elif self in self._waiting:
             del self._waiting[self]
-            self._loop.call_soon(self.receiver.answered, CANCELLED)
+            self.end(_failed(Reason.CANCELLED, "the call was cancelled before it left"))
 
     def abandon(self) -> None:
         """Cancels the call; its receiver hears no more of it."""
@@ -120,13 +120,16 @@ class Sent:
         elif self in self._waiting:
             self.call.window += size
 
+    def end(self, result: session_pb2.SessionResult) -> None:
+        """Ends a call that has not left with a result made here."""
+        self._loop.call_soon(self._deliver, result)
+
+    def _deliver(self, result: session_pb2.SessionResult) -> None:
+        self.receiver.answered(result)
+
 
 def _failed(reason: Reason, message: str) -> session_pb2.SessionResult:
     return session_pb2.SessionResult(error=to_record(ParadeError(reason, message)))
-
-
-CANCELLED = _failed(Reason.CANCELLED, "the call was cancelled before it left")
-TOO_LATE = _failed(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call left")
 
 
 class Opener:
@@ -212,7 +215,7 @@ class Opener:
                     left = sent.deadline - now
                     if left <= 0.0:
                         del waiting[sent]
-                        self._loop.call_soon(sent.receiver.answered, TOO_LATE)
+                        sent.end(_failed(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call left"))
                         continue
                     call.timeout = left
                 entry = call.SerializeToString()
@@ -220,7 +223,7 @@ class Opener:
                     if len(entry) <= MAX_ENTRY_BYTES:
                         break
                     del waiting[sent]
-                    self._loop.call_soon(sent.receiver.answered, _too_large(len(entry)))
+                    sent.end(_failed(Reason.INVALID_ARGUMENTS, f"the call takes {len(entry)} bytes, and {MAX_ENTRY_BYTES} travel at most"))
                     continue
                 number += 1
                 del waiting[sent]
@@ -277,12 +280,12 @@ class Opener:
                     self._cancels.append(number)
                 continue
             sent.opener = None
-            # An acceptor knows a call from when it receives it until its result is acknowledged, so this one was not received; unless it had
-            # room for items: then it may have been dropped because some were lost on the way.
+            # An acceptor knows a call from its arrival until its result is acknowledged: this one has not arrived. Unless it had room for
+            # items: then it may have been dropped because some were lost on the way.
             if not hello.resume or sent.granted:
                 lost.append(sent)
             elif sent.cancelling:
-                self._loop.call_soon(sent.receiver.answered, CANCELLED)
+                sent.end(_failed(Reason.CANCELLED, "the call was cancelled before it arrived"))
             else:
                 again.append(sent)
         for sent in reversed(again):
@@ -358,12 +361,3 @@ class Opener:
         self._loop.call_exception_handler({"message": "a receiver failed", "exception": error})
         if self._log is not None:
             self._log.error("receiver failed", exception=error)
-
-
-def _too_large(size: int) -> session_pb2.SessionResult:
-    return session_pb2.SessionResult(
-        error=error_pb2.Error(
-            reason=error_pb2.ERROR_REASON_INVALID_ARGUMENTS,
-            message=f"the call takes {size} bytes, more than the {MAX_ENTRY_BYTES} that travel; send what is large as an artifact",
-        )
-    )

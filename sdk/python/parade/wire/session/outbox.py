@@ -38,16 +38,12 @@ class Outbox:
         if self._ready:
             return
         self._ready = True
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._release()
 
     def close(self) -> None:
         """Ends the wait: the writer is told that there is nothing more to write."""
         self._closed = True
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._release()
 
     def left(self, entries: int) -> None:
         """Says that a frame leaves now, and how many entries it holds."""
@@ -61,18 +57,15 @@ class Outbox:
         if not self._closed and (self._many or self._pending() > 1):
             until = self._last + GAP
             if until > self._loop.time():
-                timer = self._loop.call_at(until, self._due)
+                timer = self._loop.call_at(until, self._release)
                 try:
-                    while until > self._loop.time() and not self._closed:
-                        await self._wait()
-                        if timer.when() <= self._loop.time():
-                            break
+                    await self._wait()
                 finally:
                     timer.cancel()
         self._ready = False
         return not self._closed
 
-    def _due(self) -> None:
+    def _release(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -55,6 +55,7 @@ class Session:
         self._outbox = Outbox(self.opener.pending, self._loop)
         self._stream: Any = None
         self._retired = False
+        self._look = 0.0
         self._heard = False
         self._silent = 0
         self._ticking: asyncio.TimerHandle | None = None
@@ -71,6 +72,14 @@ class Session:
     def idle(self) -> bool:
         """Whether none of its calls is out."""
         return not self.opener.calls
+
+    def renewed(self) -> bool:
+        """Whether there is a newer certificate; it looks no more often than every tick, for a look may cost more than a call."""
+        now = self._loop.time()
+        if now < self._look:
+            return False
+        self._look = now + TICK
+        return self._channel.renewed
 
     def wake(self) -> None:
         """Says that there is something to write."""
