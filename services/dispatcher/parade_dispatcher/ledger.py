@@ -1,8 +1,8 @@
 """What is written of calls with effects: before they leave, and when they end. It decides who may make such a call, and makes none.
 
-An idempotency key is open from when it is written until its outcome is. Of the calls that come under an open key, one is being made; the
-others wait for its outcome, whichever dispatcher makes it. Where its dispatcher has ended, or a caller sends the same call again because it
-has lost its own way to it, nobody knows more than that it was begun: Unfinished.
+An idempotency key is open from when it is written until its outcome is. One dispatcher owns it and makes the call. Whoever comes with the
+same key and the same call meanwhile learns which instance has the call, and can ask that for the outcome: Unfinished. While no instance has
+it, because all are full, he waits for the owner; where the owner has ended he takes the key over.
 
 Nothing is ever forgotten that could make a call run twice. Where an outcome cannot be written, because the disk is full, its caller is told
 all the same after a moment, and the key stays open until it can.
@@ -26,6 +26,10 @@ from parade_dispatcher.ports import Later, Now
 
 RECEIPT_PATIENCE: Final = 2.0
 """Seconds after which the caller is told an outcome that cannot be written."""
+OWNER_PATIENCE: Final = 1.0
+"""Seconds that the owner of a key may take for its outcome before others ask the instance themselves."""
+MEMORY: Final = 3600.0
+"""Seconds after which an open key is no longer kept in memory: nobody has learnt its outcome. The database knows it still."""
 REMEMBERED_REFUSALS: Final = 1_000
 """Entries that could not be written by all appearance. Of one that stands in the database all the same it is known that nobody has made its
 call; of one that was forgotten it is not."""
@@ -49,6 +53,8 @@ class _Key:
     phase: _Phase = _Phase.DECIDING
     instance_id: str = ""
     outcome: Outcome | None = None
+    since: float = 0.0
+    """When it was opened."""
     waiting: list[tuple[Entry, Decided]] = field(default_factory=list)
 
 
@@ -122,13 +128,20 @@ class Ledger:
         key.phase = _Phase.CLOSING
         self._journal.add(WithdrawEffect(entry), lambda _: self._close(key), must=True)
 
+    def forget(self) -> None:
+        """Lets go of keys of which nobody has learnt the outcome for long; the database keeps them."""
+        limit = self._now() - MEMORY
+        old = [name for name, key in self._keys.items() if key.phase is _Phase.OPEN and key.since < limit]
+        for name in old:
+            del self._keys[name]
+
     def _join(self, key: _Key, entry: Entry, decided: Decided) -> None:
         """Decides on a call whose key another one of this process has."""
         if key.phase is _Phase.DECIDING:
             key.waiting.append((entry, decided))
         elif _differs(entry, key.entry):
             self._later(0, partial(decided, _conflict(key.entry)))
-        elif key.phase is _Phase.OPEN and entry.call_id == key.entry.call_id:
+        elif key.phase is _Phase.OPEN:
             self._later(0, partial(decided, Unfinished(key.instance_id, key.entry.call_id)))
         else:
             key.waiting.append((entry, decided))
@@ -163,7 +176,7 @@ class Ledger:
         elif record.owner == self._id:
             self._taken(key, entry, decided, record)
         elif self._leases.lives(record.owner, record.beat):
-            self._follow(key, entry, decided)
+            self._follow(key, entry, decided, self._now() + OWNER_PATIENCE)
         else:
             self._journal.add(TakeEffect(record.entry, record.owner), partial(self._taken, key, entry, decided))
 
@@ -183,23 +196,29 @@ class Ledger:
         else:
             self._begin_anew(key, entry, decided, given)
 
-    def _follow(self, key: _Key, entry: Entry, decided: Decided) -> None:
-        """Waits until the call of another dispatcher has ended, or that dispatcher."""
+    def _follow(self, key: _Key, entry: Entry, decided: Decided, until: float) -> None:
+        """Waits for the owner of the key: until the call has ended, or is long with an instance that can be asked, or the owner has ended."""
         name = (entry.namespace, entry.key)
 
         def seen(record: EffectRecord | None) -> None:
+            has_instance = False
             if record is not None and record.outcome is None and self._leases.lives(record.owner, record.beat):
-                return
+                has_instance = record.instance_id != "" and self._now() >= until
+                if not has_instance:
+                    return
             self._follower.leave(name, seen)
             if record is None:
                 self._ask(key, entry, decided)
+            elif has_instance:
+                decided(Unfinished(record.instance_id, record.entry.call_id))
+                self._close(key)
             else:
                 self._found(key, entry, decided, record)
 
         self._follower.follow(name, seen)
 
     def _opened(self, key: _Key, decided: Decided, verdict: Verdict) -> None:
-        key.phase = _Phase.OPEN
+        key.phase, key.since = _Phase.OPEN, self._now()
         decided(verdict)
         waiting, key.waiting = key.waiting, []
         for entry, other in waiting:

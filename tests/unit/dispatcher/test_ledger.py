@@ -15,8 +15,9 @@ from parade_dispatcher.changes import Change, Given
 from parade_dispatcher.follow import Follower
 from parade_dispatcher.journal import Journal
 from parade_dispatcher.leases import LEASE, Leases
-from parade_dispatcher.ledger import RECEIPT_PATIENCE, Ledger
+from parade_dispatcher.ledger import MEMORY, RECEIPT_PATIENCE, Ledger
 from parade_dispatcher.model import Answer, Conflict, Entry, Failed, Fresh, Receipt, Unfinished, Verdict
+from parade_dispatcher.ports import Now
 from parade_dispatcher.storage import Storage
 from tests.support.waiting import eventually
 
@@ -34,7 +35,7 @@ class Dispatcher:
         self.written_all_the_same = False
         loop = asyncio.get_running_loop()
         self.skipped = 0.0
-        now = lambda: loop.time() + self.skipped  # noqa: E731
+        now: Now = lambda: loop.time() + self.skipped  # noqa: E731
         log = Log()
         self.journal = Journal(self._write, loop.call_later, log)
 
@@ -42,7 +43,7 @@ class Dispatcher:
             return await (await self.storage.store()).effects(keys)  # type: ignore[arg-type]
 
         self.follower = Follower(read, loop.time, log)  # type: ignore[arg-type, var-annotated]
-        self.ledger = Ledger(id, self.journal, self.follower, Leases(now), SystemClock(), loop.time, loop.call_later)
+        self.ledger = Ledger(id, self.journal, self.follower, Leases(now), SystemClock(), now, loop.call_later)
 
     async def _write(self, changes: Sequence[Change]) -> list[Given]:
         if self.failing is not None:
@@ -112,25 +113,55 @@ async def test_another_call_under_the_key_is_a_conflict(one: Dispatcher, other: 
     assert [type(verdict) for verdict in (*open_verdicts, ended_verdict)] == [Conflict] * 3
 
 
-async def test_who_comes_while_the_call_runs_gets_its_outcome(one: Dispatcher, other: Dispatcher) -> None:
+async def test_who_comes_while_the_call_runs_elsewhere_gets_its_outcome(one: Dispatcher, other: Dispatcher) -> None:
     await one.begin(ENTRY)
-    waiting = [one.begin(SECOND), one.begin(replace(ENTRY, call_id="call-3")), other.begin(replace(ENTRY, call_id="call-4"))]
+    one.ledger.assigned(ENTRY, "shop-1")
+    waiting = [other.begin(SECOND), other.begin(replace(ENTRY, call_id="call-3"))]
     await asyncio.sleep(0.1)
     still_waiting = not any(verdict.done() for verdict in waiting)
 
     await one.end(ENTRY)
 
     assert still_waiting
-    assert await asyncio.gather(*waiting) == [Receipt(ANSWER)] * 3
+    assert await asyncio.gather(*waiting) == [Receipt(ANSWER)] * 2
+
+
+async def test_who_comes_while_the_call_runs_elsewhere_for_long_may_ask_its_instance(one: Dispatcher, other: Dispatcher) -> None:
+    await one.begin(ENTRY)
+    one.ledger.assigned(ENTRY, "shop-1")
+
+    assert await other.begin(SECOND) == Unfinished("shop-1", "call-1")
+    await other.end(SECOND)
+    await one.end(ENTRY, ParadeError(Reason.OUTCOME_UNKNOWN, "?"))
+
+    assert await one.begin(SECOND) == Receipt(ANSWER)
+
+
+async def test_who_comes_while_the_outcome_is_written_gets_it(one: Dispatcher) -> None:
+    await one.begin(ENTRY)
+    ended = asyncio.create_task(one.end(ENTRY))
+    await asyncio.sleep(0)
+
+    assert await one.begin(SECOND) == Receipt(ANSWER)
+    await ended
 
 
 async def test_calls_of_one_key_that_come_together_are_made_once(one: Dispatcher) -> None:
-    verdicts = [one.begin(replace(ENTRY, call_id=f"call-{number}")) for number in range(5)]
-    first = await verdicts[0]
-    await one.end(ENTRY)
+    verdicts = await asyncio.gather(*(one.begin(replace(ENTRY, call_id=f"call-{number}")) for number in range(5)))
 
-    assert first == Fresh()
-    assert await asyncio.gather(*verdicts[1:]) == [Receipt(ANSWER)] * 4
+    assert verdicts == [Fresh()] + [Unfinished("", "call-0")] * 4
+
+
+async def test_a_key_of_which_nobody_learns_the_outcome_is_unfinished_for_ever(one: Dispatcher) -> None:
+    await one.begin(ENTRY)
+    one.ledger.assigned(ENTRY, "shop-1")
+    await one.journal.flush(5)
+    one.skipped += MEMORY + 1
+
+    one.ledger.forget()
+
+    assert one.ledger.owned == 0
+    assert await one.begin(SECOND) == Unfinished("shop-1", "call-1")
 
 
 async def test_the_same_call_sent_again_is_unfinished(one: Dispatcher) -> None:
@@ -151,10 +182,9 @@ async def test_the_call_of_a_dispatcher_that_has_ended_is_unfinished_for_one_who
         await dead.journal.flush(5)
 
     assert await one.begin(SECOND) == Unfinished("shop-1", "call-1")
-    waiting = one.begin(replace(ENTRY, call_id="call-3"))
     await one.end(SECOND, ParadeError(Reason.OUTCOME_UNKNOWN, "?"))
 
-    verdict = await waiting
+    verdict = await one.begin(replace(ENTRY, call_id="call-3"))
     assert isinstance(verdict, Receipt)
     assert isinstance(verdict.outcome, ParadeError)
     assert verdict.outcome.reason is Reason.OUTCOME_UNKNOWN
@@ -185,17 +215,15 @@ async def test_of_two_who_outlive_a_dispatcher_one_goes_on(url: str, one: Dispat
 
 async def test_a_withdrawn_key_is_fresh_for_who_waited(one: Dispatcher, other: Dispatcher) -> None:
     await one.begin(ENTRY)
-    waiting = [one.begin(SECOND), other.begin(replace(ENTRY, call_id="call-3"))]
+    waiting = other.begin(SECOND)
+    await asyncio.sleep(0.05)
 
     one.ledger.withdraw(ENTRY)
+    at_once = await one.begin(replace(ENTRY, call_id="call-3"))
 
-    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    assert [verdict.result() for verdict in done] == [Fresh()]
-    if waiting[0] in done:
-        await one.end(SECOND)
-    else:
-        await other.end(replace(ENTRY, call_id="call-3"))
-    assert isinstance(await pending.pop(), Receipt)
+    assert {type(at_once)} <= {Fresh, Unfinished, Receipt}
+    await (one.end(ENTRY) if at_once == Fresh() else other.end(SECOND))
+    assert {type(at_once), type(await waiting)} == {Fresh, Receipt}
 
 
 async def test_what_cannot_be_written_is_refused_and_free_again(one: Dispatcher) -> None:
