@@ -1,75 +1,134 @@
-"""Calls through the mesh, SDK → dispatcher → agent, beside one hop of plain gRPC."""
+"""Calls through the mesh, SDK → dispatcher → agent, beside what is usual: plain gRPC, AutoGen's runtime, Ray's actors."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
+from benchmarks.load import Call, Sample, arriving, burst, closed
 from benchmarks.mesh import Bench
-from benchmarks.result import Result, compared
+from benchmarks.result import Result, judged
 from benchmarks.rivals import raw
+from benchmarks.rivals.program import RIVALS, Rival
+from benchmarks.turns import OURS, Contest, Run, take_turns
 from parade import values
 from parade.client import connect
-from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
-from parade.wire.channel import Channel
-from parade.wire.identity import Identity
+from parade.v1 import dispatcher_pb2
 
 PAYLOAD = "x" * 180
 """About 200 bytes as a whole request."""
-RUNS = 3
-Call = Callable[[], Awaitable[object]]
+PATIENCE = 60.0
+"""Seconds that a call may take before it counts as failed."""
 
 
-def c1(bench: Bench) -> Result:
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same call, both ways."""
+
+    ours: Call
+    raw: Call
+
+
+def c1(bench: Bench) -> Iterator[Result]:
     """One call at a time: the median latency."""
-    return asyncio.run(_compare(bench, "calls.c1", "ms, p50", concurrency=1, count=1000))
+    yield from _closed(bench, "calls.c1", "ms, p50", "echo.echo", concurrency=1, count=2000, figure=_median_ms, rivals=RIVALS)
 
 
-def c64(bench: Bench) -> Result:
+def c64(bench: Bench) -> Iterator[Result]:
     """64 calls in flight: calls a second."""
-    return asyncio.run(_compare(bench, "calls.c64", "calls/s", concurrency=64, count=6000))
+    yield from _closed(bench, "calls.c64", "calls/s", "echo.echo", concurrency=64, count=40_000, figure=_rate, rivals=RIVALS)
 
 
-async def _compare(bench: Bench, case: str, unit: str, *, concurrency: int, count: int) -> Result:
-    ours: list[float] = []
-    theirs: list[float] = []
-    latencies: list[float] = []
+def work5_c64(bench: Bench) -> Iterator[Result]:
+    """64 calls in flight of a function that works for 5 ms, exponentially distributed: calls a second."""
+    yield from _closed(bench, "calls.work5.c64", "calls/s", "echo.work", concurrency=64, count=20_000, figure=_rate, rivals=())
+
+
+def open5000(bench: Bench) -> Iterator[Result]:
+    """Poisson arrivals, 5,000 a second for 30 s: the latency that 99 of 100 calls kept below.
+
+    The rival gets the same arrivals for 5 s: more than it can take, so what it shows grows with the time.
+    """
+    seconds = bench.plan.seconds(30.0)
+
+    def runs(pair: Pair) -> dict[str, Run]:
+        return {
+            OURS: lambda share: arriving(pair.ours, 5000, seconds * share),
+            raw.NAME: lambda share: arriving(pair.raw, 5000, min(5.0, seconds) * share),
+        }
+
+    contest = asyncio.run(_both(bench, "echo.echo", runs))
+    yield judged("calls.open5000", "ms, p99", lambda sample: sample.percentile_ms(0.99), contest.ours, raw.NAME, contest.samples[raw.NAME])
+
+
+def at_once(bench: Bench) -> Iterator[Result]:
+    """10,000 calls at once from one client: how many fail."""
+    count = bench.plan.count(10_000)
+
+    def runs(pair: Pair) -> dict[str, Run]:
+        return {
+            OURS: lambda share: burst(pair.ours, int(count * share)),
+            raw.NAME: lambda share: burst(pair.raw, int(count * share)),
+        }
+
+    contest = asyncio.run(_both(bench, "echo.echo", runs))
+    yield judged("calls.burst", "failed", lambda sample: float(sample.failed), contest.ours, raw.NAME, contest.samples[raw.NAME])
+
+
+def _closed(
+    bench: Bench, case: str, unit: str, function: str, *, concurrency: int, count: int, figure: "Figure", rivals: tuple[Rival, ...]
+) -> Iterator[Result]:
+    """Compares closed loops. A rival that is no plain gRPC drives itself, from a process of its own."""
+    total = bench.plan.count(count)
+
+    async def contest() -> tuple[Contest, dict[str, str]]:
+        async with AsyncExitStack() as stack:
+            pair = await stack.enter_async_context(paired(bench, function))
+            runs: dict[str, Run] = {
+                OURS: lambda share: closed(pair.ours, concurrency, max(concurrency, int(total * share))),
+                # It is slower, and as exact with fewer calls.
+                raw.NAME: lambda share: closed(pair.raw, concurrency, max(concurrency, int(total * share / 4))),
+            }
+            versions = {raw.NAME: ""}
+            for rival in rivals:
+                program = await stack.enter_async_context(rival.running())
+                if program is not None:
+                    versions[rival.name] = program.versions
+                    runs[rival.name] = program.run(concurrency, total // 8)
+            return await take_turns(runs, bench.plan.runs, lambda: [*bench.services(), *bench.agents()]), versions
+
+    found, versions = asyncio.run(contest())
+    for name, made_of in versions.items():
+        yield judged(case, unit, figure, found.ours, name, found.samples[name], made_of)
+
+
+async def _both(bench: Bench, function: str, runs: Callable[[Pair], dict[str, Run]]) -> Contest:
+    async with paired(bench, function) as pair:
+        return await take_turns(runs(pair), bench.plan.runs, lambda: [*bench.services(), *bench.agents()])
+
+
+@asynccontextmanager
+async def paired(bench: Bench, function: str) -> AsyncIterator[Pair]:
+    """Connects to the mesh and to a raw server, from this process."""
     with raw.server(bench.folder) as address:
-        async with connect(bench.mesh_file, traced=False) as mesh:
-            file = mesh.file
-            async with Channel(address, file.certificates(), Identity.service("dispatcher").server_name) as channel:
-                stub = dispatcher_pb2_grpc.DispatcherServiceStub(channel.for_stubs())
-                request = dispatcher_pb2.CallRequest(function="echo.echo", arguments=values.encode({"text": PAYLOAD}))
+        async with connect(bench.mesh_file, traced=False) as mesh, raw.connected(bench.folder, address) as stub:
+            request = dispatcher_pb2.CallRequest(function=function, arguments=values.encode({"text": PAYLOAD}))
 
-                async def through_the_mesh() -> object:
-                    return await mesh.call("echo.echo", text=PAYLOAD)
+            async def through_the_mesh() -> object:
+                return await mesh.call(function, text=PAYLOAD, timeout=PATIENCE)
 
-                async def direct() -> object:
-                    return await stub.Call(request, timeout=10)
+            async def direct() -> object:
+                return await stub.Call(request, timeout=PATIENCE)
 
-                for call in (through_the_mesh, direct):
-                    await _run(call, concurrency, count // 5)
-                for _ in range(RUNS):
-                    for call, figures in ((through_the_mesh, ours), (direct, theirs)):
-                        elapsed, taken = await _run(call, concurrency, count)
-                        figures.append(1000 * sorted(taken)[count // 2] if concurrency == 1 else count / elapsed)
-                        if call is through_the_mesh:
-                            latencies.extend(taken)
-    return compared(case, unit, ours, raw.NAME, theirs, latencies)
+            yield Pair(through_the_mesh, direct)
 
 
-async def _run(call: Call, concurrency: int, count: int) -> tuple[float, list[float]]:
-    taken: list[float] = []
+Figure = Callable[[Sample], float | None]
 
-    async def worker() -> None:
-        for _ in range(count // concurrency):
-            started = time.perf_counter()
-            await call()
-            taken.append(time.perf_counter() - started)
 
-    started = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(concurrency):
-            tasks.create_task(worker())
-    count_done = len(taken)
-    elapsed = time.perf_counter() - started
-    return elapsed * count / count_done, taken
+def _rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def _median_ms(sample: Sample) -> float | None:
+    return sample.percentile_ms(0.5)

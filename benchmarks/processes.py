@@ -1,11 +1,10 @@
 """What whole processes cost: the start of the mesh, a call from the command line, a mesh that does nothing."""
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from benchmarks import mesh
 from benchmarks.mesh import Bench
 from benchmarks.result import Result, compared
 from benchmarks.rivals import raw
+from benchmarks.turns import processor_seconds
 from parade.wire.mesh_file import STATE_FOLDER
 
 RUNS = 5
@@ -24,7 +24,7 @@ RESOLUTION = 100 * 0.01 / IDLE_SECONDS
 SERVICES = 5
 
 
-def start(bench: Bench) -> Result:
+def start(bench: Bench) -> Iterator[Result]:
     """From `parade dev --detach` in an empty folder to a mesh that is ready: seconds. The rival is one bare server."""
     ours: list[float] = []
     theirs: list[float] = []
@@ -37,10 +37,10 @@ def start(bench: Bench) -> Result:
         began = time.perf_counter()
         with raw.server(bench.folder):
             theirs.append(time.perf_counter() - began)
-    return compared("mesh.start", "s", ours, "one bare grpc.aio server", theirs)
+    yield compared("mesh.start", "s", ours, "one bare grpc.aio server", theirs)
 
 
-def command_line(bench: Bench) -> Result:
+def command_line(bench: Bench) -> Iterator[Result]:
     """`parade call`, from the start of the interpreter to its end: seconds."""
     parade = [str(Path(sys.executable).parent / "parade"), "call", "echo.echo", "text=hello"]
     with raw.server(bench.folder) as address:
@@ -52,45 +52,36 @@ def command_line(bench: Bench) -> Result:
                 taken = _timed(command, bench)
                 if number > 0:  # the first of each warms the caches
                     figures.append(taken)
-    return compared("cli.call", "s", ours, "a plain gRPC client program", theirs)
+    yield compared("cli.call", "s", ours, "a plain gRPC client program", theirs)
 
 
-def memory(bench: Bench) -> Result:
+def memory(bench: Bench) -> Iterator[Result]:
     """Resident memory of every process of an idle mesh together: MB. The rival is as many bare servers."""
-    processes = _mesh_processes(bench)
+    processes = bench.services()
     with ExitStack() as stack:
         for _ in range(SERVICES):
             stack.enter_context(raw.server(bench.folder))
         bare = [child for child in psutil.Process().children() if "benchmarks.rivals.raw" in child.cmdline()]
-        return compared("mesh.memory", "MB", [_resident(processes)], f"{SERVICES} bare grpc.aio servers", [_resident(bare)])
+        yield compared("mesh.memory", "MB", [_resident(processes)], f"{SERVICES} bare grpc.aio servers", [_resident(bare)])
 
 
-def idle(bench: Bench) -> Result:
+def idle(bench: Bench) -> Iterator[Result]:
     """What an idle mesh takes of one core, all processes together: percent. The rival is as many bare servers."""
-    processes = _mesh_processes(bench)
+    processes = bench.services()
     with ExitStack() as stack:
         for _ in range(SERVICES):
             stack.enter_context(raw.server(bench.folder))
         bare = [child for child in psutil.Process().children() if "benchmarks.rivals.raw" in child.cmdline()]
         time.sleep(3)  # what they do at their start is not what they do idle
-        before = _seconds(processes), _seconds(bare)
+        before = processor_seconds(processes), processor_seconds(bare)
         time.sleep(IDLE_SECONDS)
-        after = _seconds(processes), _seconds(bare)
+        after = processor_seconds(processes), processor_seconds(bare)
     ours, theirs = (100 * (end - begin) / IDLE_SECONDS for begin, end in zip(before, after, strict=True))
-    return compared("mesh.idle", "% of a core", [ours], f"{SERVICES} bare grpc.aio servers", [max(theirs, RESOLUTION)])
-
-
-def _mesh_processes(bench: Bench) -> list[psutil.Process]:
-    state = json.loads((bench.folder / "state.json").read_text())
-    return [psutil.Process(pid) for pid in [state["pid"], *(service["pid"] for service in state["services"])]]
+    yield compared("mesh.idle", "% of a core", [ours], f"{SERVICES} bare grpc.aio servers", [max(theirs, RESOLUTION)])
 
 
 def _resident(processes: Sequence[psutil.Process]) -> float:
     return sum(process.memory_info().rss for process in processes) / 1e6
-
-
-def _seconds(processes: Sequence[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def _timed(command: list[str], bench: Bench) -> float:

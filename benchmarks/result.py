@@ -5,9 +5,11 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+
+from benchmarks.load import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,27 +17,30 @@ class Result:
     """A figure beside its rival's, both medians of the same number of runs that took turns."""
 
     case: str
-    value: float
+    value: float | None
     unit: str
     rival: str
     """What it is measured against."""
-    rival_value: float
-    ratio: float
+    rival_value: float | None
+    ratio: float | None
     """`value` divided by `rival_value`."""
     runs: int
     p50_ms: float | None = None
     p99_ms: float | None = None
-    machine: str = ""
-    versions: str = ""
-    commit: str = ""
+    cpu_us_per_op: float | None = None
+    """Processor time of client, services and agents together for one operation."""
+    rival_versions: str = ""
 
     def line(self) -> str:
-        """Returns the JSON line; figures that the case does not have are left out."""
-        facts = {**asdict(self), "machine": _machine(), "versions": _versions(), "commit": _commit()}
-        return json.dumps({key: _short(value) for key, value in facts.items() if value is not None})
+        """Returns the JSON line; figures that the case does not have are null."""
+        facts = asdict(self)
+        runs, theirs = facts.pop("runs"), facts.pop("rival_versions")
+        versions = f"{_versions()}, {theirs}" if theirs else _versions()
+        facts |= {"machine": _machine(), "versions": versions, "runs": runs, "commit": _commit()}
+        return json.dumps({key: _short(value) for key, value in facts.items()}, ensure_ascii=False)
 
 
-def compared(case: str, unit: str, ours: Sequence[float], rival: str, theirs: Sequence[float], latencies: Sequence[float] = ()) -> Result:
+def compared(case: str, unit: str, ours: Sequence[float], rival: str, theirs: Sequence[float]) -> Result:
     """Returns the result of runs that took turns.
 
     Args:
@@ -44,31 +49,60 @@ def compared(case: str, unit: str, ours: Sequence[float], rival: str, theirs: Se
         ours: Our figure of every run.
         rival: What it is measured against.
         theirs: The rival's figure of every run.
-        latencies: Seconds that each of our operations took, where the case has them.
     """
     value, rival_value = statistics.median(ours), statistics.median(theirs)
-    ordered = sorted(latencies)
+    return Result(case, value, unit, rival, rival_value, value / rival_value if rival_value else None, len(ours))
+
+
+def judged(
+    case: str,
+    unit: str,
+    figure: Callable[[Sample], float | None],
+    ours: Sequence[Sample],
+    rival: str,
+    theirs: Sequence[Sample],
+    rival_versions: str = "",
+) -> Result:
+    """Returns the result of samples that took turns.
+
+    Args:
+        case: The case's name.
+        unit: The unit of the figures.
+        figure: What is compared, made of one run.
+        ours: Our runs.
+        rival: What they are measured against.
+        theirs: The rival's runs.
+        rival_versions: What the rival is made of, where it has an environment of its own.
+    """
+    value, rival_value = _median(map(figure, ours)), _median(map(figure, theirs))
+    failed = sum(sample.failed for sample in ours)
     return Result(
         case,
         value,
-        unit,
+        f"{unit}; {failed} FAILED" if failed and unit != "failed" else unit,
         rival,
         rival_value,
-        value / rival_value,
+        value / rival_value if value is not None and rival_value else None,
         len(ours),
-        p50_ms=1000 * ordered[len(ordered) // 2] if ordered else None,
-        p99_ms=1000 * ordered[int(len(ordered) * 0.99)] if ordered else None,
+        p50_ms=_median(sample.percentile_ms(0.5) for sample in ours),
+        p99_ms=_median(sample.percentile_ms(0.99) for sample in ours),
+        cpu_us_per_op=_median(sample.cpu_us or None for sample in ours),
+        rival_versions=rival_versions,
     )
+
+
+def _median(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return statistics.median(known) if known else None
 
 
 def _short(value: object) -> object:
-    return round(value, 3 - len(str(int(abs(value)))) + 1) if isinstance(value, float) else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _machine() -> str:
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}" if platform.system() == "Linux" else platform.platform()
-    )
+    system = f"Linux {platform.release()}" if platform.system() == "Linux" else platform.platform()
+    return f"{os.cpu_count()} cores, {platform.machine()}, {system}"
 
 
 def _versions() -> str:

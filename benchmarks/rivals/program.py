@@ -1,0 +1,137 @@
+"""Rivals that have an environment of their own, made on demand, and drive themselves: a program that takes orders and prints figures."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from benchmarks.load import Sample
+from benchmarks.turns import Run
+
+FOLDER = Path(".tools/rivals")
+INSTALL_TIMEOUT = 300.0
+START_TIMEOUT = 60.0
+RUN_TIMEOUT = 120.0
+
+
+class Program:
+    """A rival that runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process, versions: str) -> None:
+        """Takes a process that is ready for orders."""
+        self._process = process
+        self.versions = versions
+        """What it is made of."""
+
+    def run(self, concurrency: int, count: int) -> Run:
+        """Returns what makes it do a closed loop."""
+
+        async def ordered(share: float) -> Sample:
+            orders = cast(asyncio.StreamWriter, self._process.stdin)
+            orders.write(f"{concurrency} {max(concurrency, int(count * share))}\n".encode())
+            async with asyncio.timeout(RUN_TIMEOUT):
+                found = json.loads(await answer(self._process))
+            return Sample(found["seconds"], found["latencies"])
+
+        return ordered
+
+
+async def answer(process: asyncio.subprocess.Process) -> bytes:
+    """Reads a line that a program prints.
+
+    Raises:
+        EOFError: It has ended.
+    """
+    line = await cast(asyncio.StreamReader, process.stdout).readline()
+    if not line:
+        raise EOFError("the program has ended")
+    return line
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A rival and how to come by it."""
+
+    name: str
+    program: str
+    """The file beside this one that is the program."""
+    packages: tuple[str, ...]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Program | None]:
+        """Runs the rival for the block; gives None, and says why, where it cannot be had here."""
+        try:
+            python = await asyncio.to_thread(self._installed)
+        except (OSError, subprocess.SubprocessError) as error:
+            sys.stderr.write(f"{self.name} skipped: it cannot be installed ({_reason(error)})\n")
+            yield None
+            return
+        path = str(Path(__file__).with_name(self.program))
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "limit": 2**26}
+        process = await asyncio.create_subprocess_exec(python, "-P", path, **pipes, start_new_session=True)
+        try:
+            try:
+                async with asyncio.timeout(START_TIMEOUT):
+                    versions = (await answer(process)).decode().strip()
+            except (TimeoutError, EOFError) as error:
+                sys.stderr.write(f"{self.name} skipped: it does not start ({_reason(error)})\n")
+                yield None
+                return
+            yield Program(process, versions)
+        finally:
+            await _ended(process)
+
+    def _installed(self) -> str:
+        folder = (FOLDER / self.program.removesuffix(".py")).resolve()
+        python = folder / "bin" / "python"
+        done = folder / "installed"
+        wanted = "\n".join(self.packages)
+        if not done.exists() or done.read_text() != wanted:
+            sys.stderr.write(f"installing {self.name} into {folder} …\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            uv = _uv()
+            for command in (
+                [uv, "venv", "-q", "--python", sys.executable, str(folder)],
+                [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *self.packages],
+            ):
+                subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+            done.write_text(wanted)
+        return str(python)
+
+
+RIVALS = (
+    Rival("AutoGen core gRPC runtime", "autogen_program.py", ("autogen-core==0.7.5", "autogen-ext[grpc]==0.7.5")),
+    Rival("Ray actor", "ray_program.py", ("ray==2.49.2",)),
+)
+
+
+def _uv() -> str:
+    own = Path(".tools/uv/bin/uv")
+    found = str(own.resolve()) if own.exists() else shutil.which("uv")
+    if found is None:
+        raise FileNotFoundError("there is no uv; `make bench` brings one")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+    return (said or str(error) or type(error).__name__).strip().splitlines()[-1]
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Ends a program and what it started: its group is its own."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(10):
+            await process.wait()
+    except TimeoutError:
+        os.killpg(process.pid, 9)
+        await process.wait()
