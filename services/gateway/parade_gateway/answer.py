@@ -6,6 +6,7 @@ from starlette.types import Message as Event
 from starlette.types import Send
 
 from parade.wire.errors import ParadeError
+from parade_gateway.connection import Connection
 from parade_gateway.errors import body_of, headers_of, status_of
 
 _JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -14,10 +15,11 @@ _JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store")
 class Answer:
     """The way to the client, which knows what was sent. As an ASGI `send` it adds the trace that the answer belongs to."""
 
-    __slots__ = ("_send", "_traceparent", "error", "status")
+    __slots__ = ("_connection", "_send", "_traceparent", "error", "status")
 
-    def __init__(self, send: Send, traceparent: str) -> None:
-        """Takes the way, and the span that the request is recorded under; empty where nobody records it."""
+    def __init__(self, send: Send, connection: Connection, traceparent: str) -> None:
+        """Takes the way, its connection, and the span that the request is recorded under; empty where nobody records it."""
+        self._connection = connection
         self._send = send
         self._traceparent = traceparent
         self.status = 0
@@ -38,6 +40,7 @@ class Answer:
         pairs = [*_JSON, (b"content-length", b"%d" % len(body))]
         if headers:
             pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._connection.hold()
         await self({"type": "http.response.start", "status": status, "headers": pairs})
         await self._send({"type": "http.response.body", "body": body})
 

@@ -13,6 +13,7 @@ from parade_chassis.lifecycle import Process
 from parade_gateway.answer import Answer
 from parade_gateway.authentication import ApiKey
 from parade_gateway.config import Config
+from parade_gateway.connection import CONNECTION
 from parade_gateway.endpoints import Endpoint, Endpoints
 from parade_gateway.errors import HttpError
 from parade_gateway.request import Request
@@ -51,7 +52,7 @@ class Api:
         except HttpError as error:
             endpoint, refusal = Endpoint.nothing(verb), error
         span = self._telemetry.begin_call(endpoint.name, SpanKind.SERVER, headers.get("traceparent", ""), endpoint.attributes)
-        answer = Answer(send, span.traceparent if span is not None else "")
+        answer = Answer(send, scope[CONNECTION], span.traceparent if span is not None else "")
         self._under_way += 1
         try:
             if refusal is not None:

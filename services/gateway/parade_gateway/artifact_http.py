@@ -62,7 +62,7 @@ class ArtifactHttp:
             await answer({"type": "http.response.start", "status": 200, "headers": headers})
             async with aclosing(reading.pieces()) as pieces:
                 async for piece in pieces:
-                    if request.left:
+                    if request.connection.lost:
                         raise left()
                     async with asyncio.timeout(SEND_TIMEOUT):
                         await answer({"type": "http.response.body", "body": piece, "more_body": True})

@@ -1,15 +1,16 @@
 """One HTTP request as its handler sees it: headers, fields of the path, who asks, the body, and whether the client is still there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
 from parade.wire.call_span import CallSpan
 from parade.wire.errors import Reason
 from parade.wire.identity import Identity
+from parade_gateway.connection import ARRIVED, CONNECTION, Connection
 from parade_gateway.errors import CLIENT_CLOSED_REQUEST, HttpError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -17,19 +18,8 @@ BODY_TIMEOUT = 30.0
 """Seconds that a request's body may take to arrive."""
 DISCARD_TIMEOUT = 5.0
 """Seconds that the rest of a body that is too large may take to arrive."""
-CONNECTION = "parade.connection"
-"""Where a scope holds its `Connection`."""
 
 ResultT = TypeVar("ResultT")
-
-
-class Connection(Protocol):
-    """The connection that a request came by."""
-
-    lost: bool
-    """Whether the client has left."""
-    leaving: Callable[[], object] | None
-    """What is called once when the client leaves."""
 
 
 class Request:
@@ -66,12 +56,15 @@ class Request:
         declared = self.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
             raise await self.too_large(MAX_BODY_BYTES)
+        if ARRIVED in self.scope:
+            piece, _ = await self.piece()  # all of it, without a wait that would need a deadline
+            if len(piece) > MAX_BODY_BYTES:
+                raise await self.too_large(MAX_BODY_BYTES)
+            return piece
+        body = bytearray()
+        more = True
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
-                piece, more = await self.piece()
-                if not more and len(piece) <= MAX_BODY_BYTES:
-                    return piece
-                body = bytearray(piece)
                 while more:
                     piece, more = await self.piece()
                     body += piece
@@ -105,10 +98,10 @@ class Request:
         return HttpError(413, Reason.INVALID_ARGUMENTS, message, {"connection": "close"})
 
     @property
-    def left(self) -> bool:
-        """Whether the client has left."""
+    def connection(self) -> Connection:
+        """The connection that it came by."""
         connection: Connection = self.scope[CONNECTION]
-        return connection.lost
+        return connection
 
     async def unless_left(self, work: Awaitable[ResultT]) -> ResultT:
         """Returns what the work returns; cancels it where the client leaves first.
@@ -116,8 +109,8 @@ class Request:
         Raises:
             HttpError: 499 where the client has left.
         """
-        connection: Connection = self.scope[CONNECTION]
-        task: Any = asyncio.current_task()
+        connection = self.connection
+        task: Any = asyncio.current_task(connection.loop)  # which is quicker than to ask for the loop that runs
         connection.leaving = task.cancel
         if connection.lost:
             task.cancel()  # the work ends where it first waits

@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parade_chassis.lifecycle import Process
 from parade_gateway.config import Config
+from parade_gateway.connection import HttpConnection
 from parade_gateway.guard import host_name, is_loopback
-from parade_gateway.request import CONNECTION
 
 KEEP_ALIVE = 65
 """Seconds that an idle connection stays open, longer than proxies in front keep theirs."""
@@ -21,25 +20,6 @@ BACKLOG = 1024
 """Connections that may wait to be taken."""
 CERTIFICATE_CHECK = 60.0
 """Seconds after which a new certificate is taken up at the latest."""
-
-
-class Connection(HttpToolsProtocol):
-    """A connection that tells the request under way when its client has left, which then needs no task to wait for that."""
-
-    lost = False
-    leaving: Callable[[], object] | None = None
-
-    def on_message_begin(self) -> None:
-        """Begins a request: its scope holds its connection."""
-        super().on_message_begin()
-        self.scope[CONNECTION] = self  # type: ignore[literal-required]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the request under way."""
-        super().connection_lost(exc)
-        self.lost = True
-        if self.leaving is not None:
-            self.leaving()
 
 
 def listen(address: str) -> socket.socket:
@@ -84,7 +64,7 @@ async def serving(process: Process[Config], opened: socket.socket, app: ASGIApp,
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what matters of a request, `api` logs
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=HttpConnection,
         ws="none",
         lifespan="off",
         log_config=None,
