@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, ValidationInfo
     from pydantic_core import CoreSchema
 
+Content = bytes | bytearray | memoryview | str | os.PathLike[str] | AsyncIterable[bytes]
+"""What can be put: bytes, the path of a file, or bytes as they come."""
 BYTES = "application/octet-stream"
 """The media type of what nobody says more of."""
 MAX_READ_BYTES = 64 * 1024 * 1024

@@ -8,16 +8,13 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from parade.artifact import BYTES, MAX_READ_BYTES, Artifact
+from parade.artifact import BYTES, MAX_READ_BYTES, Artifact, Content
 from parade.patience import patiently
 from parade.v1 import gateway_pb2, value_pb2
 from parade.v1.gateway_pb2_grpc import GatewayServiceStub
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.replicas import Replicas
-
-Content = bytes | bytearray | memoryview | str | os.PathLike[str] | AsyncIterable[bytes]
-"""What can be put: bytes, the path of a file, or bytes as they come."""
 
 MAX_INLINE_BYTES = 1024 * 1024
 """The largest JSON that travels as it is."""

@@ -10,8 +10,8 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from parade import values
-from parade.artifact import BYTES, Artifact
-from parade.artifacts import Artifacts, Content
+from parade.artifact import BYTES, Artifact, Content
+from parade.artifacts import Artifacts
 from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
 from parade.outcome import Outcome

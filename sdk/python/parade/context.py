@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from parade.artifact import BYTES, Artifact, Content
 from parade.call_options import CallOptions
 from parade.cancellation import Cancellation
 from parade.wire.errors import ParadeError, Reason
@@ -40,6 +41,14 @@ class Calls(Protocol):
         parent_call_id: str = "",
     ) -> AsyncIterator[Any]:
         """Calls a function and yields its items."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Where large things lie; `parade.artifacts.Artifacts` is one."""
+
+    async def put(self, content: Content, media_type: str) -> Artifact:
+        """Stores bytes under their hash."""
         ...
 
 
@@ -88,6 +97,7 @@ class Context:
         make_log: Callable[[], Log] = Log,
         reports: Reports | None = None,
         calls: Calls | None = None,
+        artifacts: Artifacts | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Makes a context; agents make one for every call."""
@@ -103,6 +113,7 @@ class Context:
         self._end = None if timeout is None else time.monotonic() + timeout
         self._reports = reports
         self._calls = calls
+        self._artifacts = artifacts
         self._loop = loop
         self._nested: set[asyncio.Task[Any]] = set()
 
@@ -203,6 +214,21 @@ class Context:
             yield
         finally:
             self._nested.discard(task)
+
+    async def put_artifact(self, content: Content, *, media_type: str = BYTES) -> Artifact:
+        """Stores up to 1 GiB of bytes under their hash, piece by piece, and returns what names them, as an argument or a result does.
+
+        Args:
+            content: Bytes, the path of a file, or an asynchronous iterator of bytes.
+            media_type: What the bytes are.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS (more than 1 GiB); NO_CAPACITY (the gateway's disk is full).
+            OSError: The file cannot be read.
+        """
+        if self._artifacts is None:
+            raise ParadeError(Reason.FAILED_PRECONDITION, "this call came over no mesh, so nothing can be put as an artifact")
+        return await self._artifacts.put(content, media_type)
 
     def wait(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Waits, in a function that runs in a thread, for what a coroutine would await: `context.wait(context.call("a.b"))`.

@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
+from parade.artifact import STORE
 from parade.retry_policy import RetryPolicy
 from parade.signature import Signature
 from parade.wire.channel import MAX_VALUE_BYTES
@@ -116,15 +117,19 @@ class Function:
         """Whether it yields items in place of one result."""
         return self.signature.streaming
 
-    def decode(self, data: bytes) -> dict[str, Any]:
+    def decode(self, data: bytes, artifacts: Any = None) -> dict[str, Any]:
         """Reads the arguments of a call: JSON in, Python values by parameter out. What was not given is left to the function's defaults.
+
+        Args:
+            data: The JSON.
+            artifacts: What reads the artifacts among the arguments.
 
         Raises:
             ParadeError: INVALID_ARGUMENTS with one violation a fault.
         """
         signature = self.signature
         try:
-            model = signature.read_arguments(data or b"{}")
+            model = signature.read_arguments(data or b"{}", context={STORE: artifacts})
         except ValidationError as error:
             raise ParadeError(
                 Reason.INVALID_ARGUMENTS,

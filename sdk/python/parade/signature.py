@@ -37,7 +37,7 @@ class Signature:
     """The parameter that takes the context; empty where none does."""
     plain: type | None
     """The type of the result where that is a plain one, all of whose values fit."""
-    read_arguments: Callable[[bytes], BaseModel]
+    read_arguments: Callable[..., BaseModel]
     """Makes the model of the arguments from JSON."""
     check_result: Callable[[Any], Any]
     """Makes a result from what a function returned."""

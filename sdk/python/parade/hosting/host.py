@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
+from parade.artifact import Artifact, Content
 from parade.context import Calls
 from parade.hosting.capacity import Capacity
 from parade.hosting.kept import Kept
@@ -44,6 +45,10 @@ class Artifacts(Protocol):
 
     async def shrink(self, data: bytes) -> value_pb2.Value:
         """Makes an artifact of a value."""
+        ...
+
+    async def put(self, content: Content, media_type: str) -> Artifact:
+        """Stores bytes."""
         ...
 
 

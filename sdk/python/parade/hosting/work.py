@@ -170,7 +170,7 @@ class Work(ABC):
     def arguments(self, data: bytes) -> dict[str, Any]:
         """Returns the function's arguments, the context with them where it asks for one."""
         served = self.served
-        arguments = served.function.decode(data)
+        arguments = served.function.decode(data, self.host.artifacts)
         if served.context:
             arguments[served.context] = self._context()
         return arguments
@@ -199,6 +199,7 @@ class Work(ABC):
             make_log=self._log,
             reports=self.notes,
             calls=host.calls,
+            artifacts=host.artifacts,
             loop=host.loop,
         )
         return self.context

@@ -24,6 +24,7 @@ import orjson
 
 from parade import agent as agents
 from parade import values
+from parade.artifact import Artifact, Content
 from parade.call_options import CallOptions
 from parade.function import Function
 from parade.hosting.capacity import Capacity
@@ -33,6 +34,7 @@ from parade.hosting.observer import FailureLog
 from parade.hosting.pipe import Kind, Pipe
 from parade.v1 import session_pb2, value_pb2
 from parade.wire.deadlines import Expiring
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.status import from_record
 
@@ -206,6 +208,9 @@ class _NoDeadlines:
         pass
 
 
+_NO_ARTIFACTS = "a function in a process of its own has no way to artifacts; let another function put and read them"
+
+
 class _NoArtifacts:
     """The agent stores what is large."""
 
@@ -214,6 +219,12 @@ class _NoArtifacts:
 
     async def shrink(self, data: bytes) -> value_pb2.Value:
         return value_pb2.Value(data=data)
+
+    async def put(self, content: Content, media_type: str) -> Artifact:  # noqa: ARG002  # refused, whatever it is
+        raise ParadeError(Reason.FAILED_PRECONDITION, _NO_ARTIFACTS)
+
+    def pieces(self, digest: str, offset: int) -> AsyncGenerator[bytes, None]:  # noqa: ARG002  # refused, whatever it is
+        raise ParadeError(Reason.FAILED_PRECONDITION, _NO_ARTIFACTS)
 
 
 def _found(one: dict[str, Any], start: dict[str, Any]) -> Function:
