@@ -116,6 +116,14 @@ class SmallMesh:
         self.stack.push_async_callback(channel.close)
         return AgentServiceStub(channel.for_stubs())
 
+    async def any_instance(self, agent: str) -> Any:
+        """Returns a stub of an instance in another process."""
+        found = (await self.manager().GetAgent(agent_manager_pb2.GetAgentRequest(name=agent))).agent.instances[0]
+        source = self.authority.source(DISPATCHER, trust_bundle=self.authority.trust_bundle)
+        channel = Channel(found.address, source, found.server_name, peer=agent)
+        self.stack.push_async_callback(channel.close)
+        return AgentServiceStub(channel.for_stubs())
+
     def manager(self) -> Any:
         channel = self.authority.channel(self.file.services["agent_manager"], CLIENT, "agent_manager")
         self.stack.push_async_callback(channel.close)

@@ -16,13 +16,36 @@ class Recorder:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], float | None]] = []
+        self.parents: list[str] = []
+        self.ended: list[str] = []
 
-    async def call(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> Any:
+    async def call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: Any = None,
+        parent_call_id: str = "",
+    ) -> Any:
         self.asked.append((function, dict(arguments), timeout))
-        return await asyncio.Event().wait() if function == "never.ends" else 42
+        self.parents.append(parent_call_id)
+        try:
+            return await asyncio.Event().wait() if function == "never.ends" else 42
+        finally:
+            self.ended.append(function)
 
-    async def stream(self, function: str, arguments: Mapping[str, Any], timeout: float | None = None) -> AsyncIterator[Any]:
+    async def stream(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: Any = None,
+        parent_call_id: str = "",
+    ) -> AsyncIterator[Any]:
         self.asked.append((function, dict(arguments), timeout))
+        self.parents.append(parent_call_id)
         yield 42
 
 
@@ -53,6 +76,30 @@ async def test_a_nested_call_gets_no_more_time_than_is_left() -> None:
     assert second == 1
     assert third is not None
     assert third <= 5
+
+
+async def test_a_nested_call_names_the_call_that_it_is_a_part_of() -> None:
+    calls = Recorder()
+    context = parade.Context(call_id="call-1", calls=calls)
+
+    await context.call("a.b")
+    assert [item async for item in context.stream("a.c")] == [42]
+
+    assert calls.parents == ["call-1", "call-1"]
+
+
+async def test_nested_calls_end_with_the_call_also_those_that_nobody_awaits() -> None:
+    calls = Recorder()
+    context = parade.Context(calls=calls)
+    beside = asyncio.create_task(context.call("never.ends"))
+    while not calls.asked:
+        await asyncio.sleep(0)
+
+    context.end_calls(asyncio.current_task())
+
+    with pytest.raises(asyncio.CancelledError):
+        await beside
+    assert calls.ended == ["never.ends"]
 
 
 async def test_no_call_starts_once_the_time_is_up() -> None:

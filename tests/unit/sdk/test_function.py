@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 import parade
 from parade.function import Function
+from parade.hosting import contract
 from parade.wire.errors import ParadeError, Reason
 
 NOTHING = object()
@@ -234,3 +235,79 @@ def test_hints_that_cannot_be_used_are_explained(handler: Any, words: str) -> No
 def test_what_is_outside_its_bounds_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"describe|1st"):
         Function.of(describe, **given)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "written"),
+    [
+        (str, "ü", '"ü"'.encode()),
+        (int, True, b"1"),
+        (int, 2**70, str(2**70).encode()),
+        (bool, False, b"false"),
+        (float, 1, b"1.0"),
+        (type(None), None, b"null"),
+    ],
+    ids=str,
+)
+def test_plain_results_are_written_as_their_types_say(hint: Any, value: Any, written: bytes) -> None:
+    def give() -> Any:
+        raise NotImplementedError
+
+    give.__annotations__["return"] = hint
+
+    assert Function.of(give).encode(value) == written
+
+
+@pytest.mark.parametrize(("hint", "value"), [(str, "\ud800"), (str, 1), (int, "x"), (type(None), 0)], ids=str)
+def test_plain_results_outside_their_type_are_agent_errors(hint: Any, value: Any) -> None:
+    def give() -> Any:
+        raise NotImplementedError
+
+    give.__annotations__["return"] = hint
+
+    with pytest.raises(ParadeError, match="outside its schema"):
+        Function.of(give).encode(value)
+
+
+def test_a_function_that_wants_a_process_must_be_found_there() -> None:
+    def inside() -> None: ...
+
+    with pytest.raises(ValueError, match="at the top of its module"):
+        Function.of(inside, process=True)
+    assert Function.of(describe, process=True).process
+
+
+def test_a_retry_policy_travels_with_its_function() -> None:
+    policy = parade.RetryPolicy(max_attempts=5, initial_backoff=0.25, max_backoff=2, multiplier=1.5)
+
+    said, silent = contract.functions([Function.of(describe, retry=policy), Function.of(describe)])
+
+    assert (said.retry.max_attempts, said.retry.multiplier) == (5, 1.5)
+    assert (said.retry.initial_backoff.ToMilliseconds(), said.retry.max_backoff.ToMilliseconds()) == (250, 2000)
+    assert not silent.HasField("retry")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": 11},
+        {"max_attempts": True},
+        {"initial_backoff": 0},
+        {"initial_backoff": math.nan},
+        {"initial_backoff": 2, "max_backoff": 1},
+        {"max_backoff": math.inf},
+        {"multiplier": 0.5},
+    ],
+    ids=str,
+)
+def test_a_retry_policy_outside_its_bounds_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(reversed(given))):
+        parade.RetryPolicy(**given)
+
+
+def test_something_else_is_no_retry_policy() -> None:
+    wrong: Any = 3
+
+    with pytest.raises(TypeError, match="RetryPolicy"):
+        Function.of(describe, retry=wrong)
