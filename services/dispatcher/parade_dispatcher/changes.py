@@ -69,6 +69,11 @@ class Standing:
     item_count: int
     owner: str
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it changes any more."""
+        return self.state in CALL_ENDED
+
 
 @dataclass(slots=True)
 class EffectRecord:

@@ -43,6 +43,18 @@ class Engine:
             self._wait_for_picture(job)
         return job
 
+    def check(self, request: Request) -> Function:
+        """Returns the function that a call is of, where the call can be made.
+
+        Raises:
+            ParadeError: UNAVAILABLE where it is not known yet who exists; otherwise what `begin` would answer at once.
+        """
+        if not self._parts.pools.is_synced:
+            raise refusal.not_synced()
+        _, function = self._found(request)
+        self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
+        return function
+
     def _start(self, job: Job) -> None:
         if job.is_over:
             return

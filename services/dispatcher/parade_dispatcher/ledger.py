@@ -197,7 +197,7 @@ class Ledger:
             self._begin_anew(key, entry, decided, given)
 
     def _follow(self, key: _Key, entry: Entry, decided: Decided, until: float) -> None:
-        """Waits for the owner of the key: until the call has ended, or is long with an instance that can be asked, or the owner has ended."""
+        """Waits for the owner of the key: until the call or the owner has ended, or an instance has the call for long and can be asked."""
         name = (entry.namespace, entry.key)
 
         def seen(record: EffectRecord | None) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Table, Text, and_, bindparam, case, delete, exists, insert, or_, select, tuple_, update
+from sqlalchemy import Table, Text, and_, bindparam, case, delete, exists, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -71,6 +71,7 @@ class Store:
         dialect = sqlite if database.is_sqlite else postgresql
         self._add_effect = dialect.insert(EFFECTS).on_conflict_do_nothing().returning(EFFECTS.c.namespace, EFFECTS.c.key)
         self._add_call = dialect.insert(CALLS).on_conflict_do_nothing().returning(CALLS.c.namespace, CALLS.c.id)
+        self._add_items = dialect.insert(ITEMS).on_conflict_do_nothing()  # a commit may have failed by all appearance, and was not
         self._beat = dialect.insert(DISPATCHERS).on_conflict_do_update(index_elements=["id"], set_={"beat": DISPATCHERS.c.beat + 1})
 
     async def close(self) -> None:
@@ -173,7 +174,7 @@ class Store:
             (ended if change.call.ended else going_on)[key] = row
             items.extend(records.item_row(key, position, item) for position, item in enumerate(change.items, change.first_position))
         if items:
-            await connection.execute(insert(ITEMS), items)
+            await connection.execute(self._add_items, items)
         rows = [row for key, row in going_on.items() if key not in ended]
         await _update(connection, CALLS, rows, _SAVED, *_KEY_OF_CALL, cancellation=_FURTHER)
         await _update(connection, CALLS, list(ended.values()), (*_SAVED, *_ENDED), *_KEY_OF_CALL, cancellation=_FURTHER)
@@ -253,6 +254,12 @@ class Store:
         query = select(CALLS.c.namespace, CALLS.c.id).where(CALLS.c.ended.is_(None), CALLS.c.owner == self._id, CALLS.c.cancel_requested)
         async with self._reading() as connection:
             return [(row.namespace, row.id) for row in await connection.execute(query)]
+
+    async def own(self) -> list[StartedCall]:
+        """Returns this dispatcher's open calls."""
+        query = select(CALLS).where(CALLS.c.ended.is_(None), CALLS.c.owner == self._id)
+        async with self._reading() as connection:
+            return [records.call_of(row) for row in await connection.execute(query)]
 
     async def signs(self) -> tuple[list[Sign], bool]:
         """Returns the signs of life of all dispatchers, and whether there are open calls that nobody owns."""
