@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PAUSE = 0.5
 """Seconds between two questions."""
+PATIENCE = 60.0
+"""Seconds after the call's deadline for which the outcome is still asked for, for the record."""
 
 
 class Asker(Protocol):
@@ -31,7 +33,7 @@ class Asker(Protocol):
 class Asking:
     """The `Receiver` of what an instance says about a call that it was given before."""
 
-    __slots__ = ("_asker", "_call_id", "_is_over", "_job", "_member", "_message", "_sending")
+    __slots__ = ("_asker", "_call_id", "_is_over", "_job", "_sending", "_until", "member", "message")
 
     def __init__(self, asker: Asker, job: "Job", member: Member, call_id: str, message: str) -> None:
         """Takes who wants to know.
@@ -45,21 +47,25 @@ class Asking:
         """
         self._asker = asker
         self._job = job
-        self._member = member
+        self.member = member
         self._call_id = call_id
-        self._message = message
+        self.message = message
         self._sending: Sending | None = None
+        self._until = job.deadline + PATIENCE
         self._is_over = False
 
     def ask(self) -> None:
         """Asks now."""
         if self._is_over:
             return
-        self._member.asked.add(self)
         job = self._job
+        if job.parts.now() >= self._until:
+            self.give_up()
+            return
+        self.member.asked.add(self)
         call = dataclasses.replace(job.call, id=self._call_id, attach=True)
         try:
-            self._sending = job.parts.reach.send(self._member.instance, call, job.deadline, self)
+            self._sending = job.parts.reach.send(self.member.instance, call, job.deadline if not job.is_over else self._until, self)
         except ParadeError:
             self._again()
 
@@ -76,7 +82,7 @@ class Asking:
             return
         if self._sending is not None:
             self._sending.abandon()
-        self._asker.unsettled(self._member, self._message)
+        self._asker.unsettled(self.member, self.message)
 
     # ---- what the instance says
 
@@ -86,9 +92,9 @@ class Asking:
             return
         job = self._job
         timing = self._timing(queued, executing)
-        error = contract.fault_of(job, self._member, result)
-        answer = Answer(result, self._call_id, self._member.id, timing)
-        self._asker.settled(answer if error is None else job.located(error, self._member.id), timing)
+        error = contract.fault_of(job, self.member, result)
+        answer = Answer(result, self._call_id, self.member.id, timing)
+        self._asker.settled(answer if error is None else job.located(error, self.member.id), timing)
 
     def failed(self, error: ParadeError, queued: float, executing: float) -> None:
         """Takes the error that the call ended with, or that the instance knows nothing of it."""
@@ -98,9 +104,9 @@ class Asking:
         if self._ended():
             return
         if error.reason is Reason.NOT_FOUND:
-            self._asker.unsettled(self._member, f"{self._message}; the instance, asked for it, knows nothing of the call")
+            self._asker.unsettled(self.member, f"{self.message}; the instance, asked for it, knows nothing of the call")
             return
-        self._asker.settled(self._job.located(contract.answer_of(error), self._member.id), self._timing(queued, executing))
+        self._asker.settled(self._job.located(contract.answer_of(error), self.member.id), self._timing(queued, executing))
 
     def progressed(self, progress: Progress) -> None:
         """Passes on how far the function has come."""
@@ -119,8 +125,8 @@ class Asking:
         """Hears that the instance could not be asked."""
         if self._is_over:
             return
-        self._message = message
-        if self._job.is_cancelled:
+        self.message = message
+        if self._job.is_cancelled and not self._job.is_over:
             self._sending = None
             self.give_up()
         else:
@@ -128,7 +134,7 @@ class Asking:
 
     def instance_gone(self, message: str) -> None:
         """Hears that the directory no longer counts on the instance."""
-        self._message = message
+        self.message = message
         self.give_up()
 
     def _again(self) -> None:
@@ -141,5 +147,5 @@ class Asking:
 
     def _ended(self) -> bool:
         was_over, self._is_over = self._is_over, True
-        self._member.asked.discard(self)
+        self.member.asked.discard(self)
         return was_over

@@ -154,6 +154,7 @@ class Attempt:
         else:
             self._phase = _LATE
             job.pool.release(self.member, self)
+            self.member.asked.add(self)
             self.sending.cancel()
         self._measure(Reason.DEADLINE_EXCEEDED.value, timing)
         return timing
@@ -163,6 +164,7 @@ class Attempt:
     def _late(self, outcome: Outcome | None) -> None:
         if self._phase == _LATE:
             self._phase = _OVER
+            self.member.asked.discard(self)
             self._job.heard_late(self.member, outcome)
 
     def _timing(self, queued: float, executing: float) -> Timing:

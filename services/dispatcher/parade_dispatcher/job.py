@@ -234,7 +234,7 @@ class Job:
             self.reply.assigned(request.call_id, member.id)
 
     def expired(self) -> None:
-        """Ends the call at its deadline."""
+        """Ends the call at its deadline. Those that are a part of it have none that is later."""
         if self.is_over:
             return
         attempt = self._attempt
@@ -252,9 +252,6 @@ class Job:
             self.pool.leave(self)
             error = refusal.expired(self.request, self._limit, self._whose, waited=waited)
             self._end(self.located(error, ""), self.waited(), is_certain=True)
-        if self.children:
-            for child in list(self.children):
-                child.cancel()
 
     # ---- for its attempt
 
@@ -280,7 +277,7 @@ class Job:
         self._attempt = None
         if self._safeguard is not None:
             if sent:
-                self._safeguard.lost(member, message, timing)
+                self._safeguard.lost(member, message)
                 return
             self._safeguard.not_run()
         if self.is_cancelled:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from random import SystemRandom
+from random import Random
 from typing import Any
 
 from parade.wire.errors import ParadeError, Reason
@@ -23,7 +23,7 @@ def load_balancer(name: str = DEFAULT_BALANCER) -> Balancer:
         ParadeError: FAILED_PRECONDITION where no installed package has it, or what it has is no balancer.
     """
     if name == DEFAULT_BALANCER:
-        return LeastOutstanding(SystemRandom().random)
+        return LeastOutstanding(Random().random)  # noqa: S311 - nobody gains by guessing it, and it is drawn twice a call
     made: Balancer = _made(BALANCERS, "balancer", name, ("choose",), [DEFAULT_BALANCER])
     return made
 

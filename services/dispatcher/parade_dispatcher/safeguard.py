@@ -1,6 +1,7 @@
 """Sees that a function with effects leaves once for one key: it is written before, its outcome after, and asked for where it was not heard.
 
-A call that ends without an outcome that is known for certain stays written as unfinished: a later call of its key asks the instance again.
+What was begun here is ended or withdrawn here, whatever becomes of the caller: where the outcome comes after the call's end it is still
+written, and where there is no hope of one OUTCOME_UNKNOWN is, so that no later call of the key repeats what may have run.
 """
 
 import dataclasses
@@ -17,10 +18,6 @@ from parade_dispatcher.parts import Key, Parts
 if TYPE_CHECKING:
     from parade_dispatcher.job import Job
 
-LOOK_AGAIN = 0.25
-LOOKS = 4
-"""Seconds between two looks, and how many, at an entry without an instance: the call may be on its way to one."""
-
 _NOT_RUN = frozenset({Reason.UNKNOWN_FUNCTION, Reason.INVALID_ARGUMENTS, Reason.NO_CAPACITY})
 """What an instance answers without having run the function."""
 
@@ -28,7 +25,7 @@ _NOT_RUN = frozenset({Reason.UNKNOWN_FUNCTION, Reason.INVALID_ARGUMENTS, Reason.
 class Safeguard:
     """The record of one call with effects."""
 
-    __slots__ = ("_asking", "_ending", "_entry", "_followers", "_is_begun", "_job", "_key", "_leader", "_looks", "_may_have_run", "_parts")
+    __slots__ = ("_asking", "_ending", "_entry", "_followers", "_is_begun", "_job", "_key", "_leader", "_may_have_run", "_parts")
 
     def __init__(self, parts: Parts, job: "Job") -> None:
         """Takes the call that it is for."""
@@ -36,7 +33,6 @@ class Safeguard:
         self._job = job
         self._entry = _entry(job.request)
         self._key: Key = (self._entry.namespace, self._entry.key)
-        self._looks = 0
         self._is_begun = False
         """Whether the entry is this call's to end."""
         self._may_have_run = False
@@ -70,13 +66,13 @@ class Safeguard:
         """Takes in that the last instance has certainly not run the function."""
         self._may_have_run = False
 
-    def lost(self, member: Member, message: str, timing: Timing) -> None:
+    def lost(self, member: Member, message: str) -> None:
         """Takes in that an instance went away which may have run the function: it is asked for the outcome while there is hope."""
         job = self._job
         if job.function.streaming or job.is_cancelled:
-            self._give_up(member.id, message, timing)
+            self._give_up(member.id, message)
         else:
-            self._ask(member.id, job.call_id, message)
+            self._ask(member.id, message)
 
     def cancel(self) -> bool:
         """Takes in that the caller asks for the end while no instance is at work for it. Returns whether the end comes from here."""
@@ -90,11 +86,12 @@ class Safeguard:
 
     def expire(self) -> bool:
         """Takes in that the deadline has passed while no instance is at work for it. Returns whether that ended the call."""
+        job = self._job
         if self._ending is not None:
-            self._job.deliver(*self._ending)  # it is known, and being written
+            job.deliver(*self._ending)  # it is known, and being written
             return True
         if self._asking is not None:
-            self._asking.give_up()
+            job.deliver(self._unknown(self._asking.member.id, self._asking.message), job.waited())
             return True
         self._leave_leader()
         return False
@@ -105,7 +102,7 @@ class Safeguard:
         Args:
             outcome: How it ended.
             timing: Where the time went.
-            is_certain: Whether that is what became of the function.
+            is_certain: Whether that is what became of the function. If not, it is still to be heard.
         """
         if self._ending is not None:
             return
@@ -119,16 +116,15 @@ class Safeguard:
             self._parts.ledger.end(self._entry, outcome, self._written)
 
     def heard_late(self, member: Member, outcome: Outcome | None) -> None:
-        """Writes the last word of an instance that came after the deadline; None where the instance was lost."""
+        """Takes the last word of an instance that came after the call's end; None where the instance was lost."""
         job = self._job
+        if outcome is None:
+            self.lost(member, "it was lost after the call's deadline")
+            return
         if isinstance(outcome, Answer):
             error = contract.fault_of(job, member, outcome.result)
             outcome = outcome if error is None else job.located(error, member.id)
-        if outcome is None:
-            self._close()
-            self._pass_on(member.id)
-        else:
-            self.end(outcome, Timing(), is_certain=True)
+        self.end(outcome, Timing(), is_certain=True)
 
     # ---- calls of the same key at the same time
 
@@ -147,58 +143,52 @@ class Safeguard:
         self._leader = None
         job = self._job
         if isinstance(outcome, ParadeError):
-            job.end(outcome, job.waited())
+            job.deliver(outcome, job.waited())
         elif job.function.streaming:
             message = f"{job.request.full_name} has run to its end under this key already; the items of a stream are not kept"
-            job.end(job.located(ParadeError(Reason.FAILED_PRECONDITION, message), outcome.instance_id), job.waited())
+            job.deliver(job.located(ParadeError(Reason.FAILED_PRECONDITION, message), outcome.instance_id), job.waited())
         else:
-            job.end(outcome, outcome.timing)
-
-    def inquire(self, instance_id: str, call_id: str) -> None:
-        """Makes the entry of an earlier call this one's, and asks for its outcome."""
-        self._leader = None
-        self._entry = dataclasses.replace(self._entry, call_id=call_id)
-        self._is_begun = self._may_have_run = True
-        self._parts.leaders.setdefault(self._key, self)
-        self._ask(instance_id, call_id, "its outcome has not been written")
+            job.deliver(outcome, outcome.timing)
 
     # ---- the ledger's word
 
     def _decided(self, verdict: Verdict) -> None:
         job = self._job
-        if job.is_over:
-            if isinstance(verdict, Fresh):
-                self._parts.ledger.withdraw(self._entry)
-            return
         match verdict:
             case Fresh():
-                self._is_begun = True
-                self._parts.leaders[self._key] = self
-                step = job.request.step
-                if step is not None and step.redelivered and not job.request.redelivered:
-                    job.end(job.located(refusal.step_redelivered(job.request), ""), job.waited())
-                else:
-                    job.seek()
+                self._fresh()
             case Receipt(outcome):
                 self.ended_as(outcome)
             case Unfinished(instance_id, call_id):
                 self._join(instance_id, call_id)
             case Conflict(message):
-                job.end(job.located(ParadeError(Reason.ALREADY_EXISTS, message), ""), job.waited())
+                job.refuse(ParadeError(Reason.ALREADY_EXISTS, message))
             case Failed(error):
-                job.end(job.located(error, ""), job.waited())
+                job.refuse(error)
+
+    def _fresh(self) -> None:
+        job = self._job
+        self._is_begun = True
+        self._parts.leaders[self._key] = self
+        step = job.request.step
+        if job.is_over:
+            self._withdraw()
+        elif step is not None and step.redelivered and not job.request.redelivered:
+            job.end(job.located(refusal.step_redelivered(job.request), ""), job.waited())
+        else:
+            job.seek()
 
     def _join(self, instance_id: str, call_id: str) -> None:
-        """Waits for the outcome of a call that was begun and has not ended as far as is written."""
+        """Waits for the outcome of a call that was begun and has not ended as far as is written; asks for it where nobody here does."""
         leader = self._parts.leaders.get(self._key)
-        if leader is not None:
+        if leader is None:
+            self._entry = dataclasses.replace(self._entry, call_id=call_id)
+            self._is_begun = self._may_have_run = True
+            self._parts.leaders[self._key] = self
+            self._ask(instance_id, "its outcome has not been written")
+        elif not self._job.is_over:
             leader.follow(self)
             self._leader = leader
-        elif not instance_id and self._looks < LOOKS:
-            self._looks += 1
-            self._parts.later(LOOK_AGAIN, self.begin)
-        else:
-            self.inquire(instance_id, call_id)
 
     def _written(self) -> None:
         if self._ending is None:
@@ -206,16 +196,14 @@ class Safeguard:
         outcome, timing = self._ending
         self._close()
         self._job.deliver(outcome, timing)
-        followers, self._followers = self._followers, []
-        for follower in followers:
+        for follower in self._let_go():
             follower.ended_as(outcome)
 
     def _withdraw(self) -> None:
         """Takes the entry back; those who waited for its outcome make the call themselves."""
         self._parts.ledger.withdraw(self._entry)
         self._close()
-        followers, self._followers = self._followers, []
-        for follower in followers:
+        for follower in self._let_go():
             follower.begin()
 
     # ---- asking an instance
@@ -228,33 +216,31 @@ class Safeguard:
     def unsettled(self, member: Member, message: str) -> None:
         """Takes in that asking has come to nothing."""
         self._asking = None
-        self._give_up(member.id, message, self._job.waited())
+        self._give_up(member.id, message)
 
-    def _ask(self, instance_id: str, call_id: str, message: str) -> None:
+    def _ask(self, instance_id: str, message: str) -> None:
         member = self._parts.pools.member(instance_id)
         if member is None or member.gone:
-            self._give_up(instance_id, message, self._job.waited())
+            self._give_up(instance_id, message)
             return
-        self._asking = Asking(self, self._job, member, call_id, message)
+        self._asking = Asking(self, self._job, member, self._entry.call_id, message)
         self._asking.ask()
 
-    def _give_up(self, instance_id: str, message: str, timing: Timing) -> None:
-        job = self._job
-        self._close()
-        job.deliver(job.located(refusal.outcome_unknown(job.request, instance_id, message), instance_id), timing)
-        self._pass_on(instance_id)
+    def _give_up(self, instance_id: str, message: str) -> None:
+        self.end(self._unknown(instance_id, message), self._job.waited(), is_certain=True)
 
-    def _pass_on(self, instance_id: str) -> None:
-        """Lets those who waited for this outcome ask for it themselves, each until its own deadline."""
-        followers, self._followers = self._followers, []
-        for follower in followers:
-            follower.inquire(instance_id, self._entry.call_id)
+    def _unknown(self, instance_id: str, message: str) -> ParadeError:
+        job = self._job
+        return job.located(refusal.outcome_unknown(job.request, instance_id, message), instance_id)
 
     def _leave_leader(self) -> None:
-        if self._leader is None:
-            return
-        leader, self._leader = self._leader, None
-        leader.unfollow(self)
+        if self._leader is not None:
+            leader, self._leader = self._leader, None
+            leader.unfollow(self)
+
+    def _let_go(self) -> "list[Safeguard]":
+        followers, self._followers = self._followers, []
+        return followers
 
     def _close(self) -> None:
         self._is_begun = False
