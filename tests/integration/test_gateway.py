@@ -149,9 +149,7 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
 
     def result(self, call: session_pb2.SessionCall) -> session_pb2.SessionResult:
         value = self.seen.results.get(call.function, call.arguments)
-        return session_pb2.SessionResult(
-            result=value, call_id=call.options.call_id, instance_id="instance-1", queued_us=1500, transport_us=20, executing_us=3_000_000
-        )
+        return session_pb2.SessionResult(result=value, instance_id="instance-1", queued_us=1500, transport_us=20, executing_us=3_000_000)
 
 
 class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):

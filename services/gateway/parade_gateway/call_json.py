@@ -86,17 +86,18 @@ def arguments_of(document: dict[str, Any], faults: list[Violation], place: str) 
     return item_bytes(document.pop(ARGUMENTS), place + ARGUMENTS, faults)
 
 
-def response(result: session_pb2.SessionResult, value: bytes | None) -> bytes:
+def response(call: session_pb2.SessionCall, result: session_pb2.SessionResult, value: bytes | None) -> bytes:
     """Writes what came of a call, as `transcode` writes a `parade.v1.CallResponse`.
 
     Args:
+        call: The call, whose id was made here or came from the client.
         result: What came.
         value: The result's JSON; None where there is none.
     """
     shown = b'"result":%b,' % value if value is not None else b""
     return b'{%b"callId":%b,"instanceId":%b,"timing":{"queued":"%b","transport":"%b","executing":"%b"}}' % (
         shown,
-        orjson.dumps(result.call_id),
+        orjson.dumps(result.call_id or call.options.call_id),
         orjson.dumps(result.instance_id),
         seconds(result.queued_us),
         seconds(result.transport_us),

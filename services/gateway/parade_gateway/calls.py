@@ -49,7 +49,7 @@ class Calls:
         call, timeout = await self._read(request, DEFAULT_TIMEOUT)
         result = await request.unless_left(self._caller.call(call, timeout))
         value = await self._value(result.result, request.caller, MAX_BODY_BYTES) if result.HasField("result") else None
-        await answer.json(call_json.response(result, value))
+        await answer.json(call_json.response(call, result, value))
 
     async def stream(self, request: Request, answer: Answer) -> None:
         """Calls a function and answers with what it says, as events."""
@@ -132,7 +132,7 @@ class Calls:
             if result.HasField("result"):
                 value = await self._value(result.result, caller, min(MAX_BODY_BYTES, room[0]))
                 room[0] -= len(value)
-            return b'{"response":%b}' % call_json.response(result, value)
+            return b'{"response":%b}' % call_json.response(call, result, value)
         except ParadeError as error:
             return b'{"error":%b}' % encode(to_record(error))
 

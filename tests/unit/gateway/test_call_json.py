@@ -118,8 +118,7 @@ def test_what_came_of_a_call_is_written_as_its_message_is(text: str, result: Any
     message.timing.queued.FromMicroseconds(microseconds)
     message.timing.transport.FromMicroseconds(microseconds)
     message.timing.executing.FromMicroseconds(microseconds)
-    came = session_pb2.SessionResult(
-        call_id=text, instance_id=text, queued_us=microseconds, transport_us=microseconds, executing_us=microseconds
-    )
+    call = session_pb2.SessionCall(options=call_pb2.CallOptions(call_id=text))
+    came = session_pb2.SessionResult(instance_id=text, queued_us=microseconds, transport_us=microseconds, executing_us=microseconds)
 
-    assert response(came, value) == encode(message)
+    assert response(call, came, value) == encode(message)
