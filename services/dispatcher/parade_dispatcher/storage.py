@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from parade_dispatcher.changes import Change, Given
+    from parade_dispatcher.changes import Change, EffectRecord, Given, Key, Standing
     from parade_dispatcher.store import Store
 
 _SQLITE: Final = "sqlite:///"
@@ -117,6 +117,14 @@ class Storage:
     async def write(self, changes: Sequence[Change]) -> list[Given]:
         """Writes changes in one transaction. See `Store.write`."""
         return await (await self.store()).write(changes)
+
+    async def effects(self, keys: Collection[Key]) -> dict[Key, EffectRecord]:
+        """Returns what is written of effects. See `Store.effects`."""
+        return await (await self.store()).effects(keys)
+
+    async def standings(self, keys: Collection[Key]) -> dict[Key, Standing]:
+        """Returns where started calls stand. See `Store.standings`."""
+        return await (await self.store()).standings(keys)
 
     async def close(self) -> None:
         """Closes the store where it is open."""
