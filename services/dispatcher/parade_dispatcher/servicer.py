@@ -7,17 +7,19 @@ from typing import Any
 import grpc
 from opentelemetry import trace
 
-from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc, session_pb2
+from parade.v1 import dispatcher_pb2, session_pb2
 from parade.wire.errors import ParadeError, Violation, invalid
 from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
 from parade_chassis.clock import Clock
 from parade_chassis.context import certificate_end, current, required_namespace
 from parade_dispatcher import convert
+from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.model import Request
 from parade_dispatcher.replies import Batch, Followed, Single
 from parade_dispatcher.session import admission
+from parade_dispatcher.started import StartedCallsServicer
 
 MOST_CALLS = 1000
 """Calls of one batch."""
@@ -25,11 +27,12 @@ WINDOW = 256 * 1024
 """Bytes of items that are kept for the reader of a stream."""
 
 
-class DispatcherServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
+class DispatcherServicer(StartedCallsServicer):
     """Serves calls."""
 
-    def __init__(self, engine: Engine, acceptor: Acceptor, clock: Clock) -> None:
-        """Takes the engine that makes the calls, what keeps the sessions, and the time."""
+    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, clock: Clock) -> None:
+        """Takes the engine that makes the calls, what keeps the sessions, the started calls, and the time."""
+        super().__init__(started)
         self._engine = engine
         self._acceptor = acceptor
         self._clock = clock
