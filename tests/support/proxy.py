@@ -24,6 +24,12 @@ class Proxy:
         """Forwards again, beginning with what waits."""
         self._flowing.set()
 
+    def strand(self) -> None:
+        """Loses everything from now on that goes over a connection there is, without a word to either side; new ones are served."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def reset(self) -> None:
         """Breaks every connection; new ones are served."""
         for pair in self._pairs:
@@ -34,13 +40,14 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._pairs.add(task)
+        flowing = self._flowing
         try:
-            await self._flowing.wait()
+            await flowing.wait()
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._forward(reader, back))
-                    both.create_task(self._forward(there, writer))
+                    both.create_task(self._forward(reader, back, flowing))
+                    both.create_task(self._forward(there, writer, flowing))
             finally:
                 back.transport.abort()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
@@ -49,9 +56,9 @@ class Proxy:
             self._pairs.discard(task)
             writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         while data := await reader.read(65536):
-            await self._flowing.wait()
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
         with suppress(OSError):

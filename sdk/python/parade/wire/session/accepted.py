@@ -115,12 +115,14 @@ class Accepted:
         """The calls that run, and those whose results are not acknowledged."""
         self.argument_bytes = 0
         """What the arguments of running calls take."""
+        self.running = 0
+        """How many calls have no result yet."""
         self.draining = False
         self.drain_told = False
         self.ended = False
         self.stream: object | None = None
         """What carries it now; None while its stream is broken."""
-        self.outbox = Outbox(self.pending, loop)
+        self.outbox = Outbox(self.pending, self.under_way, loop)
         self._handler = handler
         self._max_calls = max_calls
         self._loop = loop
@@ -136,6 +138,7 @@ class Accepted:
         if self.ended:
             return
         self.argument_bytes -= exchange.size
+        self.running -= 1
         self._queue.append([RESULT, exchange, encoded, False])
         self.outbox.wake()
 
@@ -201,6 +204,10 @@ class Accepted:
     def pending(self) -> int:
         """How many entries wait for a frame."""
         return len(self._queue)
+
+    def under_way(self) -> int:
+        """How many calls have no result yet."""
+        return self.running
 
     def take(self) -> tuple[session_pb2.SessionFrame | None, int]:
         """Returns the next frame, None where there is nothing to say, and how many entries it holds."""
@@ -268,6 +275,7 @@ class Accepted:
                 raise violation(f"call {number} has a timeout that is no time: {call.timeout}")
             size = call.ByteSize() if measure else 0
             self.argument_bytes += size
+            self.running += 1
             exchange = Exchange(self, number, call.window, size)
             known[number] = exchange
             try:
@@ -323,6 +331,7 @@ class Accepted:
         cancelled = exchange.cancelled
         if not exchange.ended:
             self.argument_bytes -= exchange.size
+            self.running -= 1
             exchange.ended = True
         exchange.cancelled = exchange.credited = exchange.note = None
         if cancelled is not None:

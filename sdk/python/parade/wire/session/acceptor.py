@@ -113,7 +113,7 @@ class Acceptor:
                 raise ParadeError(Reason.UNAVAILABLE, "this server is shutting down: use another")
             session = self._made(hello.session_id, caller)
         session.outbox.close()
-        session.outbox = Outbox(session.pending, asyncio.get_running_loop())
+        session.outbox = Outbox(session.pending, session.under_way, asyncio.get_running_loop())
         session.stream = stream
         answer = session.hello(hello, resumed=resumed)
         session.outbox.wake()

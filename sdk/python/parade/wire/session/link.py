@@ -57,8 +57,8 @@ class Link:
         """Sends a call.
 
         Args:
-            call: The call, which belongs to the link until it has ended. Its number, and its timeout if there is a deadline, are set when it
-                leaves.
+            call: The call, which belongs to the link until it has ended. When it leaves its number is set, and its timeout where there is a
+                deadline.
             receiver: Who hears of it.
             deadline: When it must have ended, in the loop's time; `math.inf` for none.
 

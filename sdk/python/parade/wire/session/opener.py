@@ -199,6 +199,10 @@ class Opener:
         calls = max(0, min(len(self._waiting), self.max_calls - len(self.calls))) if self.taking else 0
         return calls + len(self._cancels) + len(self._credits)
 
+    def under_way(self) -> int:
+        """How many calls are out."""
+        return len(self.calls)
+
     def take(self) -> tuple[bytes, int]:
         """Returns the next frame, empty where there is nothing to say, and how many entries it holds."""
         controls, count = self._controls()

@@ -7,7 +7,7 @@ a time there is nothing to gather, and waiting would only add to its latency.
 import asyncio
 from collections.abc import Callable
 
-from parade.wire.session.limits import GAP
+from parade.wire.session.limits import GAP, MAX_ENTRIES
 
 
 class Outbox:
@@ -16,11 +16,12 @@ class Outbox:
     The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
     """
 
-    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_ready", "_waiter")
+    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_ready", "_under_way", "_waiter")
 
-    def __init__(self, pending: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
-        """Takes how to learn how many entries wait."""
+    def __init__(self, pending: Callable[[], int], under_way: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
+        """Takes how to learn how many entries wait, and how many calls are under way beside them, of which more may come."""
         self._pending = pending
+        self._under_way = under_way
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._ready = False
@@ -54,7 +55,7 @@ class Outbox:
         """Returns True when a frame is to leave, False once closed."""
         while not self._ready and not self._closed:
             await self._wait()
-        if not self._closed and (self._many or self._pending() > 1):
+        if not self._closed and self._may_gather():
             until = self._last + GAP
             if until > self._loop.time():
                 timer = self._loop.call_at(until, self._release)
@@ -64,6 +65,10 @@ class Outbox:
                     timer.cancel()
         self._ready = False
         return not self._closed
+
+    def _may_gather(self) -> bool:
+        pending = self._pending()
+        return (self._many or pending > 1) and pending < MAX_ENTRIES and self._under_way() > 0
 
     def _release(self) -> None:
         waiter = self._waiter

@@ -52,7 +52,7 @@ class Session:
         self._attention = attention
         self._log = log
         self.opener = Opener(secrets.token_urlsafe(18), waiting, self._loop, self.wake, log)
-        self._outbox = Outbox(self.opener.pending, self._loop)
+        self._outbox = Outbox(self.opener.pending, self.opener.under_way, self._loop)
         self._stream: Any = None
         self._retired = False
         self._look = 0.0
