@@ -16,6 +16,11 @@ MAX_MESSAGE = 1000
 """Characters of a note."""
 
 
+def event_of(fraction: float, message: str) -> session_pb2.SessionEvent:
+    """Returns a note as it is told."""
+    return session_pb2.SessionEvent(progress=progress_pb2.Progress(fraction=fraction, message=message[:MAX_MESSAGE]))
+
+
 class Notes:
     """The notes of one call."""
 
@@ -29,7 +34,7 @@ class Notes:
 
     def note(self, fraction: float, message: str) -> None:
         """Takes a note, in any thread, without waiting."""
-        self._waiting.append(session_pb2.SessionEvent(progress=progress_pb2.Progress(fraction=fraction, message=message[:MAX_MESSAGE])))
+        self._waiting.append(event_of(fraction, message))
         if self._due:
             return
         self._due = True
@@ -44,13 +49,6 @@ class Notes:
         if threading.get_ident() == self._work.host.thread:
             self.tell()
         await asyncio.sleep(0)
-
-    def take(self) -> list[session_pb2.SessionEvent]:
-        """Takes the notes out, to be told before what comes next."""
-        taken = []
-        while self._waiting:
-            taken.append(self._waiting.popleft())
-        return taken
 
     def tell(self) -> None:
         """Tells what waits; in the event loop."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from parade.hosting.failures import failure_of
 from parade.hosting.host import MAX_INLINE_BYTES
+from parade.hosting.notes import MAX_NOTES, Notes, event_of
 from parade.hosting.work import Work
 from parade.v1 import call_pb2, session_pb2, value_pb2
 from parade.wire.errors import ParadeError
@@ -61,12 +62,15 @@ class ThreadWork(Work):
 class ThreadStream(ThreadWork):
     """A call of a generator function."""
 
-    __slots__ = ("_due", "_given", "_outgoing", "_taken", "_woken")
+    __slots__ = ("_due", "_given", "_notes_together", "_outgoing", "_putting", "_taken", "_woken")
 
     def run(self, data: bytes) -> None:
         """Begins the generator in a thread."""
         self._woken = threading.Event()
         self._outgoing: deque[session_pb2.SessionEvent] = deque()
+        self._putting = threading.Lock()
+        self._notes_together = 0
+        """Notes that were given since the last item."""
         self._due = False
         self._given = 0
         """Bytes of items that the generator has given."""
@@ -97,22 +101,30 @@ class ThreadStream(ThreadWork):
 
     def _give(self, item: value_pb2.Value) -> None:
         """Hands an item to the event loop and waits until there is room for another; in the thread."""
-        if self.notes is not None:
-            self._outgoing.extend(self.notes.take())
         self._given += item.ByteSize()
-        self._outgoing.append(session_pb2.SessionEvent(item=item))
-        if not self._due:
-            self._due = True
-            self.host.loop.call_soon_threadsafe(self._tell)
+        with self._putting:
+            self._notes_together = 0
+            self._put(session_pb2.SessionEvent(item=item))
         while self._room() <= 0 and self.cancelling is None:
             self._woken.clear()
             if self._room() <= 0 and self.cancelling is None:
                 self._woken.wait()
 
-    def _room(self) -> int:
-        return self.exchange.window - (self._given - self._taken)
+    def put_note(self, event: session_pb2.SessionEvent) -> None:
+        """Hands a note to the event loop, in any thread; of many together the last gives way."""
+        with self._putting:
+            self._notes_together += 1
+            if self._notes_together > MAX_NOTES:
+                with suppress(IndexError):  # all of them were told meanwhile
+                    self._outgoing[-1] = event
+                    return
+            self._put(event)
 
-    def _tell(self) -> None:
+    def make_notes(self) -> Notes:
+        """Returns what takes the notes; they keep their place among the items."""
+        return _NotesAmongItems(self)
+
+    def tell_given(self) -> None:
         """Tells what was given, in the event loop."""
         self._due = False
         outgoing = self._outgoing
@@ -123,8 +135,33 @@ class ThreadStream(ThreadWork):
             self._taken += size
         self._woken.set()
 
+    def _put(self, event: session_pb2.SessionEvent) -> None:
+        self._outgoing.append(event)
+        if not self._due:
+            self._due = True
+            self.host.loop.call_soon_threadsafe(self.tell_given)
+
+    def _room(self) -> int:
+        return self.exchange.window - (self._given - self._taken)
+
     def _large(self, data: bytes) -> value_pb2.Value:
         if self.host.artifacts is not None:
             return asyncio.run_coroutine_threadsafe(self.host.artifacts.shrink(data), self.host.loop).result()
         self.served.function.check_result_size(data)
         return value_pb2.Value(data=data)
+
+
+class _NotesAmongItems(Notes):
+    """The notes of a generator in a thread."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: ThreadStream) -> None:
+        super().__init__(stream)
+        self._stream = stream
+
+    def note(self, fraction: float, message: str) -> None:
+        self._stream.put_note(event_of(fraction, message))
+
+    def tell(self) -> None:
+        self._stream.tell_given()

@@ -175,6 +175,10 @@ class Work(ABC):
             arguments[served.context] = self._context()
         return arguments
 
+    def make_notes(self) -> Notes:
+        """Returns what takes the function's progress notes."""
+        return Notes(self)
+
     def environment(self) -> contextvars.Context | None:
         """Returns what the function runs in where its call is recorded, so that what it does hangs under its span."""
         if self.span is None:
@@ -187,7 +191,7 @@ class Work(ABC):
         call, host = self.call, self.host
         origin = call.origin
         if self.watched:
-            self.notes = Notes(self)
+            self.notes = self.make_notes()
         self.context = Context(
             call_id=call.options.call_id,
             function=self.served.name,
