@@ -1,4 +1,4 @@
-"""An engine with everything around it in a test's hand: instances that do as they are told, a ledger in memory, callers that note what they hear."""
+"""An engine with everything around it in a test's hand: instances that do as told, a ledger in memory, callers that note what they hear."""
 
 import asyncio
 import functools
