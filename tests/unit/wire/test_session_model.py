@@ -202,7 +202,7 @@ class Mesh:
         await asyncio.sleep(30)  # an acceptor that hears nothing more gives up by then
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans, st.sampled_from([1, 3, 1000]), st.sampled_from([0.0, 0.0006, 0.004]))
 def test_every_call_has_one_end_and_runs_once_at_most(plan: list[tuple[Any, ...]], max_calls: int, latency: float) -> None:
     async def main() -> None:

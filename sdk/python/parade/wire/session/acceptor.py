@@ -73,10 +73,10 @@ class Acceptor:
         admit()
         stream = _Stream(frames, admit)
         session, hello = self._entered(first, caller, stream)
+        outbox = session.outbox
         try:
-            yield hello
             stream.start(session)
-            outbox = session.outbox
+            yield hello
             while await outbox.due():
                 frame, entries = session.take()
                 if frame is not None:
