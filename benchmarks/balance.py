@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks.calls import PATIENCE, PAYLOAD
-from benchmarks.load import closed
+from benchmarks.load import steady
 from benchmarks.mesh import Agent, Bench
 from benchmarks.paced import VARIABLE
 from benchmarks.result import Result, judged
@@ -32,14 +32,14 @@ def balance(bench: Bench) -> Iterator[Result]:
 
 
 async def _contest(bench: Bench) -> Contest:
-    count = bench.plan.count(int(10 * IDEAL))
+    seconds = bench.plan.seconds(10.0)
     async with connect(bench.mesh_file, traced=False) as mesh:
 
         async def call() -> object:
             return await mesh.call("paced.serve", text=PAYLOAD, timeout=PATIENCE)
 
         return await take_turns(
-            {OURS: lambda share: closed(call, CONCURRENCY, max(CONCURRENCY, int(count * share)))},
+            {OURS: lambda share: steady(call, CONCURRENCY, seconds * share)},
             bench.plan.runs,
             lambda: [*bench.services(), *bench.agents()],
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from benchmarks.load import Call, Sample, arriving, burst, closed
@@ -78,28 +78,34 @@ def at_once(bench: Bench) -> Iterator[Result]:
 def _closed(
     bench: Bench, case: str, unit: str, function: str, *, concurrency: int, count: int, figure: "Figure", rivals: tuple[Rival, ...]
 ) -> Iterator[Result]:
-    """Compares closed loops. A rival that is no plain gRPC drives itself, from a process of its own."""
+    """Compares closed loops, with one rival after the other: what waits for its turn takes a little of the machine."""
     total = bench.plan.count(count)
 
-    async def contest() -> tuple[Contest, dict[str, str]]:
-        async with AsyncExitStack() as stack:
-            pair = await stack.enter_async_context(paired(bench, function))
-            runs: dict[str, Run] = {
-                OURS: lambda share: closed(pair.ours, concurrency, max(concurrency, int(total * share))),
-                # It is slower, and as exact with fewer calls.
-                raw.NAME: lambda share: closed(pair.raw, concurrency, max(concurrency, int(total * share / 4))),
-            }
-            versions = {raw.NAME: ""}
-            for rival in rivals:
-                program = await stack.enter_async_context(rival.running())
-                if program is not None:
-                    versions[rival.name] = program.versions
-                    runs[rival.name] = program.run(concurrency, total // 8)
-            return await take_turns(runs, bench.plan.runs, lambda: [*bench.services(), *bench.agents()]), versions
+    def runs(pair: Pair) -> dict[str, Run]:
+        return {
+            OURS: lambda share: closed(pair.ours, concurrency, max(concurrency, int(total * share))),
+            # It is slower, and as exact with fewer calls.
+            raw.NAME: lambda share: closed(pair.raw, concurrency, max(concurrency, int(total * share / 4))),
+        }
 
-    found, versions = asyncio.run(contest())
-    for name, made_of in versions.items():
-        yield judged(case, unit, figure, found.ours, name, found.samples[name], made_of)
+    contest = asyncio.run(_both(bench, function, runs))
+    yield judged(case, unit, figure, contest.ours, raw.NAME, contest.samples[raw.NAME])
+    for rival in rivals:
+        against = asyncio.run(_against(bench, function, rival, runs, concurrency, total // 8))
+        if against is not None:
+            contest, versions = against
+            yield judged(case, unit, figure, contest.ours, rival.name, contest.samples[rival.name], versions)
+
+
+async def _against(
+    bench: Bench, function: str, rival: Rival, runs: Callable[[Pair], dict[str, Run]], concurrency: int, count: int
+) -> tuple[Contest, str] | None:
+    """Compares with a rival that drives itself, from a process of its own; None where it cannot be had."""
+    async with paired(bench, function) as pair, rival.running() as program:
+        if program is None:
+            return None
+        contestants = {OURS: runs(pair)[OURS], rival.name: program.run(concurrency, count)}
+        return await take_turns(contestants, bench.plan.runs, lambda: [*bench.services(), *bench.agents()]), program.versions
 
 
 async def _both(bench: Bench, function: str, runs: Callable[[Pair], dict[str, Run]]) -> Contest:

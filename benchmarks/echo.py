@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import parade
-
-WORK = 0.005
-"""Seconds of work, on average; the raw server does the same."""
+from benchmarks.work import WORK
 
 agent = parade.Agent("echo", max_concurrency=256)
 

@@ -1,8 +1,9 @@
 """What instances cost that do nothing: a thousand of them, registered by the real agent_manager and kept alive from this process."""
 
 import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -139,15 +140,24 @@ async def _streams(bench: Bench, instances: int) -> tuple[float, float]:
             return figures
 
 
-async def _watched(bench: Bench, processes: Sequence[psutil.Process], before: float, instances: int) -> tuple[float, float]:
+async def _watched(bench: Bench, processes: Sequence[psutil.Process], before: Mapping[str, float], instances: int) -> tuple[float, float]:
     """Returns kB for each instance and percent of a core."""
     await asyncio.sleep(min(SETTLE, bench.plan.seconds(SETTLE)))
     began, started = processor_seconds(processes), time.perf_counter()
     await asyncio.sleep(bench.plan.seconds(SECONDS))
     share = 100 * (processor_seconds(processes) - began) / (time.perf_counter() - started)
-    return (await _resident(processes) - before) / 1000 / instances, max(share, 0.01)
+    after = await _resident(processes)
+    grown = {name: (size - before[name]) / 1000 / instances for name, size in after.items()}
+    sys.stderr.write(f"kB an instance: {', '.join(f'{name} {size:.1f}' for name, size in grown.items())}\n")
+    return sum(grown.values()), max(share, 0.01)
 
 
-async def _resident(processes: Sequence[psutil.Process]) -> float:
+async def _resident(processes: Sequence[psutil.Process]) -> dict[str, float]:
     """Returns the bytes that processes have in memory for themselves alone."""
-    return float(await asyncio.to_thread(lambda: sum(process.memory_full_info().uss for process in processes)))
+    return await asyncio.to_thread(lambda: {_name(process): float(process.memory_full_info().uss) for process in processes})
+
+
+def _name(process: psutil.Process) -> str:
+    """Returns the module that a process runs, and its number."""
+    words = process.cmdline()
+    return f"{words[words.index('-m') + 1] if '-m' in words else words[0]} {process.pid}"

@@ -41,9 +41,10 @@ class Sample:
 async def closed(call: Call, concurrency: int, count: int) -> Sample:
     """Keeps so many calls in flight until so many are done."""
     sample = Sample(0.0)
+    turns = iter(range(count))
 
     async def worker() -> None:
-        for _ in range(count // concurrency):
+        for _ in turns:
             await _one(call, time.perf_counter(), sample)
 
     started = time.perf_counter()
@@ -51,6 +52,23 @@ async def closed(call: Call, concurrency: int, count: int) -> Sample:
         for _ in range(concurrency):
             tasks.create_task(worker())
     sample.seconds = time.perf_counter() - started
+    return sample
+
+
+async def steady(call: Call, concurrency: int, seconds: float) -> Sample:
+    """Keeps so many calls in flight for so long. Those that end later do not count, so that the last ones, however slow, change nothing."""
+    sample = Sample(seconds)
+    until = time.perf_counter() + seconds
+
+    async def worker() -> None:
+        while time.perf_counter() < until:
+            await _one(call, time.perf_counter(), sample)
+
+    tasks = [asyncio.create_task(worker()) for _ in range(concurrency)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return sample
 
 

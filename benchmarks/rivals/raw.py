@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 import grpc
 
-from benchmarks.echo import WORK
+from benchmarks.work import WORK
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc, session_pb2, value_pb2
 
 NAME = "grpc.aio unary, mTLS, one hop"
