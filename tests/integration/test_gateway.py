@@ -5,6 +5,7 @@ One file, though a long one: all of it stands on the one pair of servers that it
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from google.protobuf.message import Message
 
@@ -112,6 +114,10 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
         async for frame in self.acceptor.serve(request_iterator, current().caller, lambda: None):
             yield frame
 
+    async def StartCall(self, request: dispatcher_pb2.StartCallRequest, context: Any) -> dispatcher_pb2.StartCallResponse:
+        self.seen.note(request, context)
+        return dispatcher_pb2.StartCallResponse(call=call_pb2.Call(id=request.options.call_id))
+
     async def GetCall(self, request: dispatcher_pb2.GetCallRequest, context: Any) -> dispatcher_pb2.GetCallResponse:
         self.seen.note(request, context)
         return dispatcher_pb2.GetCallResponse(call=call_pb2.Call(id=request.call_id, state=call_pb2.CALL_STATE_RUNNING))
@@ -195,7 +201,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @asynccontextmanager
-async def gateway_of(authority: Authority, folder: Path, unused_port: int, **settings: Any) -> AsyncIterator[Edge]:
+async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, absent: str = "", **settings: Any) -> AsyncIterator[Edge]:
     seen = Seen()
     servicers = {
         "agent_manager": Agents(seen),  # type: ignore[abstract]
@@ -207,6 +213,8 @@ async def gateway_of(authority: Authority, folder: Path, unused_port: int, **set
         for service, servicer in servicers.items():
             upstream = await stack.enter_async_context(process_of(service, UpstreamConfig, authority))
             addresses[service] = (await stack.enter_async_context(running(upstream, servicer))).address
+        if absent:
+            addresses["dispatcher"] = f"{absent},{addresses['dispatcher']}"
         key_file = folder / "api-key"
         listen = f"127.0.0.1:{unused_port}"
         process = await stack.enter_async_context(
@@ -218,8 +226,7 @@ async def gateway_of(authority: Authority, folder: Path, unused_port: int, **set
                 api_key_file=key_file,
                 namespace="sales",
                 artifacts=folder / "artifacts",
-                **addresses,
-                **settings,
+                **{**addresses, **settings},
             )
         )
         served = asyncio.create_task(gateway.serve(process))
@@ -299,6 +306,29 @@ async def test_started_calls_are_asked_for_by_their_own_rpcs(edge: Edge) -> None
     response = await edge.client.get("/v1/calls/call-7")
 
     assert (response.json()["call"]["id"], response.json()["call"]["state"]) == ("call-7", "CALL_STATE_RUNNING")
+
+
+async def test_a_started_call_is_named_so_that_nothing_starts_twice(edge: Edge) -> None:
+    named = await edge.client.post("/v1/functions/a.echo:start", json={"options": {"callId": "call-0001"}})
+    unnamed = await edge.client.post("/v1/functions/a.echo:start", json={"arguments": {"a": 1}})
+
+    assert named.json()["call"]["id"] == "call-0001"
+    assert len(unnamed.json()["call"]["id"]) == 32
+
+
+async def test_another_dispatcher_is_asked_where_one_is_away(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
+    async with gateway_of(authority, tmp_path, unused_tcp_port, absent="127.0.0.1:1") as edge:
+        called = await asyncio.gather(*(edge.client.post("/v1/functions/a.echo:call", json={}) for _ in range(20)))
+        asked = [await edge.client.get("/v1/calls/call-7") for _ in range(3)]
+
+    assert {response.status_code for response in (*called, *asked)} == {200}
+
+
+async def test_a_gateway_without_a_dispatcher_says_so(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
+    async with gateway_of(authority, tmp_path, unused_tcp_port, dispatcher="") as edge:
+        response = await edge.client.post("/v1/functions/a.echo:call", json={})
+
+    assert (response.status_code, error_of(response)["status"]) == (503, "UNAVAILABLE")
 
 
 async def test_a_large_result_stands_in_the_answer_although_it_travelled_as_an_artifact(edge: Edge) -> None:
@@ -385,6 +415,7 @@ async def test_a_reader_that_leaves_cancels_a_call_that_says_nothing(edge: Edge,
     monkeypatch.setattr(sse, "GRACE", 0.05)
     async with edge.client.stream("POST", "/v1/functions/a.endless:stream", json={}) as response:
         await anext(response.aiter_text())
+        await eventually(lambda: bool(edge.seen.calls))
 
     await eventually(lambda: edge.seen.cancelled == 1)
 
@@ -703,6 +734,31 @@ async def test_artifacts_are_stored_and_fetched(edge: Edge) -> None:
     assert fetched.headers["content-type"] == "text/html; charset=utf-8"
     assert fetched.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in fetched.headers["content-security-policy"]
+
+
+async def test_memory_stays_flat_while_a_large_artifact_comes_and_goes(edge: Edge) -> None:
+    process, block, highest = psutil.Process(), os.urandom(1024 * 1024), 0
+
+    def measure() -> None:
+        nonlocal highest
+        highest = max(highest, process.memory_info().rss)
+
+    async def content(mebibytes: int) -> AsyncIterator[bytes]:
+        for number in range(mebibytes):
+            measure()
+            yield number.to_bytes(4) + block[4:]
+
+    await edge.client.post("/v1/artifacts", content=content(16))
+    before = process.memory_info().rss
+    stored = (await edge.client.post("/v1/artifacts", content=content(256))).json()
+    fetched = 0
+    async with edge.client.stream("GET", f"/v1/artifacts/{stored['digest']}") as response:
+        async for piece in response.aiter_raw():
+            fetched += len(piece)
+            measure()
+
+    assert int(stored["size"]) == fetched == 256 * 1024 * 1024
+    assert highest - before < 48 * 1024 * 1024
 
 
 async def test_what_is_wrong_with_an_artifact_is_said_as_everything_else_is(edge: Edge) -> None:

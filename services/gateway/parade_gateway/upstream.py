@@ -1,11 +1,13 @@
 """The services behind the gateway: a channel to each of their replicas, and any of their RPCs by its descriptor."""
 
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Self
 
 from google.protobuf.message import Message
 
+from parade.v1 import dispatcher_pb2, scheduler_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
@@ -47,6 +49,7 @@ class Upstream:
         Raises:
             ParadeError: What the service answered, or UNAVAILABLE where there is none.
         """
+        _name(request)
         response: Message = await self._caller(route)(request, timeout=timeout, metadata=on_behalf_of(caller.namespace, caller.uri))
         return response
 
@@ -86,3 +89,11 @@ class Upstream:
             server_name = Identity.service(service, self._process.config.domain).server_name
             self._channels[service] = Replicas.at(target, self._process.certificates, server_name, peer=service)
         return self._channels[service]
+
+
+def _name(request: Message) -> None:
+    """Names a request that starts something, so that another replica can be asked where one is lost, and nothing starts twice."""
+    if isinstance(request, dispatcher_pb2.StartCallRequest) and not request.options.call_id:
+        request.options.call_id = secrets.token_hex(16)
+    elif isinstance(request, scheduler_pb2.StartRunRequest) and not request.request_id:
+        request.request_id = secrets.token_hex(16)
