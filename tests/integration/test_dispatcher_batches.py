@@ -98,7 +98,7 @@ async def test_a_batch_that_is_cancelled_cancels_its_calls(mesh: Mesh) -> None:
 async def test_results_that_do_not_fit_together_are_errors_of_their_own(mesh: Mesh) -> None:
     agent = await mesh.agent()
     await mesh.knows(agent)
-    agent.unary = returning(b"1" + b"0" * 3_000_000)
+    agent.unary = returning(b"1" + b" " * 3_000_000)
 
     response = await mesh.stub().BatchCall(batch(call(), call(), call()))
 

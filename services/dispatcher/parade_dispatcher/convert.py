@@ -162,7 +162,7 @@ def _request(
         arguments = _artifact(value.artifact, faults) if value.HasField("artifact") else _NO_ARGUMENTS
     elif len(arguments) > MAX_VALUE_BYTES:
         size = f"is {len(arguments) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
-        faults.append(Violation("arguments", f"{size}, more only as an artifact"))
+        faults.append(Violation("arguments", size))
     media_type = value.media_type
     if media_type not in _MEDIA_TYPES:
         faults.append(Violation("arguments.media_type", f"must be application/json, not {media_type[:120]!r}"))

@@ -35,7 +35,10 @@ def of_rpc(error: ParadeError, instance: Instance) -> Loss | ParadeError:
         answer was not one of Parade's.
     """
     cause = error.__cause__
-    if not isinstance(cause, grpc.aio.AioRpcError) or DETAILS_KEY in dict(cause.trailing_metadata() or ()):
+    if not isinstance(cause, grpc.aio.AioRpcError):
+        return error
+    if DETAILS_KEY in dict(cause.trailing_metadata() or ()):
+        error.__cause__ = None  # what the instance said itself is no failure of gRPC
         return error
     text = cause.details() or ""
     match cause.code():
@@ -47,6 +50,11 @@ def of_rpc(error: ParadeError, instance: Instance) -> Loss | ParadeError:
             return error
     message = f"the agent failed without saying why in Parade's terms: {cause.code().name}: {text}"
     return ParadeError(Reason.AGENT_ERROR, message, metadata={"grpc_code": cause.code().name})
+
+
+def is_silence(meaning: Loss | ParadeError) -> bool:
+    """Returns whether the time passed and the instance has not said so itself."""
+    return isinstance(meaning, ParadeError) and meaning.reason is Reason.DEADLINE_EXCEEDED and isinstance(meaning.__cause__, grpc.RpcError)
 
 
 def _never_sent(text: str, instance: Instance) -> bool:

@@ -13,6 +13,8 @@ from parade_dispatcher.ports import Receiver
 
 LONGEST_CALL = 86_400.0
 """Seconds after which gRPC gives up a call that has no deadline of its own."""
+LAST_WORD = 0.05
+"""Seconds after the deadline in which whoever made the call says so itself, and better: it knows whose limit it was."""
 
 
 class Invocation:
@@ -86,7 +88,11 @@ class Invocation:
         try:
             result = await (self._stream(timeout) if self._call.window else self._invoke(timeout))
         except ParadeError as error:
-            self._fail(failure.of_rpc(error, self._instance))
+            meaning = failure.of_rpc(error, self._instance)
+            if failure.is_silence(meaning):
+                await asyncio.sleep(LAST_WORD)
+                meaning = failure.Loss("the instance did not answer by the deadline", sent=True)
+            self._fail(meaning)
         else:
             if not self._abandoned:
                 self._receiver.answered(result, 0.0, self._loop.time() - self._started)
@@ -129,5 +135,9 @@ class Invocation:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._ended(self)
-        if task.cancelled():
-            self._fail(ParadeError(Reason.CANCELLED, "the call was cancelled"))
+        if not task.cancelled():
+            return
+        if self._loop.time() >= self._deadline:
+            self._fail(failure.Loss("the instance did not answer by the deadline", sent=True))
+        else:
+            self._fail(ParadeError(Reason.CANCELLED, "the call was cancelled", metadata={"cancellation": "REQUESTED"}))

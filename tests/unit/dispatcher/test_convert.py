@@ -50,7 +50,7 @@ def test_every_bad_field_is_named_at_once() -> None:
 
     fields = [violation.field for violation in raised.value.violations]
     assert fields == ["function", "timeout", "step.step", "arguments", "arguments.media_type"]
-    assert "is 4.0 MiB; at most 4 MiB can be sent, more only as an artifact" in str(raised.value)
+    assert "is 4.0 MiB; at most 4 MiB can be sent" in str(raised.value)
 
 
 @pytest.mark.parametrize(("time_remaining", "expected"), [(None, 1.5), (10.0, 1.5), (0.5, 0.5)])
