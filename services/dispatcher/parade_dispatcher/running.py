@@ -20,6 +20,8 @@ PROGRESS_INTERVAL: Final = 1.0
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
 """Seconds until a call that nothing can take now is tried again."""
+LAST_TRY: Final = 0.02
+"""Seconds before its deadline at which such a call is tried for the last time."""
 
 _NOT_NOW: Final = frozenset({Reason.NO_CAPACITY, Reason.UNAVAILABLE})
 
@@ -81,6 +83,8 @@ class Running:
         self._room = room
         self._over = over
         self._job: Job | None = None
+        self._is_made = False
+        """Whether the engine has it."""
         self._redelivered = False
         self._left = False
         """Whether nothing of it is to be written any more."""
@@ -107,8 +111,9 @@ class Running:
             return
         remaining = max(0.001, (self.call.deadline - self._time()).total_seconds())
         request = replace(self.call.request, timeout=remaining, window=WINDOW, call_id=self.call.id, redelivered=self._redelivered)
+        self._is_made = True
         job = self._engine.begin(request, self)
-        if not self.call.ended:
+        if self._is_made:  # the engine has not said already what came of it
             self._job = job
             if self.call.cancel_requested:
                 job.cancel()
@@ -123,7 +128,7 @@ class Running:
             call.cancellation = "REQUESTED"
         if self._job is not None:
             self._job.cancel()
-        else:
+        elif not self._redelivered or call.effect.repeatable:  # of an effect that may have run the outcome is asked for first
             call.cancellation = "STOPPED"
             self._end(CallState.CANCELLED, error=ParadeError(Reason.CANCELLED, "the call was cancelled while it waited for an instance"))
 
@@ -149,12 +154,13 @@ class Running:
     def failed(self, error: ParadeError, timing: Timing) -> None:
         """Takes the failure. A call that nothing can take now waits; it has been started, and nobody is there to start it again."""
         call = self.call
-        self._job = None
+        self._job, self._is_made = None, False
         if self._failure is None and error.reason in _NOT_NOW and not call.cancel_requested and not self._taken:
             pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
-            if (call.deadline - self._time()).total_seconds() > pause:
+            remaining = (call.deadline - self._time()).total_seconds()
+            if remaining > 2 * LAST_TRY:
                 call.state = CallState.QUEUED
-                self._later(pause, self.begin)
+                self._later(min(pause, remaining - LAST_TRY), self.begin)
                 return
         cancellation = error.metadata.get("cancellation", "")
         if cancellation and call.cancel_requested:
@@ -241,7 +247,7 @@ class Running:
         call = self.call
         if call.ended or self._left:
             return
-        self._job = None
+        self._job, self._is_made = None, False
         call.state, call.result, call.error, call.timing, call.end_time = state, result, error, timing, self._time()
         items, self._items = self._items, []
         self._journal.add(SaveCall(call, items, self._taken), self._ended, must=True)
