@@ -223,12 +223,12 @@ class Opener:
                         continue
                     call.timeout = left
                 entry = call.SerializeToString()
-                if not builder.add(CALL, entry):
-                    if len(entry) <= MAX_ENTRY_BYTES:
-                        break
+                if len(entry) > MAX_ENTRY_BYTES:
                     del waiting[sent]
                     sent.end(_failed(Reason.INVALID_ARGUMENTS, f"the call takes {len(entry)} bytes, and {MAX_ENTRY_BYTES} travel at most"))
                     continue
+                if not builder.add(CALL, entry):
+                    break
                 number += 1
                 del waiting[sent]
                 sent.number = number

@@ -13,6 +13,7 @@ from parade.wire.session.limits import GAP, MAX_ENTRIES
 class Outbox:
     """Wakes whoever writes: at once when little goes on, at least `GAP` after the last frame otherwise.
 
+    Nothing is waited for where a frame is full already, or where no call is under way that could add to it: callers in lock step.
     The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
     """
 
