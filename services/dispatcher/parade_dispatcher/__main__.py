@@ -36,7 +36,7 @@ async def serve(process: Process[Config]) -> None:
     pools = Pools(load_balancer(config.balancer), loop.time, loop.call_later)
     schemas, measurements = Schemas(MAX_VALUE_BYTES), CallMeasurements(process.telemetry)
     parts = Parts(
-        pools, connections, ledger, schemas, measurements, Deadlines(), loop.time, loop.call_later, chance,
+        pools, connections, keeping.ledger, schemas, measurements, Deadlines(), loop.time, loop.call_later, chance,
         load_interceptors(config.interceptors),
     )  # fmt: skip
     engine = Engine(parts, process.ids)

@@ -157,11 +157,13 @@ def _request(
     faults: list[Violation],
 ) -> model.Request:
     name = _names(full_name)
-    arguments: model.Content = value.data
-    if not arguments:
-        arguments = _artifact(value.artifact, faults) if value.HasField("artifact") else _NO_ARGUMENTS
-    elif len(arguments) > MAX_VALUE_BYTES:
-        size = f"is {len(arguments) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
+    data = value.data
+    arguments: model.Content = data or _NO_ARGUMENTS
+    if not data:
+        if value.HasField("artifact"):
+            arguments = _artifact(value.artifact, faults)
+    elif len(data) > MAX_VALUE_BYTES:
+        size = f"is {len(data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
         faults.append(Violation("arguments", size))
     media_type = value.media_type
     if media_type not in _MEDIA_TYPES:
