@@ -33,9 +33,10 @@ STOP_TIMEOUT = 10.0
 class LocalMesh:
     """The processes of a mesh in a folder of its own, for the time of a block."""
 
-    def __init__(self, folder: Path) -> None:
-        """Takes the folder, in which `.parade` will lie."""
+    def __init__(self, folder: Path, *, dispatchers: int = 1) -> None:
+        """Takes the folder, in which `.parade` will lie, and how many processes carry calls."""
         self._state = folder / STATE_FOLDER
+        self._dispatchers = dispatchers
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +54,7 @@ class LocalMesh:
         if importlib.util.find_spec("parade_local") is None:
             raise ParadeError(Reason.UNAVAILABLE, "a mesh for tests needs the services: pip install parade-mesh")
         self._state.mkdir(mode=0o700, parents=True)
-        command = [sys.executable, "-P", "-m", "parade_local", "up", "--state", str(self._state)]
+        command = [sys.executable, "-P", "-m", "parade_local", "up", "--state", str(self._state), "--dispatchers", str(self._dispatchers)]
         with (self._state / "test.log").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + START_TIMEOUT
