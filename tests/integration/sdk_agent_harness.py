@@ -107,7 +107,7 @@ class SmallMesh:
             await task
 
         self.stack.push_async_callback(stop)
-        await eventually(lambda: listens(self.file.services["dispatcher"]))
+        await eventually(lambda: listens(self.file.services["dispatcher"]), within=15)
 
     def agent(self, instance: Instance, caller: Identity = DISPATCHER, authority: Authority | None = None) -> Any:
         """Returns a stub of an instance, as a dispatcher or another caller has it."""
