@@ -89,11 +89,16 @@ def _measured(name: str, case: Case, plan: Plan) -> bool:
                 sys.stdout.write(result.line() + "\n")
                 sys.stdout.flush()
     except (Exception, TooLongError) as error:  # noqa: BLE001  # the other cases are measured all the same, and the exit status tells
-        sys.stderr.write(f"{name} failed: {type(error).__name__}: {error}\n")
+        cause = _first(error)
+        sys.stderr.write(f"{name} failed: {type(cause).__name__}: {cause}\n")
         return False
     finally:
         signal.alarm(0)
     return True
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 class TooLongError(KeyboardInterrupt):

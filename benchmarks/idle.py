@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,7 +18,7 @@ from parade.v1 import agent_manager_pb2, function_pb2, session_pb2, value_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.wire.certificates import Certificates, MemorySource, new_key_and_request
 from parade.wire.channel import Channel
-from parade.wire.errors import ParadeError
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 
@@ -26,6 +26,8 @@ AGENTS = 10
 PER_AGENT = 100
 AT_ONCE = 16
 """Registrations at once."""
+PAUSES = (0.1, 0.3, 1.0, 3.0)
+"""Seconds between tries to reach the agent_manager."""
 SECONDS = 30.0
 """How long the processor time is watched."""
 SETTLE = 10.0
@@ -84,15 +86,16 @@ async def _instance(mesh: MeshFile, agent: str, number: int, turns: asyncio.Sema
         roots = (mesh.folder / mesh.trust_bundle).read_bytes()
         key, request = await asyncio.to_thread(new_key_and_request)
         async with Channel(mesh.services["agent_manager"], mesh.certificates(), server_name) as client:
-            token = (await _stub(client).CreateJoinToken(agent_manager_pb2.CreateJoinTokenRequest(agent=agent))).token
+            wish = agent_manager_pb2.CreateJoinTokenRequest(agent=agent)
+            token = (await _patiently(_stub(client).CreateJoinToken, wish)).token
         async with Channel(mesh.enrolment, None, server_name, trust_bundle=roots) as stranger:
-            enrolled = await _stub(stranger).Enroll(agent_manager_pb2.EnrollRequest(token=token, csr=request))
+            enrolled = await _patiently(_stub(stranger).Enroll, agent_manager_pb2.EnrollRequest(token=token, csr=request))
         source = MemorySource(Certificates(enrolled.trust_bundle, enrolled.certificate_chain, key))
         channel = await stack.enter_async_context(Channel(mesh.services["agent_manager"], source, server_name))
         stub = _stub(channel)
         offer = agent_manager_pb2.RegisterInstanceRequest(pid=number + 1)
         offer.MergeFrom(OFFER)
-        registered = await stub.RegisterInstance(offer)
+        registered = await _patiently(stub.RegisterInstance, offer)
     interval = max(0.1, registered.heartbeat_interval.ToNanoseconds() / 1e9)
 
     async def beats() -> AsyncIterator[agent_manager_pb2.HeartbeatRequest]:
@@ -105,6 +108,18 @@ async def _instance(mesh: MeshFile, agent: str, number: int, turns: asyncio.Sema
             there.set()
     except ParadeError as error:
         raise RuntimeError(f"an idle instance was cut off: {error}") from error
+
+
+async def _patiently(method: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    """Calls a method again where the server was not reached, as an agent does that joins: each may be repeated."""
+    for pause in PAUSES:
+        try:
+            return await method(request)
+        except ParadeError as error:
+            if error.reason is not Reason.UNAVAILABLE:
+                raise
+            await asyncio.sleep(pause)
+    return await method(request)
 
 
 def _stub(channel: Channel) -> Any:

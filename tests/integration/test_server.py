@@ -190,6 +190,19 @@ async def test_both_ends_take_up_new_certificates_and_running_calls_go_on(author
     assert under_way.result().endswith("/client/dev")
 
 
+async def test_many_callers_may_connect_at_once(authority: Authority) -> None:
+    source, turns = authority.source(CLIENT), asyncio.Semaphore(64)
+
+    async def connect(address: str) -> str:
+        async with turns:
+            return await call(address, source)
+
+    async with serving(authority) as (address, _, _):
+        answers = await asyncio.gather(*(connect(address) for _ in range(500)))
+
+    assert set(answers) == {f"default {CLIENT.uri}"}
+
+
 async def test_a_request_under_way_finishes_when_the_server_ends(authority: Authority) -> None:
     servicer = Dispatcher()
     async with process_of("dispatcher", Config, authority, drain_timeout=5.0) as process, asyncio.TaskGroup() as tasks:

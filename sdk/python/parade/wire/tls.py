@@ -18,17 +18,22 @@ def server_credentials(source: CertificateSource, *, require_client: bool = True
         require_client: Whether a caller must show a certificate that our roots signed. Only an enrolment port does without.
     """
     taken = source.current()
-    configuration = _server_configuration(taken)
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        # Never None: gRPC for Python then drops the connection that asked.
-        nonlocal taken, configuration
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # None where nothing is new: gRPC replaces what it makes of a configuration while other handshakes still use it, so that a server
+        # which returns one for every connection crashes when many come at once.
+        nonlocal taken
         newest = source.current()
-        if newest is not taken:
-            taken, configuration = newest, _server_configuration(newest)
-        return configuration
+        if newest is taken:
+            return None
+        taken = newest
+        return _server_configuration(newest)
 
-    return grpc.dynamic_ssl_server_credentials(configuration, fetch, require_client_authentication=require_client)
+    return grpc.dynamic_ssl_server_credentials(
+        _server_configuration(taken),
+        fetch,  # type: ignore[arg-type]  # the stubs do not know that None means "no change"
+        require_client_authentication=require_client,
+    )
 
 
 def _server_configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
