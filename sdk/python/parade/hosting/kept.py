@@ -29,7 +29,7 @@ class Kept:
         self._count = count
         self._size = size
         # Ordered by its own list: the first of a plain dictionary is slow to find where many before it were removed.
-        self._results: OrderedDict[str, tuple[float, int, session_pb2.SessionResult]] = OrderedDict()
+        self._results: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._held = 0
 
     def __len__(self) -> int:
@@ -39,11 +39,12 @@ class Kept:
     def put(self, call_id: str, result: session_pb2.SessionResult) -> None:
         """Keeps a result; one that is larger than all may be together is not kept."""
         self._forget(call_id)
-        size = result.ByteSize() + OVERHEAD
+        encoded = result.SerializeToString()
+        size = len(encoded) + OVERHEAD
         if size > self._size:
             return
         now = self._now()
-        self._results[call_id] = (now + self._seconds, size, result)
+        self._results[call_id] = (now + self._seconds, encoded)
         self._held += size
         while len(self._results) > self._count or self._held > self._size:
             self._forget(next(iter(self._results)))
@@ -53,11 +54,7 @@ class Kept:
         """Returns a copy of a result; None where none is kept."""
         self._expire(self._now())
         entry = self._results.get(call_id)
-        if entry is None:
-            return None
-        result = session_pb2.SessionResult()
-        result.CopyFrom(entry[2])
-        return result
+        return None if entry is None else session_pb2.SessionResult.FromString(entry[1])
 
     def _expire(self, now: float) -> None:
         while self._results:
@@ -69,4 +66,4 @@ class Kept:
     def _forget(self, call_id: str) -> None:
         entry = self._results.pop(call_id, None)
         if entry is not None:
-            self._held -= entry[1]
+            self._held -= len(entry[1]) + OVERHEAD

@@ -57,6 +57,7 @@ class Work(ABC):
         "arrived",
         "began",
         "call",
+        "call_id",
         "cancelling",
         "context",
         "deadline",
@@ -75,6 +76,8 @@ class Work(ABC):
         self.served = served
         self.call = call
         self.exchange = exchange
+        self.call_id = ""
+        """Its id, where its function has effects: by that it is found again."""
         self.watched = exchange.window > 0
         """Whether somebody wants to know what it says while it runs."""
         self.arrived = host.now()
@@ -126,7 +129,8 @@ class Work(ABC):
             return
         host.running.add(self)
         if self.served.effect:
-            host.effects[self.call.options.call_id] = self
+            self.call_id = self.call.options.call_id
+            host.effects[self.call_id] = self
         try:
             self._begin()
         except ParadeError as error:
@@ -346,7 +350,7 @@ class Work(ABC):
         host.deadlines.remove(self.deadline, self)
         host.observer.end(served.name, self.call, now - began, error, self.span, told=told)
         if served.effect and self.began:
-            host.kept.put(self.call.options.call_id, result)
+            host.kept.put(self.call_id, result)
         if self._joined:
             for exchange in self._joined:
                 answer = _Result()
@@ -363,9 +367,8 @@ class Work(ABC):
         if self.context is not None:
             self.context.end_calls(self.own_task())
         if self.served.effect:
-            call_id = self.call.options.call_id
-            if host.effects.get(call_id) is self:
-                del host.effects[call_id]
+            if host.effects.get(self.call_id) is self:
+                del host.effects[self.call_id]
         host.capacity.give_back()
 
     # ------------------------------------------------------------------------------------------------- others who wait for it
