@@ -1,4 +1,4 @@
-"""Calls that outlive their callers, and effects, on a whole mesh: over processes, over deaths of dispatchers, over two of them, on a full disk."""
+"""Calls that outlive their callers, and effects, on a whole mesh: over deaths of dispatchers, over two of them, on a full disk."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ async def stubs(request: pytest.FixtureRequest) -> AsyncIterator[Stubs]:
         for address in mesh.services["dispatcher"].split(","):
             name = Identity.service("dispatcher", mesh.domain).server_name
             channel = await stack.enter_async_context(Channel(address, mesh.certificates(), name, peer="dispatcher"))
-            stub: Any = dispatcher_pb2_grpc.DispatcherServiceStub(channel)  # type: ignore[arg-type]
+            stub: Any = dispatcher_pb2_grpc.DispatcherServiceStub(channel)  # type: ignore[call-overload]
             await eventually(lambda stub=stub: knows(stub), within=20)  # type: ignore[misc]
             found.append(stub)
         yield found
@@ -94,6 +94,7 @@ async def start(stub: Any, function: str, **arguments: Any) -> call_pb2.Call:
 
 async def end(stub: Any, call_id: str, within: float = 30) -> call_pb2.Call:
     """Waits until a call has ended, over the restart of a dispatcher too."""
+    call = call_pb2.Call()
 
     async def ended() -> bool:
         nonlocal call
@@ -108,7 +109,6 @@ async def end(stub: Any, call_id: str, within: float = 30) -> call_pb2.Call:
             return False
         return bool(call.state >= call_pb2.CALL_STATE_SUCCEEDED)
 
-    call = call_pb2.Call()
     await eventually(ended, within=within)
     return call
 
