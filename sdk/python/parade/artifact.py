@@ -34,7 +34,17 @@ class Store(Protocol):
         ...
 
 
-class Artifact:
+class Named:
+    """What names an artifact: one that is read in an event loop, or its blocking twin."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns its JSON form."""
+        raise NotImplementedError
+
+
+class Artifact(Named):
     """Bytes that the mesh keeps under their hash, up to 1 GiB. It holds the name; the bytes come when they are read, piece by piece.
 
     As an argument or a result of a function it is a type hint like any other, and in JSON `{"artifact": {"digest", "size", "media_type"}}`.

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from parade.artifact import BYTES, MAX_READ_BYTES, Artifact, Content
+from parade.artifact import BYTES, MAX_READ_BYTES, Artifact, Content, Named
 from parade.patience import patiently
 from parade.v1 import gateway_pb2, value_pb2
 from parade.v1.gateway_pb2_grpc import GatewayServiceStub
@@ -42,7 +42,7 @@ class Artifacts:
         Raises:
             ParadeError: INVALID_ARGUMENTS where it is no such form.
         """
-        return Artifact.from_json(form.to_json() if isinstance(form, Artifact) else form, self)
+        return Artifact.from_json(form.to_json() if isinstance(form, Named) else form, self)
 
     async def find(self, digest: str) -> Artifact:
         """Returns the artifact of a digest.

@@ -86,8 +86,8 @@ class Caller:
         Raises:
             ParadeError: With the reason why there is no result.
         """
-        result = await self._result(function, arguments, timeout, options, parent_call_id)
-        value = result.result
+        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
+        value = (await self._result(function, message, limit)).result
         return values.loads(value.data or await self._artifacts.resolve(value))
 
     async def outcome(
@@ -105,15 +105,16 @@ class Caller:
         Other arguments and errors are those of `call`; `progress` takes the function's progress notes as they come.
         """
         began = time.perf_counter()
+        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
         if progress is None:
-            result = await self._result(function, arguments, timeout, options, parent_call_id)
+            result = await self._result(function, message, limit)
         else:
-            result = await self._watched_result(function, arguments, timeout, options, parent_call_id, progress)
+            result = await self._watched_result(function, message, limit, progress)
         value = result.result
         content = values.loads(value.data or await self._artifacts.resolve(value))
         total, queued, executing = time.perf_counter() - began, result.queued_us / 1e6, result.executing_us / 1e6
         timing = Timing(queued, max(0.0, total - queued - executing), executing)
-        return Outcome(content, result.call_id, result.instance_id, timing)
+        return Outcome(content, result.call_id or message.options.call_id, result.instance_id, timing)
 
     async def stream(
         self,
@@ -162,11 +163,8 @@ class Caller:
                     elif kind == "progress":
                         yield Progress(one.progress.fraction, one.progress.message)
 
-    async def _result(
-        self, function: str, arguments: Mapping[str, Any], timeout: float | None, options: CallOptions | None, parent_call_id: str
-    ) -> session_pb2.SessionResult:
+    async def _result(self, function: str, message: session_pb2.SessionCall, limit: float) -> session_pb2.SessionResult:
         # Every call passes here: what few calls need stands behind a condition, and nothing is entered that must be left.
-        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
         telemetry = self._telemetry
         span = None if telemetry is None else telemetry.begin_call(function, SpanKind.CLIENT)
         if span is None:
@@ -175,15 +173,8 @@ class Caller:
             return await self._session.call(message, limit)
 
     async def _watched_result(
-        self,
-        function: str,
-        arguments: Mapping[str, Any],
-        timeout: float | None,
-        options: CallOptions | None,
-        parent_call_id: str,
-        progress: Callable[[Progress], object],
+        self, function: str, message: session_pb2.SessionCall, limit: float, progress: Callable[[Progress], object]
     ) -> session_pb2.SessionResult:
-        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
         with self._span(function, message):
             async with aclosing(self._session.stream(message, limit)) as said:
                 async for one in said:

@@ -185,7 +185,7 @@ class StartedCall(_Blocking[asynchronous_call.StartedCall]):
     progress = _blocking(asynchronous_call.StartedCall.progress)
 
 
-class Artifact(_Blocking[asynchronous_artifact.Artifact]):
+class Artifact(_Blocking[asynchronous_artifact.Artifact], asynchronous_artifact.Named):
     """An artifact; see `parade.Artifact`, whose methods these are."""
 
     @property

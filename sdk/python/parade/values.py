@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from parade.artifact import Artifact
+from parade.artifact import Named
 from parade.v1 import value_pb2
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
@@ -69,7 +69,7 @@ def decode(value: value_pb2.Value) -> Any:
 def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
-    if isinstance(value, Artifact):
+    if isinstance(value, Named):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
