@@ -192,6 +192,9 @@ class Agent:
 
         if not self._functions:
             raise ValueError(f"{self.name} has no functions; decorate at least one with @agent.function")
+        for function in self._functions.values():
+            if function.process:
+                function.check_findable()
         return Offer(self.name, self.version, self.labels, self.max_concurrency, dict(self._functions))
 
 

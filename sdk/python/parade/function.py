@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -161,6 +162,26 @@ class Function:
                 violations=faults,
                 metadata={"returned_type": type(value).__name__},
             ) from error
+
+    def check_findable(self) -> None:
+        """Checks that a process finds the function by its name in its module, as far as can be told here.
+
+        Raises:
+            ValueError: It would not.
+        """
+        module = sys.modules.get(self.handler.__module__)
+        found: Any = module
+        for name in self.handler.__qualname__.split("."):
+            found = getattr(found, name, None)
+        if found is not self.handler:
+            raise ValueError(
+                f"{self.name}: its process would not find {self.handler.__qualname__!r} in {self.handler.__module__}; "
+                "write @agent.function(process=True) above all other decorators"
+            )
+        if module is sys.modules["__main__"] and getattr(module, "__spec__", None) is None and getattr(module, "__file__", None) is None:
+            raise ValueError(
+                f"{self.name}: a process imports modules and scripts, and this program is neither; put the function into a module"
+            )
 
     def check_arguments_size(self, data: bytes) -> None:
         """Refuses arguments that are too large to be sent as they are.

@@ -60,3 +60,22 @@ def test_what_the_mesh_would_refuse_is_refused_at_once(given: dict[str, Any]) ->
 def test_an_agent_without_functions_cannot_serve() -> None:
     with pytest.raises(ValueError, match="has no functions"):
         parade.Agent("analyst").serve()
+
+
+def shadowed() -> int:
+    return 1
+
+
+original = shadowed
+
+
+def shadowed() -> int:  # type: ignore[no-redef]  # as a decorator above that of the agent leaves it
+    return 2
+
+
+def test_a_function_that_its_process_would_not_find_is_not_served() -> None:
+    agent = parade.Agent("clerk")
+    agent.function(process=True)(original)
+
+    with pytest.raises(ValueError, match="above all other decorators"):
+        agent._offer()
