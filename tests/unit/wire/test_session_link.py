@@ -101,6 +101,25 @@ def test_each_target_is_tried_once_before_calls_are_lost_unsent() -> None:
     in_virtual_time(main)
 
 
+def test_a_receiver_may_send_again_as_soon_as_it_hears_of_a_loss() -> None:
+    async def main() -> None:
+        link = to(MemoryTarget(None))
+
+        class Stubborn(Receiver):
+            def lost(self, error: LostError) -> None:
+                super().lost(error)
+                if len(self.ends) < 4:
+                    link.send(SessionCall(), self, math.inf)
+
+        receiver = Stubborn()
+        link.send(SessionCall(), receiver, math.inf)
+        await asyncio.sleep(1)
+        assert len(receiver.ends) == 4
+        await link.close()
+
+    in_virtual_time(main)
+
+
 def test_a_target_that_works_is_found_among_those_that_do_not() -> None:
     async def main() -> None:
         good, _ = target()

@@ -277,6 +277,41 @@ def test_a_broken_session_is_kept_for_a_while_and_what_it_runs_is_then_cancelled
     in_virtual_time(main)
 
 
+def test_a_session_that_breaks_again_is_kept_as_long_as_the_first_time() -> None:
+    async def main() -> None:
+        handler = Handler()
+        acceptor = Acceptor(handler)
+        raw = await Raw(acceptor).opened()
+        await raw.say(called(1))
+        await asyncio.sleep(0.01)
+        for _ in range(4):
+            await raw.close()
+            await asyncio.sleep(1)
+            raw = Raw(acceptor)
+            await raw.say(Frame(hello=Hello(session_id=ID, resume=True, outstanding=[Outstanding(number=1)])))
+            assert (await raw.hear()).hello.resume
+        await raw.close()
+
+    in_virtual_time(main)
+
+
+def test_a_handler_that_gives_more_items_than_there_is_room_for_fails_its_call_alone() -> None:
+    async def main() -> None:
+        handler = Handler()
+        raw = await Raw(Acceptor(handler)).opened()
+        await raw.say(called(1, window=10), called(2))
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            handler.exchanges[0].tell(Event(item=Value(data=b"x" * 20)))
+        handler.exchanges[1].answer(Result())
+        frame = await raw.hear()
+        assert len(frame.events) == 1
+        assert [result.HasField("error") for result in frame.results] == [True, False]
+        await raw.close()
+
+    in_virtual_time(main)
+
+
 def test_items_that_were_lost_on_the_way_lose_their_call() -> None:
     async def main() -> None:
         handler = Handler()

@@ -85,15 +85,22 @@ class Exchange:
         event.number = self.number
         item = event.HasField("item")
         if item:
+            if self.window <= 0:
+                # The opener would end the session for it, and with it everybody's calls.
+                self._fail(_failed(error_pb2.ERROR_REASON_INTERNAL, "the function gave an item for which there was no room"))
+                return
             self.window -= room_taken(event.item)
         encoded = event.SerializeToString()
         if len(encoded) > MAX_ENTRY_BYTES:
-            cancelled = self.cancelled
-            self.answer(_too_large("an item", len(encoded)))
-            if cancelled is not None:
-                cancelled(False)
+            self._fail(_too_large("an item", len(encoded)))
             return
         self._session.told(self, encoded, item=item, progress=not item and event.HasField("progress"))
+
+    def _fail(self, result: session_pb2.SessionResult) -> None:
+        cancelled = self.cancelled
+        self.answer(result)
+        if cancelled is not None:
+            cancelled(False)
 
 
 class Accepted:
@@ -211,7 +218,7 @@ class Accepted:
 
     def take(self) -> tuple[session_pb2.SessionFrame | None, int]:
         """Returns the next frame, None where there is nothing to say, and how many entries it holds."""
-        builder = FrameBuilder()
+        builder = FrameBuilder(self._controls())
         queue = self._queue
         while queue:
             kind, exchange, encoded, item = queue[0]
@@ -223,18 +230,18 @@ class Accepted:
             else:
                 exchange.note = None
                 exchange.items += item
-        drain = self.draining and not self.drain_told
-        if not builder.size and not drain and not self._ping and not self._pong:
+        if not builder.size:
             return None, 0
-        frame = session_pb2.SessionFrame.FromString(builder.encoded())
-        if drain:
-            frame.drain = self.drain_told = True
-        if self._ping:
-            frame.ping = self._ping
-        if self._pong:
-            frame.pong = self._pong
+        return session_pb2.SessionFrame.FromString(builder.encoded()), builder.entries
+
+    def _controls(self) -> bytes:
+        drain = self.draining and not self.drain_told
+        if not (drain or self._ping or self._pong):
+            return b""
+        frame = session_pb2.SessionFrame(drain=drain, ping=self._ping, pong=self._pong)
+        self.drain_told = self.draining
         self._ping = self._pong = 0
-        return frame, builder.entries
+        return frame.SerializeToString()
 
     # ---- what is read
 
@@ -282,7 +289,7 @@ class Accepted:
                 begin(call, exchange)
             except Exception as error:  # noqa: BLE001  # one call must not end the session of the others
                 self._complain(error)
-                exchange.answer(_fault())
+                exchange.answer(_failed(error_pb2.ERROR_REASON_INTERNAL, "an unexpected fault"))
 
     def _acknowledged(self, frame: session_pb2.SessionFrame) -> None:
         known = self.known
@@ -347,10 +354,10 @@ class Accepted:
         self._loop.call_exception_handler({"message": "a handler failed", "exception": error})
 
 
-def _fault() -> session_pb2.SessionResult:
-    return session_pb2.SessionResult(error=error_pb2.Error(reason=error_pb2.ERROR_REASON_INTERNAL, message="an unexpected fault"))
+def _failed(reason: error_pb2.ErrorReason.ValueType, message: str) -> session_pb2.SessionResult:
+    return session_pb2.SessionResult(error=error_pb2.Error(reason=reason, message=message))
 
 
 def _too_large(what: str, size: int) -> session_pb2.SessionResult:
     message = f"{what} takes {size} bytes, more than the {MAX_ENTRY_BYTES} that travel; send what is large as an artifact"
-    return session_pb2.SessionResult(error=error_pb2.Error(reason=error_pb2.ERROR_REASON_AGENT_ERROR, message=message))
+    return _failed(error_pb2.ERROR_REASON_AGENT_ERROR, message)

@@ -46,7 +46,9 @@ class Acceptor:
         self._max_age = max_age
         self._log = log
         self._sessions: dict[str, Accepted] = {}
-        self._timers: dict[Accepted, list[asyncio.TimerHandle]] = {}
+        self._ages: dict[Accepted, asyncio.TimerHandle] = {}
+        self._kept: dict[Accepted, asyncio.TimerHandle] = {}
+        """The sessions whose stream broke, and when each ends for good."""
         self._draining = False
 
     async def serve(self, frames: AsyncIterator[Frame], caller: object, admit: Callable[[], None]) -> AsyncGenerator[Frame]:
@@ -112,6 +114,8 @@ class Acceptor:
             if self._draining:
                 raise ParadeError(Reason.UNAVAILABLE, "this server is shutting down: use another")
             session = self._made(hello.session_id, caller)
+        elif session in self._kept:
+            self._kept.pop(session).cancel()
         session.outbox.close()
         session.outbox = Outbox(session.pending, session.under_way, asyncio.get_running_loop())
         session.stream = stream
@@ -124,7 +128,7 @@ class Acceptor:
         session = Accepted(session_id, caller, self._handler, self._max_calls, loop)
         self._sessions[session_id] = session
         age = self._max_age * random.uniform(0.9, 1.1)  # noqa: S311  # spreads the load, hides nothing
-        self._timers[session] = [loop.call_later(age, session.drain)]
+        self._ages[session] = loop.call_later(age, session.drain)
         return session
 
     def _left(self, session: Accepted, stream: "_Stream") -> None:
@@ -137,19 +141,13 @@ class Acceptor:
             if stream.broken_rules and self._log is not None:
                 self._log.warning("session ended", caller=str(session.caller), message=str(stream.failure))
             return
-        timers = self._timers[session]
-        timers.append(asyncio.get_running_loop().call_later(KEPT, self._expired, session, timers))
-
-    def _expired(self, session: Accepted, timers: list[asyncio.TimerHandle]) -> None:
-        timers.pop()
-        if session.stream is None:
-            self._ended(session)
+        self._kept[session] = asyncio.get_running_loop().call_later(KEPT, self._ended, session)
 
     def _ended(self, session: Accepted) -> None:
-        for timer in self._timers.pop(session, ()):
-            timer.cancel()
-        if self._sessions.get(session.session_id) is session:
-            del self._sessions[session.session_id]
+        for timers in (self._ages, self._kept):
+            if session in timers:
+                timers.pop(session).cancel()
+        del self._sessions[session.session_id]
         session.end()
 
 

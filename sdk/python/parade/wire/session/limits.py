@@ -10,6 +10,8 @@ MAX_ENTRY_BYTES = 7 * 1024 * 1024
 """The largest call, result or event: it must fit into one message of gRPC with room to spare."""
 MAX_CONTROLS = 1024
 """Cancels and credits of each kind that we put into one frame."""
+MAX_ACKNOWLEDGED = 16_384
+"""Acknowledgements that we put into one frame."""
 MAX_TIMEOUT = 1e9
 """The longest timeout of a call, in seconds; a longer one is a mistake."""
 

@@ -113,6 +113,10 @@ class Link:
     def _replace(self, session: Session) -> None:
         """Has a new session take the place of `session`."""
         if session is not self._current:
+            if self._current is not None:
+                self._current.wake()
+            elif self._waiting:
+                self._open(session)
             return
         if session.opener.drained or session.idle:
             # It takes no more calls: they wait for the new session.
@@ -141,6 +145,10 @@ class Link:
                     failure = ParadeError(Reason.UNAVAILABLE, str(error))
                 except ParadeError as error:
                     failure = error
+                except Exception as error:  # noqa: BLE001  # calls wait for this: they must hear of it, whatever happened
+                    failure = ParadeError(Reason.INTERNAL, f"{channel.peer} could not be called: {type(error).__name__}")
+                    if self._log is not None:
+                        self._log.error("session failed unexpectedly", peer=channel.peer, exception=error)
                 else:
                     self._unimplemented = False
                     self._take(session)
@@ -177,8 +185,9 @@ class Link:
             self._open(session)
 
     def _lose_waiting(self, failure: ParadeError) -> None:
-        while self._waiting:
-            sent, _ = self._waiting.popitem(last=False)
+        lost = list(self._waiting)
+        self._waiting.clear()  # first, for a receiver may send again at once
+        for sent in lost:
             try:
                 sent.receiver.lost(LostError(failure.message, sent=False, reason=failure.reason))
             except Exception as error:  # noqa: BLE001  # one receiver must not keep the others from hearing

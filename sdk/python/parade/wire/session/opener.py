@@ -13,7 +13,7 @@ from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.session.frames import CALL, FrameBuilder
-from parade.wire.session.limits import MAX_CONTROLS, MAX_ENTRY_BYTES, room_taken
+from parade.wire.session.limits import MAX_ACKNOWLEDGED, MAX_CONTROLS, MAX_ENTRY_BYTES, room_taken
 from parade.wire.session.violations import check_from_acceptor, check_size, violation
 from parade.wire.status import to_record
 
@@ -211,7 +211,8 @@ class Opener:
         if waiting and self.taking:
             now = self._loop.time()
             number = self._last
-            while waiting and len(calls) < self.max_calls:
+            most = self.max_calls - len(self.unacknowledged)
+            while waiting and len(calls) < most:
                 sent = next(iter(waiting))
                 call = sent.call
                 call.number = number + 1
@@ -244,13 +245,13 @@ class Opener:
         cancels, self._cancels = self._cancels[:MAX_CONTROLS], self._cancels[MAX_CONTROLS:]
         numbers = list(self._credits)[:MAX_CONTROLS]
         frame = session_pb2.SessionFrame(
-            acknowledged=self.unacknowledged,
+            acknowledged=self.unacknowledged[:MAX_ACKNOWLEDGED],
             cancels=cancels,
             credits=[session_pb2.SessionCredit(number=number, bytes=self._credits.pop(number)) for number in numbers],
             ping=self._ping,
             pong=self._pong,
         )
-        self.unacknowledged = []
+        self.unacknowledged = self.unacknowledged[MAX_ACKNOWLEDGED:]
         self._ping = self._pong = 0
         return frame.SerializeToString(), len(cancels) + len(numbers)
 

@@ -43,7 +43,8 @@ class Session:
             channel: Where to.
             path: The method.
             waiting: The calls to take from.
-            attention: Called when the session is to be replaced: it was drained, or there is a newer certificate.
+            attention: Called when the session is to be replaced, since it was drained or there is a newer certificate; and when it is
+                retired and has calls for another to send.
             log: For what should not happen.
         """
         self._loop = asyncio.get_running_loop()
@@ -142,6 +143,8 @@ class Session:
             raise
         self._stream = stream
         self._heard = True
+        if self._retired:
+            self._attention(self)
         if lost:
             self._lose(lost, ParadeError(Reason.UNAVAILABLE, f"{self._channel.peer} no longer knows the call"))
 
@@ -208,7 +211,7 @@ class Session:
                 if frame:
                     outbox.left(entries)
                     await stream.write(frame)
-                    if opener.pending():
+                    if opener.pending() or len(opener.unacknowledged) >= ACKNOWLEDGE_COUNT:
                         outbox.wake()
                     if self._ticking is None and opener.calls:
                         self._watch()
