@@ -3,7 +3,10 @@
 import asyncio
 import itertools
 import math
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -391,11 +394,18 @@ async def restart_manager(mesh: Mesh) -> None:
 
 @dataclass
 class Dispatcher:
-    """A dispatcher inside the test."""
+    """A dispatcher, inside the test or in a process of its own."""
 
     address: str
-    process: Process[Config]
-    ended: asyncio.Task[None]
+    process: Process[Config] | None = None
+    ended: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        """Asks one inside the test to end, as SIGTERM does, and waits until it has."""
+        assert self.process is not None
+        assert self.ended is not None
+        self.process.stop()
+        await asyncio.wait_for(asyncio.shield(self.ended), 15)
 
 
 @asynccontextmanager
@@ -406,14 +416,40 @@ async def running_dispatcher(mesh: Mesh, **settings: Any) -> AsyncIterator[Dispa
     async with process_of(
         "dispatcher", Config, mesh.authority, agent_manager=mesh.manager_address, listen=address, database_url=database, **settings
     ) as process:
-        dispatcher = Dispatcher(address, process, asyncio.create_task(serve(process)))
+        ended = asyncio.create_task(serve(process))
+        dispatcher = Dispatcher(address, process, ended)
         try:
-            await eventually(lambda: _listens(address) or dispatcher.ended.done())
+            await eventually(lambda: _listens(address) or ended.done())
             mesh.dispatchers.append(dispatcher)
             yield dispatcher
         finally:
             process.stop()
-            await dispatcher.ended
+            await ended
+
+
+@asynccontextmanager
+async def dispatcher_process(mesh: Mesh, **settings: Any) -> AsyncIterator["subprocess.Popen[bytes]"]:
+    """Runs one more dispatcher as a process of its own, which the test may end."""
+    files = mesh.authority.files(Identity.service("dispatcher"))
+    address = f"127.0.0.1:{free_port()}"
+    told = {
+        "agent_manager": mesh.manager_address,
+        "listen": address,
+        "database_url": f"sqlite:///{mesh.authority.folder}/dispatcher.db",
+        "trust_bundle": files.trust_bundle,
+        "certificate": files.certificate,
+        "private_key": files.private_key,
+        **settings,
+    }
+    environment = {**os.environ, **{f"PARADE_DISPATCHER_{name.upper()}": str(value) for name, value in told.items()}}
+    process = subprocess.Popen([sys.executable, "-m", "parade_dispatcher"], env=environment)
+    try:
+        await eventually(lambda: _listens(address) or process.poll() is not None, within=20)
+        mesh.dispatchers.append(Dispatcher(address))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -24,6 +25,7 @@ from tests.integration.dispatcher_harness import (
     Session,
     SessionAgent,
     TestAgent,
+    dispatcher_process,
     json,
     never,
     returning,
@@ -402,10 +404,10 @@ async def test_two_dispatchers_share_the_agents(tmp_path: Path) -> None:
         assert [agent.sessions for agent in agents] == [2, 2]
 
 
-async def test_a_dispatcher_that_is_asked_to_end_lets_its_calls_end(tmp_path: Path) -> None:
-    async with running_mesh(tmp_path, kind=SessionAgent, dispatchers=2, drain_timeout=10) as mesh:
-        agent = await mesh.agent()
-        await mesh.knows(agent)
+async def test_a_dispatcher_that_is_asked_to_end_lets_its_calls_end_and_takes_no_session(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    async with dispatcher_process(mesh) as process:
+        await mesh.knows(agent, at=1)
         goes_on = asyncio.Event()
 
         async def slow(request: Any, context: Any) -> agent_pb2.InvokeResponse:
@@ -413,18 +415,25 @@ async def test_a_dispatcher_that_is_asked_to_end_lets_its_calls_end(tmp_path: Pa
             return agent_pb2.InvokeResponse(result=json(5))
 
         agent.unary = slow
-        heard = mesh.session().begin()
+        heard = mesh.session(at=1).begin()
         await eventually(lambda: agent.running == 1)
-        first = mesh.dispatchers[0]
 
-        first.process.stop()
+        process.terminate()
 
-        raw = RawSession(mesh.channel())
-        raw.write(hello=session_pb2.SessionHello(session_id="s" * 16))
-        assert (await failure(raw.read())).reason is Reason.UNAVAILABLE
+        await eventually(lambda: refuses_sessions(mesh, at=1))
         goes_on.set()
         assert (await heard.result()).result.data == b"5"
-        await asyncio.wait_for(asyncio.shield(first.ended), 5)
+        assert await asyncio.to_thread(process.wait, 15) == 0
+
+
+async def refuses_sessions(mesh: Mesh, at: int) -> bool:
+    raw = RawSession(mesh.channel(at=at))
+    raw.write(hello=session_pb2.SessionHello(session_id=secrets.token_hex(16)))
+    try:
+        await raw.read()
+    except ParadeError as error:
+        return error.reason is Reason.UNAVAILABLE
+    return False
 
 
 async def test_a_session_moves_to_another_dispatcher_when_its_own_ends(tmp_path: Path) -> None:
@@ -449,9 +458,7 @@ async def test_a_session_moves_to_another_dispatcher_when_its_own_ends(tmp_path:
 
         tasks = [asyncio.create_task(load()) for _ in range(8)]
         await eventually(lambda: len(agent.requests) > 50)
-        for_first = mesh.dispatchers[0]
-        for_first.process.stop()
-        await asyncio.wait_for(asyncio.shield(for_first.ended), 10)
+        await mesh.dispatchers[0].end()
         stopped.set()
         await asyncio.gather(*tasks)
         await link.close()
