@@ -5,8 +5,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import ANONYMOUS, Identity, Kind
 from parade.wire.metadata import NAMESPACE, PRINCIPAL
@@ -38,6 +36,8 @@ def certificate_end(authentication: Mapping[str, Iterable[bytes]]) -> datetime:
     Raises:
         ParadeError: UNAUTHENTICATED where the caller has shown no certificate.
     """
+    from cryptography import x509  # 8 MB, which a service without sessions can do without
+
     encoded = next(iter(authentication.get("x509_pem_cert", [])), b"")
     try:
         return x509.load_pem_x509_certificate(encoded).not_valid_after_utc
