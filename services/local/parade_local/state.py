@@ -1,8 +1,10 @@
 """What a running mesh leaves in its folder for others to read: who runs where, and the lock that says whether it runs at all."""
 
 import fcntl
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import time
@@ -16,6 +18,9 @@ from parade_local.services import SERVICES
 
 REST_PORT = 8420
 """The port of the REST gateway, where it is free."""
+PORTS = range(20_000, 32_000)
+"""Where the others listen: below the ports that connections are given, one of which could take a port before its service does."""
+MOST_TRIES = 100
 LOCK_NAME = "dev.lock"
 STATE_NAME = "state.json"
 LOG_NAME = "dev.log"
@@ -152,14 +157,14 @@ def _exists(pid: int) -> bool:
 
 
 def _address(wanted: str, taken: set[str]) -> str:
-    for candidate in (wanted or "127.0.0.1:0", "127.0.0.1:0"):
-        host, _, port = candidate.rpartition(":")
+    chosen = (f"127.0.0.1:{random.choice(PORTS)}" for _ in range(MOST_TRIES))  # noqa: S311  # spreads meshes, guards nothing
+    for address in itertools.chain([wanted] if wanted else [], chosen):
+        host, _, port = address.rpartition(":")
         with socket.socket() as probe:
             try:
                 probe.bind((host, int(port)))
             except OSError:
                 continue
-            address = f"{host}:{probe.getsockname()[1]}"
         if address not in taken:
             taken.add(address)
             return address
