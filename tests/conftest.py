@@ -35,3 +35,10 @@ def own_mesh(tmp_path: Path) -> Iterator[MeshFile]:
     """A mesh for one test, to do with as it likes."""
     with LocalMesh(tmp_path) as file:
         yield file
+
+
+@pytest.fixture
+def two_dispatchers(tmp_path: Path) -> Iterator[MeshFile]:
+    """A mesh of one test in which two dispatchers carry the calls."""
+    with LocalMesh(tmp_path, dispatchers=2) as file:
+        yield file

@@ -106,6 +106,14 @@ async def linger(folder: str, name: str, seconds: float) -> str:
     return name
 
 
+@agent.function(effect="pure", retry=parade.RetryPolicy(max_attempts=5, initial_backoff=0.01))
+async def storm(folder: str) -> None:
+    """Writes down that it was called, and fails in a way that invites another attempt."""
+    with (Path(folder) / "storm").open("a") as file:
+        file.write("x")
+    raise parade.FunctionError("the weather is bad", retryable=True)
+
+
 @agent.function(effect="pure", timeout=60)
 async def relay(folder: str, name: str, seconds: float, *, context: parade.Context) -> str:
     """Has another function linger."""
