@@ -109,6 +109,7 @@ class Engine:
                 job.refuse(error if isinstance(error, ParadeError) else _unexpected(interceptor, error))
                 return False
         job.interceptors = self._parts.interceptors
+        job.priority = job.request.priority
         return True
 
     def _wait_for_picture(self, job: Job) -> None:

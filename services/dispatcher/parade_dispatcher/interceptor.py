@@ -1,5 +1,7 @@
 """What an installed package can do with every call that passes."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 from parade_dispatcher.model import Outcome, Request
@@ -25,3 +27,13 @@ class Interceptor(Protocol):
     def after(self, request: Request, outcome: Outcome) -> None:
         """Sees how a call ended, once for every call that `before` has seen and not refused."""
         ...
+
+
+def tell(interceptors: Iterable[Interceptor], request: Request, outcome: Outcome) -> None:
+    """Shows interceptors how a call ended. A fault in one of them is reported, and takes nothing from the caller."""
+    for interceptor in interceptors:
+        try:
+            interceptor.after(request, outcome)
+        except Exception as error:  # noqa: BLE001 - it is a package that was added
+            message = f"the interceptor {type(interceptor).__name__} failed"
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from parade.wire.errors import ParadeError, Reason
 from parade_dispatcher import refusal
 from parade_dispatcher.attempt import Attempt
-from parade_dispatcher.interceptor import Interceptor
+from parade_dispatcher.interceptor import Interceptor, tell
 from parade_dispatcher.member import Member
 from parade_dispatcher.model import Answer, Call, Function, Outcome, Request, RetryPolicy, Timing
 from parade_dispatcher.nobody import NOBODY
@@ -207,6 +207,9 @@ class Job:
         """Seeks an instance; where all are full the call waits."""
         if self.is_over:
             return
+        if self.parts.now() >= self.deadline:
+            self.expired()
+            return
         try:
             member = self.pool.take(self)
         except ParadeError as error:
@@ -341,8 +344,8 @@ class Job:
                 del parts.jobs[key]
         if self._parent is not None and self._parent.children is not None:
             self._parent.children.discard(self)
-        for interceptor in self.interceptors:
-            interceptor.after(request, outcome)
+        if self.interceptors:
+            tell(self.interceptors, request, outcome)
         if isinstance(outcome, Answer):
             self.reply.answered(outcome)
         else:

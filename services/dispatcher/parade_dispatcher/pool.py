@@ -97,7 +97,7 @@ class Pool:
                         continue
                 member = cast("Member", self._balancer.choose(candidates, request))
                 if member not in free.index:
-                    raise _stranger(self._balancer)
+                    raise _stranger(self._balancer)  # a package's fault; counting a call there would lose the place
                 member.outstanding += 1
                 if member.outstanding >= member.limit:
                     member.list()

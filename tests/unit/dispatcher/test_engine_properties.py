@@ -176,7 +176,7 @@ class Story:
 
 
 @settings(max_examples=150, deadline=None)
-@given(happenings=st.lists(events, max_size=60))
+@given(happenings=st.one_of(st.lists(events, max_size=12), st.lists(events, min_size=25, max_size=80)))
 def test_whatever_happens(happenings: list[tuple[str, Any]]) -> None:
     async def story() -> None:
         story = Story()

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
+from parade_dispatcher.model import Artifact
 from parade_dispatcher.schemas import LONGEST_DESCRIPTION, MOST_VIOLATIONS, Schemas
 
 ROWS = orjson.dumps(
@@ -41,6 +42,13 @@ def test_arguments_within_their_schema_pass() -> None:
 
 def test_a_function_without_a_schema_takes_any_object() -> None:
     Schemas(1000).check_arguments(b"", b'{"anything": [1]}')
+
+
+def test_an_artifact_is_for_its_reader_to_check() -> None:
+    artifact = Artifact("sha256:" + "0" * 64, 2**30)
+
+    Schemas(1000).check_arguments(ROWS, artifact)
+    Schemas(1000).check_result(ROWS, artifact)
 
 
 def test_every_fault_is_named_by_its_path() -> None:
