@@ -454,6 +454,27 @@ async def test_one_of_two_callers_may_go_away(make: Making) -> None:
     assert (first.results, third.results) == ([], [])
 
 
+@pytest.mark.parametrize("window", [0, 1_000_000], ids=["result alone", "items too"])
+async def test_who_joins_a_stream_hears_its_end_and_the_items_that_are_left_where_they_ask_for_them(make: Making, window: int) -> None:
+    finish = asyncio.Event()
+
+    async def print_pages() -> AsyncIterator[int]:
+        yield 1
+        await finish.wait()
+        yield 2
+
+    bench = make(print_pages, effect="effect")
+    first = bench.begin("print_pages", call_id="print-1", window=1000)
+    await eventually(lambda: first.items == [1])
+    first.cancel(gone=True)
+    joined = bench.begin("print_pages", call_id="print-1", window=window, attach=True)
+    finish.set()
+
+    assert await joined.value() is None
+    assert joined.items == ([2] if window else [])
+    await bench.idle()
+
+
 # --------------------------------------------------------------------------------------------------------------- streams
 
 

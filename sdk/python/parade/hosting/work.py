@@ -375,11 +375,10 @@ class Work(ABC):
 
     def join(self, exchange: Exchange) -> None:
         """Answers one more; items that were told already are not told again."""
-        if isinstance(self.exchange, Nobody):
+        if isinstance(self.exchange, Nobody) and exchange.window > 0:
             self.exchange = exchange
             exchange.cancelled = self.cancelled
             exchange.credited = self.credited
-            self.watched = self.watched and exchange.window > 0
             return
         joined = self._joined = self._joined or []
         joined.append(exchange)
