@@ -1,5 +1,6 @@
 """What goes wrong for a user arrives as a typed, readable error within its deadline: over the SDK and over REST alike."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -104,7 +105,9 @@ async def test_a_stream_yields_its_items_in_order(mesh: Mesh) -> None:
 
 
 async def test_calls_are_shared_by_the_instances(mesh: Mesh) -> None:
-    assert len({await mesh.call("tested.identify") for _ in range(40)}) == 2
+    together = await asyncio.gather(*(mesh.call("tested.identify") for _ in range(60)))  # a new instance has a small share at first
+
+    assert len(set(together)) == 2
 
 
 async def test_a_cyclic_workflow_is_refused_naming_the_cycle(mesh: Mesh) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from parade.wire.identity import DEFAULT_DOMAIN
 
@@ -49,6 +49,8 @@ class ServiceConfig(BaseSettings):
             config = cls()
         except ValidationError as error:
             faults = [f"{prefix}{'_'.join(map(str, item['loc']))}".upper() + f": {item['msg']}" for item in error.errors()]
+        except SettingsError as error:  # a setting that is to be JSON and is none
+            faults = [str(error)]
         else:
             if not unknown:
                 return config

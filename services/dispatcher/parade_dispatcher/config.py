@@ -1,16 +1,10 @@
 """What the dispatcher is told at its start."""
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from parade_chassis.config import ServiceConfig
 from parade_dispatcher.plugins import DEFAULT_BALANCER
-
-
-def _names(given: object) -> object:
-    return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
 
 
 class Config(ServiceConfig):
@@ -24,8 +18,8 @@ class Config(ServiceConfig):
     """Where effects and started calls are written down, by all dispatchers: `sqlite:///path` or `postgresql://user:password@host/database`."""
     balancer: str = DEFAULT_BALANCER
     """What chooses among the instances with room: `least-outstanding`, or the name of an entry point of the group `parade.balancers`."""
-    interceptors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
-    """What sees every call, in this order: names of entry points of the group `parade.interceptors`, with commas between."""
+    interceptors: tuple[str, ...] = ()
+    """What sees every call, in this order: names of entry points of the group `parade.interceptors`, as a JSON array."""
     session_calls: int = Field(default=1024, ge=1, le=65_536)
     """Calls of one session that may be under way at once. Whoever has more keeps the rest back until others have ended."""
     session_age: float = Field(default=1800.0, ge=1)
