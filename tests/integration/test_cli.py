@@ -145,6 +145,77 @@ def test_items_are_printed_a_line_each(project: Path) -> None:
     assert run(project, "call", "worker.count", "end=3", "--stream").stdout == "0\n1\n2\n"
 
 
+def test_timing_goes_to_standard_error(project: Path) -> None:
+    result = run(project, "call", "worker.double", "number=21", "--timing")
+
+    assert (result.returncode, result.stdout) == (0, "42\n")
+    assert all(word in result.stderr for word in ("queued", "transport", "executing"))
+
+
+def test_a_call_that_was_started_is_looked_after(project: Path) -> None:
+    started = run(project, "call", "worker.double", "number=4", "--start", "--priority", "5", "--affinity", "a").stdout.strip()
+
+    waited = run(project, "calls", "wait", started, "--timeout", "20s")
+    shown = json.loads(run(project, "calls", "get", started, "-o", "json").stdout)
+    listed = json.loads(run(project, "calls", "list", "--function", "worker.double", "--state", "succeeded", "-o", "json").stdout)
+
+    assert (waited.returncode, waited.stdout) == (0, "8\n")
+    assert (shown["state"], shown["arguments"], shown["result"]) == ("SUCCEEDED", {"number": 4}, 8)
+    assert started in [call["id"] for call in listed]
+    assert started in run(project, "calls", "list").stdout
+    assert "SUCCEEDED" in run(project, "calls", "get", started).stdout
+    assert run(project, "calls", "cancel", started).stdout == ""
+
+
+def test_a_call_that_was_started_can_be_cancelled(project: Path) -> None:
+    started = run(project, "call", "worker.nap", "seconds=60", "--start").stdout.strip()
+
+    cancelled = run(project, "calls", "cancel", started, "--wait", "20s")
+    waited = run(project, "calls", "wait", started)
+
+    assert (cancelled.returncode, cancelled.stdout) == (0, "stopped\n")
+    assert (waited.returncode, waited.stdout) == (1, "")
+    assert "[CANCELLED]" in waited.stderr
+
+
+def test_a_wait_that_is_too_short_fails_and_the_call_goes_on(project: Path) -> None:
+    started = run(project, "call", "worker.nap", "seconds=60", "--start").stdout.strip()
+
+    early = run(project, "calls", "wait", started, "--timeout", "200ms")
+
+    assert early.returncode == 1
+    assert "it goes on" in early.stderr
+    assert json.loads(run(project, "calls", "get", started, "-o", "json").stdout)["state"] == "RUNNING"
+    assert run(project, "calls", "cancel", started).returncode == 0
+
+
+def test_items_of_a_call_that_was_started_come_from_the_first(project: Path) -> None:
+    started = run(project, "call", "worker.count", "end=3", "--start").stdout.strip()
+
+    assert run(project, "calls", "wait", started, "--stream").stdout == "0\n1\n2\n"
+
+
+def test_a_call_that_nobody_started_is_not_found(project: Path) -> None:
+    result = run(project, "calls", "get", "call-unknown")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "[NOT_FOUND]" in result.stderr
+
+
+def test_an_artifact_is_put_and_got(project: Path) -> None:
+    (project / "rows.csv").write_text("a,b\n1,2\n")
+
+    digest = run(project, "artifact", "put", "rows.csv").stdout.strip()
+    form = json.loads(run(project, "artifact", "put", "rows.csv", "-o", "json").stdout)
+
+    assert form == {"artifact": {"digest": digest, "size": 8, "media_type": "text/csv"}}
+    assert run(project, "artifact", "get", digest).stdout == "a,b\n1,2\n"
+    assert run(project, "artifact", "get", digest, "copy.csv").returncode == 0
+    assert (project / "copy.csv").read_text() == "a,b\n1,2\n"
+    assert run(project, "artifact", "get", f"sha256:{'0' * 64}", "none.csv").returncode == 1
+    assert not (project / "none.csv").exists()
+
+
 def test_ctrl_c_ends_a_call_quietly(project: Path) -> None:
     with subprocess.Popen([PARADE, "call", "worker.nap", "seconds=60"], cwd=project, stdout=-1, stderr=-1, text=True) as calling:
         until(lambda: agents_load(project) == 1)
