@@ -376,6 +376,15 @@ async def test_what_ended_long_ago_is_deleted(store: Store, opened: Opened) -> N
     assert await store.items(ended.key, 0, 100) == []
 
 
+async def test_an_effect_whose_outcome_nobody_learns_is_deleted_after_a_week(store: Store) -> None:
+    await begun(store)
+
+    kept = await store.delete_ended(NOW + timedelta(days=5))
+    deleted = await store.delete_ended(NOW + timedelta(days=6, seconds=1))
+
+    assert (kept, deleted) == (0, 1)
+
+
 async def test_a_change_that_cannot_be_written_takes_all_with_it_and_is_no_fault_of_the_database(store: Store) -> None:
     broken = call("call-00000002", attempts=2**70)
 

@@ -84,12 +84,15 @@ class Storage:
 
         try:
             with contextlib.closing(sqlite3.connect(self._path, timeout=0.1)) as connection:
-                return bool(connection.execute(_OPEN_CALLS).fetchone()[0])
+                found = bool(connection.execute(_OPEN_CALLS).fetchone()[0])
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return False
             self._looked_at = None
             return False
+        if found:
+            self._looked_at = None  # where the store cannot be opened now, it is found again
+        return found
 
     async def store(self) -> Store:
         """Returns the store, and opens it first where it is not open.

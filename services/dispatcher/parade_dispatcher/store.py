@@ -6,7 +6,7 @@ PostgreSQL no two transactions wait for each other.
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Table, Text, and_, bindparam, case, delete, exists, or_, select, tuple_, update
@@ -46,6 +46,8 @@ _CHUNK: Final = 200
 """How many rows are looked up, taken over or deleted at once."""
 _OWNING: Final = (BeginEffect, TakeEffect, AddCall, Beat)
 """The changes that make a dispatcher somebody whose end others must notice."""
+_NEVER_ENDED: Final = timedelta(days=6)
+"""How much longer than an effect that has ended one is kept of which nobody has learnt the outcome, while its owner lives."""
 _SAVED: Final = ("state", "instance_id", "attempts", "progress", "item_count")
 _ENDED: Final = ("result", "artifact", "error", "timing", "ended")
 _BRIEF: Final = [column for column in CALLS.c if column.name not in ("arguments", "arguments_artifact", "result", "artifact")]
@@ -290,8 +292,9 @@ class Store:
     async def delete_ended(self, before: datetime) -> int:
         """Deletes a part of what ended before a time, and of the effects that nobody has brought to an end since; returns how many rows."""
         limit = records.to_micros(before)
-        living = select(DISPATCHERS.c.id)
-        old = or_(EFFECTS.c.ended < limit, and_(EFFECTS.c.ended.is_(None), EFFECTS.c.created < limit, EFFECTS.c.owner.not_in(living)))
+        forgotten = and_(EFFECTS.c.created < limit, EFFECTS.c.owner.not_in(select(DISPATCHERS.c.id)))
+        forgotten = or_(forgotten, EFFECTS.c.created < records.to_micros(before - _NEVER_ENDED))
+        old = or_(EFFECTS.c.ended < limit, and_(EFFECTS.c.ended.is_(None), forgotten))
         effects = select(EFFECTS.c.namespace, EFFECTS.c.key).where(old).order_by(EFFECTS.c.namespace, EFFECTS.c.key).limit(_CHUNK)
         calls = select(CALLS.c.namespace, CALLS.c.id).where(CALLS.c.ended < limit).order_by(CALLS.c.namespace, CALLS.c.id).limit(_CHUNK)
         async with reachable(), self._database.transaction() as connection:
