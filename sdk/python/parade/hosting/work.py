@@ -366,9 +366,8 @@ class Work(ABC):
         host.running.discard(self)
         if self.context is not None:
             self.context.end_calls(self.own_task())
-        if self.served.effect:
-            if host.effects.get(self.call_id) is self:
-                del host.effects[self.call_id]
+        if self.served.effect and host.effects.get(self.call_id) is self:
+            del host.effects[self.call_id]
         host.capacity.give_back()
 
     # ------------------------------------------------------------------------------------------------- others who wait for it
