@@ -1,4 +1,7 @@
-"""A dispatcher as its process runs it, with real agents and a real feed around it; all over mutual TLS on loopback."""
+"""A dispatcher as its process runs it, with real agents and a real feed around it; all over mutual TLS on loopback.
+
+One file, though a long one: its parts are of no use without each other.
+"""
 
 import asyncio
 import itertools

@@ -1,4 +1,7 @@
-"""Calls by session through a real dispatcher: what a session carries, what ends it, and whom that harms."""
+"""Calls by session through a real dispatcher: what a session carries, what ends it, and whom that harms.
+
+One file, though a long one: it walks one stream through every way that it can end.
+"""
 
 import asyncio
 import math
