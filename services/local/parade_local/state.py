@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         """Takes the folder, which need not exist yet."""
         self.path = path
+        self._reserved: dict[str, socket.socket] = {}
+        """The addresses of this mesh, each with what keeps other meshes from choosing it before its service listens there."""
 
     def mesh(self, dispatchers: int = 1) -> MeshFile:
         """Returns the mesh's addresses: those it had before where they are still free, others where not.
@@ -58,7 +61,7 @@ class StateFolder:
             before = MeshFile.read(self.path / FILE_NAME)
         except ParadeError:
             before = MeshFile(self.path.resolve())
-        taken: set[str] = set()
+        taken = self._reserved
         services: dict[str, str] = {}
         for service in SERVICES:
             wanted = before.services.get(service.name, "").split(",")
@@ -156,7 +159,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _address(wanted: str, taken: set[str]) -> str:
+def _address(wanted: str, taken: dict[str, socket.socket]) -> str:
     chosen = (f"127.0.0.1:{random.choice(PORTS)}" for _ in range(MOST_TRIES))  # noqa: S311  # spreads meshes, guards nothing
     for address in itertools.chain([wanted] if wanted else [], chosen):
         host, _, port = address.rpartition(":")
@@ -165,7 +168,20 @@ def _address(wanted: str, taken: set[str]) -> str:
                 probe.bind((host, int(port)))
             except OSError:
                 continue
-        if address not in taken:
-            taken.add(address)
+        reservation = None if address in taken else _reservation(address)
+        if reservation is not None:
+            taken[address] = reservation
             return address
     raise OSError("no free port on 127.0.0.1")
+
+
+def _reservation(address: str) -> socket.socket | None:
+    """Returns what reserves an address for as long as this process lives; None where another process has reserved it."""
+    reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    if sys.platform == "linux":  # elsewhere there are no names that end with their process
+        try:
+            reservation.bind(f"\0parade-{address}")
+        except OSError:
+            reservation.close()
+            return None
+    return reservation
