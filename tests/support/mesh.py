@@ -25,7 +25,13 @@ def agent_process(mesh: MeshFile, target: str = AGENT, **settings: str) -> Itera
     command = [sys.executable, "-m", "parade.serve", target]
     with (mesh.folder / "agents.log").open("ab") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**environment(mesh), **settings}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env={**environment(mesh), **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield process

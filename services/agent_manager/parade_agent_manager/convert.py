@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from parade.v1 import agent_manager_pb2 as pb
 from parade.v1 import function_pb2, value_pb2
 from parade.wire.errors import Violation, invalid
-from parade_agent_manager.model import Agent, Effect, Function, Heartbeat, Instance, KnownFunction, Load, Registration, Roster
+from parade_agent_manager.model import Agent, Effect, Function, Heartbeat, Instance, KnownFunction, Load, Registration, RetryPolicy, Roster
 from parade_agent_manager.watchers import Change
 
 JSON = "application/json"
@@ -118,6 +118,7 @@ def to_function(function: Function) -> function_pb2.Function:
         effect=function_pb2.Effect.Value(f"EFFECT_{function.effect}"),
         timeout=to_duration(function.timeout),
         streaming=function.streaming,
+        retry=None if function.retry is None else _to_retry(function.retry),
     )
 
 
@@ -147,4 +148,18 @@ def _function(described: function_pb2.Function) -> Function:
         effect=_EFFECTS.get(described.effect, Effect.EFFECT),  # the careful choice for what is not given or not known
         timeout=seconds(described.timeout),
         streaming=described.streaming,
+        retry=_retry(described.retry) if described.HasField("retry") else None,
+    )
+
+
+def _retry(described: function_pb2.RetryPolicy) -> RetryPolicy:
+    return RetryPolicy(described.max_attempts, seconds(described.initial_backoff), seconds(described.max_backoff), described.multiplier)
+
+
+def _to_retry(policy: RetryPolicy) -> function_pb2.RetryPolicy:
+    return function_pb2.RetryPolicy(
+        max_attempts=policy.max_attempts,
+        initial_backoff=to_duration(policy.initial_backoff),
+        max_backoff=to_duration(policy.max_backoff),
+        multiplier=policy.multiplier,
     )

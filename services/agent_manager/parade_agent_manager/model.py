@@ -54,6 +54,18 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When the dispatcher makes a call again, as the contract says it; 0 stands for what is not given."""
+
+    max_attempts: int
+    initial_backoff: float
+    """Seconds."""
+    max_backoff: float
+    """Seconds."""
+    multiplier: float
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function that an agent serves."""
 
@@ -67,6 +79,7 @@ class Function:
     timeout: float
     """Seconds that it may run."""
     streaming: bool
+    retry: RetryPolicy | None = None
 
     @property
     def size(self) -> int:

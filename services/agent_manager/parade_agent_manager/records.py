@@ -1,9 +1,10 @@
 """How registrations and functions are written into the store, as JSON."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
-from parade_agent_manager.model import Effect, Function, Registration
+from parade_agent_manager.model import Effect, Function, Registration, RetryPolicy
 
 
 def functions_to_text(functions: tuple[Function, ...]) -> str:
@@ -47,6 +48,7 @@ def _function_to_record(function: Function) -> dict[str, Any]:
         "effect": function.effect.value,
         "timeout": function.timeout,
         "streaming": function.streaming,
+        "retry": None if function.retry is None else asdict(function.retry),
     }
 
 
@@ -59,4 +61,5 @@ def _function_from_record(record: dict[str, Any]) -> Function:
         effect=Effect(record["effect"]),
         timeout=record["timeout"],
         streaming=record["streaming"],
+        retry=RetryPolicy(**record["retry"]) if record.get("retry") else None,
     )
