@@ -65,7 +65,6 @@ class Call:
     @property
     def redelivered(self) -> bool:
         """Whether the scheduler says that it may have made this call before."""
-        assert self.request.step_redelivered == self.request.options.redelivered
         return self.request.step_redelivered
 
     @property

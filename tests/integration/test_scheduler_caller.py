@@ -34,8 +34,8 @@ RUN = Run(
 Answers = Callable[[session_pb2.SessionCall, Exchange], None]
 
 
-def dispatch(*, attempt: int = 1, redelivered: bool = False) -> Dispatch:
-    return Dispatch("a", 0, attempt, "x.a", Document(b'{"n": 1}'), None, redelivered)
+def dispatch(*, attempt: int = 1, redelivered: bool = False, resumed: bool = False) -> Dispatch:
+    return Dispatch("a", 0, attempt, "x.a", Document(b'{"n": 1}'), None, redelivered, resumed)
 
 
 class FakeDispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
@@ -105,14 +105,14 @@ async def test_a_call_says_whom_and_which_step_it_is_for(tmp_path: Path) -> None
     assert not call.options.redelivered
 
 
-async def test_a_step_made_again_says_so_under_the_same_id(tmp_path: Path) -> None:
+async def test_an_attempt_made_again_is_the_same_call_and_a_later_one_is_not(tmp_path: Path) -> None:
     async with calling(tmp_path, ends(result=value_pb2.Value(data=b"7"))) as (caller, dispatcher):
-        for one in (dispatch(), dispatch(redelivered=True), dispatch(attempt=2)):
+        for one in (dispatch(), dispatch(redelivered=True, resumed=True), dispatch(attempt=2, redelivered=True)):
             await heard(caller, one)
 
     first, again, next_attempt = dispatcher.calls
-    assert again.step_redelivered
-    assert again.options.redelivered
+    assert (again.step_redelivered, again.options.redelivered) == (True, True)
+    assert (next_attempt.step_redelivered, next_attempt.options.redelivered) == (True, False)
     assert first.options.call_id == again.options.call_id == call_id("run-1", dispatch())
     assert next_attempt.options.call_id != first.options.call_id
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", first.options.call_id)
@@ -135,7 +135,7 @@ async def test_items_of_an_instance_that_was_replaced_are_forgotten(tmp_path: Pa
 async def test_what_the_dispatcher_could_not_do_was_not_sent(tmp_path: Path) -> None:
     async with calling(tmp_path, fails(ParadeError(Reason.UNAVAILABLE, "no picture yet"))) as (caller, _):
         first = await refused(caller, dispatch())
-        again = await refused(caller, dispatch(redelivered=True))
+        again = await refused(caller, dispatch(redelivered=True, resumed=True))
 
     assert (first.reason, first.metadata.get(NOT_SENT)) == (Reason.UNAVAILABLE, "true")
     assert NOT_SENT not in again.metadata

@@ -75,11 +75,13 @@ def call_id(run: str, dispatch: Dispatch) -> str:
     return f"step-{hashlib.blake2b(attempt.encode(), digest_size=16).hexdigest()}"
 
 
+# Of a call that may have been made under the same id the dispatcher looks for the outcome. One that an earlier attempt may have made has
+# another id, under which nothing was written: then an effect is not called, and its outcome stays unknown.
 def _message(run: Run, dispatch: Dispatch, traceparent: str) -> session_pb2.SessionCall:
     return session_pb2.SessionCall(
         function=dispatch.function,
         arguments=value_pb2.Value(data=dispatch.arguments.data, media_type=convert.JSON),
-        options=call_pb2.CallOptions(call_id=call_id(run.id, dispatch), redelivered=dispatch.redelivered),
+        options=call_pb2.CallOptions(call_id=call_id(run.id, dispatch), redelivered=dispatch.resumed),
         origin=call_pb2.CallOrigin(namespace=run.namespace, principal=run.principal, run_id=run.id, step=dispatch.step),
         traceparent=traceparent,
         step_redelivered=dispatch.redelivered,

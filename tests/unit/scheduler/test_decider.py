@@ -482,6 +482,21 @@ def test_a_redelivered_task_that_finds_no_capacity_stays_redelivered() -> None:
     assert run.out["a", 0, 2].redelivered
 
 
+def test_only_an_attempt_that_alone_may_have_been_sent_can_be_asked_after() -> None:
+    run = Simulation(one())
+    fresh = run.out["a", 0, 1]
+    run.crash()
+    recovered = run.out["a", 0, 1]
+    run.fail("a", Reason.NO_CAPACITY)
+    run.advance(1)
+    later = run.out["a", 0, 2]
+    run.crash()
+    recovered_later = run.out["a", 0, 2]
+
+    seen = [(dispatch.redelivered, dispatch.resumed) for dispatch in (fresh, recovered, later, recovered_later)]
+    assert seen == [(False, False), (True, True), (True, False), (True, False)]
+
+
 def test_after_a_crash_what_was_being_cancelled_is_cancelled() -> None:
     run = Simulation(each([1, 2, 3]))
     run.cancel()

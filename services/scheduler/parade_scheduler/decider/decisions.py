@@ -22,6 +22,8 @@ class Dispatch:
     """The longest to wait, in seconds; None where only the function's own bound applies."""
     redelivered: bool
     """Whether the function may have been called for this task before without the outcome having come back."""
+    resumed: bool = False
+    """Whether this very attempt is the only one that may have made such a call: its call can be asked after. Another attempt's cannot."""
 
 
 @dataclass(frozen=True, slots=True)

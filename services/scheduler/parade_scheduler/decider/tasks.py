@@ -114,8 +114,9 @@ def recover(transition: Transition, task: Task) -> None:
         transition.effect(SetTimer(task.retry_time, RetryDue(task.step, task.index, task.attempt)))
     else:
         # The time that nobody led the run is not the function's: its timeout begins anew.
+        resumed = not task.uncertain
         task = transition.task(task, uncertain=True, started=transition.now)
-        _hand_out_again(transition, task, announce=False)
+        _hand_out_again(transition, task, resumed=resumed, announce=False)
 
 
 def stop(transition: Transition, task: Task) -> None:
@@ -139,16 +140,16 @@ def _arguments(transition: Transition, step: str, index: int) -> Document:
     return Document.of(value)
 
 
-def _hand_out_again(transition: Transition, task: Task, *, announce: bool = True) -> None:
+def _hand_out_again(transition: Transition, task: Task, *, resumed: bool = False, announce: bool = True) -> None:
     try:
         arguments = _arguments(transition, task.step, task.index)
     except ParadeError as error:
         _fail(transition, task, Failure.of(error), "")
         return
-    _hand_out(transition, task, arguments, announce=announce)
+    _hand_out(transition, task, arguments, resumed=resumed, announce=announce)
 
 
-def _hand_out(transition: Transition, task: Task, arguments: Document, *, announce: bool = True) -> None:
+def _hand_out(transition: Transition, task: Task, arguments: Document, *, resumed: bool = False, announce: bool = True) -> None:
     definition = transition.execution.definition.steps[task.step]
     timeout = definition.timeout
     if timeout is not None:
@@ -156,7 +157,7 @@ def _hand_out(transition: Transition, task: Task, arguments: Document, *, announ
     if announce:
         transition.step(task.step, attempts=transition.execution.steps[task.step].attempts + 1)
         transition.event(EventType.TASK_STARTED, step=task.step, task=task.index, attempt=task.attempt)
-    transition.effect(Dispatch(task.step, task.index, task.attempt, definition.call, arguments, timeout, task.uncertain))
+    transition.effect(Dispatch(task.step, task.index, task.attempt, definition.call, arguments, timeout, task.uncertain, resumed))
 
 
 def _wait_for_mesh(transition: Transition, task: Task, occurrence: TaskFailed, jitter: Jitter) -> None:
