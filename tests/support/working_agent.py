@@ -49,7 +49,8 @@ async def numbers(to: int, seconds: float = 0.0) -> AsyncIterator[int]:
 async def rows(to: int, size: int, folder: str) -> AsyncIterator[str]:
     """Yields texts, and writes down how many it has made."""
     for number in range(to):
-        Path(folder, "made").write_text(str(number + 1))
+        Path(folder, "making").write_text(str(number + 1))
+        Path(folder, "making").replace(Path(folder, "made"))
         yield "x" * size
 
 

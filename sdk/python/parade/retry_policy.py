@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 MAX_ATTEMPTS = 10
 LONGEST_BACKOFF = 3600.0
@@ -30,13 +31,13 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         """Looks at every field."""
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+        if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
             raise ValueError(f"max_attempts is {self.max_attempts!r}; it must be a whole number from 1 to {MAX_ATTEMPTS}")
         _check("initial_backoff", self.initial_backoff, 0.001, LONGEST_BACKOFF)
         _check("max_backoff", self.max_backoff, self.initial_backoff, LONGEST_BACKOFF)
         _check("multiplier", self.multiplier, 1.0, LARGEST_MULTIPLIER)
 
 
-def _check(name: str, value: float, least: float, most: float) -> None:
+def _check(name: str, value: Any, least: float, most: float) -> None:
     if not (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most):
         raise ValueError(f"{name} is {value!r}; it must be a number from {least:g} to {most:g}")

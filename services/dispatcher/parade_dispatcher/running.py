@@ -214,7 +214,7 @@ class Running:
 
     def _save(self) -> None:
         if not self._left and not self.call.ended:
-            self._journal.add(SaveCall(self.call), self._saved, urgent=False)
+            self._journal.add(SaveCall(replace(self.call)), self._saved, urgent=False)
 
     def _saved(self, given: Given | ParadeError) -> None:
         if given is False and not self.call.ended:
@@ -239,7 +239,7 @@ class Running:
             if not self.call.ended:
                 self._write_items()
 
-        self._journal.add(SaveCall(self.call, items, first), stored, must=True)
+        self._journal.add(SaveCall(replace(self.call), items, first), stored, must=True)
 
     def _end(
         self, state: CallState, *, result: Content | None = None, error: ParadeError | None = None, timing: Timing | None = None
@@ -256,7 +256,7 @@ class Running:
         if isinstance(given, ParadeError) and self.call.error is not given:
             # What it ended with cannot be stored. It must not stay open for that.
             self.call.state, self.call.result, self.call.error, self.call.progress = CallState.FAILED, None, given, None
-            self._journal.add(SaveCall(self.call), self._ended, must=True)
+            self._journal.add(SaveCall(replace(self.call)), self._ended, must=True)
             return
         self._left = True
         self._tell()

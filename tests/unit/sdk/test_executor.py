@@ -48,12 +48,13 @@ class Bench:
         self.executor = Executor(functions, self.host)
 
     def begin(self, function: str, arguments: Any = None, *, window: int = 0, **fields: Any) -> KeepingExchange:
+        run_id = fields.pop("run_id", "run-1")
         call_id = fields.pop("call_id", "") or f"call-{next(_NUMBERS):04}"
         call = session_pb2.SessionCall(function=f"tested.{function}", window=window, **{"timeout": 5, **fields})
         call.arguments.data = orjson.dumps({} if arguments is None else arguments)
         call.options.call_id = call_id
         call.origin.principal = "spiffe://p"
-        call.origin.run_id = "run-1"
+        call.origin.run_id = run_id
         call.origin.step = "step-1"
         exchange = KeepingExchange(window)
         self.executor.begin(call, exchange)
@@ -657,7 +658,7 @@ async def test_a_large_result_is_made_an_artifact_and_large_arguments_are_fetche
     store = Store()
     bench = make(handler, artifacts=store)
 
-    result = await bench.begin(handler.__name__, {"text": "ab", "times": 1_000_000}).result()
+    result = await bench.begin(handler.__name__, {"text": "ab", "times": 1_000_000}, run_id="").result()
 
     assert store.kept[result.result.artifact.digest] == b'"' + b"ab" * 1_000_000 + b'"'
     store.kept["arguments"] = b'{"text": "c", "times": 3}'
@@ -667,6 +668,15 @@ async def test_a_large_result_is_made_an_artifact_and_large_arguments_are_fetche
     bench.executor.begin(call, exchange)
     assert await exchange.value() == "ccc"
     assert bench.capacity.in_flight == 0
+
+
+async def test_the_result_of_a_step_travels_as_itself(make: Making) -> None:
+    store = Store()
+
+    result = await make(repeat, artifacts=store).begin("repeat", {"text": "ab", "times": 1_000_000}, run_id="run-1").result()
+
+    assert len(result.result.data) == 2_000_002
+    assert store.kept == {}
 
 
 async def test_large_arguments_that_are_not_there_are_invalid(make: Making) -> None:
@@ -685,7 +695,7 @@ async def test_a_result_that_cannot_be_stored_is_the_functions_failure(make: Mak
     store.failure = ParadeError(Reason.UNAVAILABLE, "the gateway is away")
     bench = make(repeat, artifacts=store)
 
-    error = await bench.begin("repeat", {"text": "ab", "times": 1_000_000}).error()
+    error = await bench.begin("repeat", {"text": "ab", "times": 1_000_000}, run_id="").error()
 
     assert (error.reason, error.metadata["cause"]) == (Reason.AGENT_ERROR, "UNAVAILABLE")
     await bench.idle()

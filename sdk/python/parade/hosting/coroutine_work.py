@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-from parade.hosting.host import MAX_INLINE_BYTES
 from parade.hosting.work import Work
 from parade.v1 import value_pb2
 from parade.wire.errors import ParadeError
@@ -83,12 +82,12 @@ class CoroutineStream(CoroutineWork):
 
     async def _tell_all(self, items: Any) -> ParadeError | None:
         """Tells the items as there is room; returns why not all of them could be told."""
-        encode = self.served.function.encode
+        encode, limit = self.served.function.encode, self.inline_bytes
         turn = 0
         async for item in items:
             try:
                 data = encode(item)
-                value = value_pb2.Value(data=data) if len(data) <= MAX_INLINE_BYTES else await self._large(data)
+                value = value_pb2.Value(data=data) if len(data) <= limit else await self._large(data)
             except ParadeError as error:
                 return error
             self.tell_item(value)

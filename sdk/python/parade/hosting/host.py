@@ -12,6 +12,7 @@ from parade.hosting.capacity import Capacity
 from parade.hosting.kept import Kept
 from parade.v1 import session_pb2, value_pb2
 from parade.wire.call_span import CallSpan
+from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.deadlines import Expiring
 from parade.wire.errors import ParadeError
 from parade.wire.log import Log
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_INLINE_BYTES = 1024 * 1024
 """The largest value that travels as itself; what is larger is made an artifact where that is possible."""
+MAX_STEP_BYTES = MAX_VALUE_BYTES
+"""As much of a step of a run: what its result says is read by the steps after it, from the run's own record."""
 
 
 class Deadlines(Protocol):

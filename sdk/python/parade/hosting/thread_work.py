@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from parade.hosting.failures import failure_of
-from parade.hosting.host import MAX_INLINE_BYTES
 from parade.hosting.notes import MAX_NOTES, Notes, event_of
 from parade.hosting.work import Work
 from parade.v1 import call_pb2, session_pb2, value_pb2
@@ -88,12 +87,12 @@ class ThreadStream(ThreadWork):
         self._woken.set()
 
     def _outcome(self, arguments: dict[str, Any]) -> None:
-        encode = self.served.function.encode
+        encode, limit = self.served.function.encode, self.inline_bytes
         items = self.served.function.handler(**arguments)
         try:
             for item in items:
                 data = encode(item)
-                self._give(value_pb2.Value(data=data) if len(data) <= MAX_INLINE_BYTES else self._large(data))
+                self._give(value_pb2.Value(data=data) if len(data) <= limit else self._large(data))
                 if self.cancelling is not None:
                     return
         finally:

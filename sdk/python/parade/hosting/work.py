@@ -16,7 +16,7 @@ from parade.context import Context
 from parade.function import Function
 from parade.hosting.exchange import Exchange, Nobody
 from parade.hosting.failures import failure_of
-from parade.hosting.host import MAX_INLINE_BYTES, Host
+from parade.hosting.host import MAX_INLINE_BYTES, MAX_STEP_BYTES, Host
 from parade.hosting.notes import Notes
 from parade.v1 import call_pb2, session_pb2, value_pb2
 from parade.wire.call_span import CallSpan
@@ -113,6 +113,11 @@ class Work(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Tells the function to end; why stands in `cancelling`."""
+
+    @property
+    def inline_bytes(self) -> int:
+        """The largest value that it may send as itself."""
+        return MAX_STEP_BYTES if self.call.origin.run_id else MAX_INLINE_BYTES
 
     def credited(self) -> None:  # noqa: B027  # only streams have something to do here
         """Takes note that there is room for more items."""
@@ -303,7 +308,7 @@ class Work(ABC):
             self.stopped()
         elif data is None:
             self._answer(_Result(), None)
-        elif len(data) <= MAX_INLINE_BYTES:
+        elif len(data) <= MAX_INLINE_BYTES or len(data) <= self.inline_bytes:
             self._answer(_Result(result=_Value(data=data)), None)
         elif self.host.artifacts is not None:
             self._aside = self.host.loop.create_task(self._store(self.host.artifacts.shrink(data)))
