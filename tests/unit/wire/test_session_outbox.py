@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parade.v1.session_pb2 import SessionCall, SessionFrame
 from parade.wire.session.frames import CALL, EVENT, RESULT, FrameBuilder
-from parade.wire.session.limits import GAP, MAX_ENTRIES, MAX_FRAME_BYTES
+from parade.wire.session.limits import FULL_FRAME, GAP, MAX_FRAME_BYTES
 from parade.wire.session.outbox import Outbox
 from tests.support.virtual_time import in_virtual_time
 
@@ -144,15 +144,15 @@ def test_a_frame_keeps_to_its_limits_and_can_be_read(sizes: list[int]) -> None:
 
     assert [call.number for frame in read for call in frame.calls] == list(range(1, len(sizes) + 1))
     for frame in read:
-        assert len(frame.calls) <= MAX_ENTRIES
+        assert len(frame.calls) <= FULL_FRAME
         assert frame.ByteSize() <= MAX_FRAME_BYTES or len(frame.calls) == 1
 
 
 def test_each_kind_of_entry_has_its_own_limit() -> None:
     builder = FrameBuilder(SessionFrame(ping=7).SerializeToString())
     for kind in (RESULT, EVENT):
-        assert all(builder.add(kind, b"\x08\x01") for _ in range(MAX_ENTRIES))
+        assert all(builder.add(kind, b"\x08\x01") for _ in range(FULL_FRAME))
         assert not builder.add(kind, b"\x08\x01")
     frame = SessionFrame.FromString(builder.encoded())
-    assert (len(frame.results), len(frame.events), frame.ping) == (MAX_ENTRIES, MAX_ENTRIES, 7)
-    assert builder.entries == 2 * MAX_ENTRIES
+    assert (len(frame.results), len(frame.events), frame.ping) == (FULL_FRAME, FULL_FRAME, 7)
+    assert builder.entries == 2 * FULL_FRAME

@@ -4,7 +4,7 @@ A protobuf message is the concatenation of its fields (https://protobuf.dev/prog
 bytes.
 """
 
-from parade.wire.session.limits import MAX_ENTRIES, MAX_FRAME_BYTES
+from parade.wire.session.limits import FULL_FRAME, MAX_FRAME_BYTES
 
 CALL = b"\x12"
 """The tag of `SessionFrame.calls`: field 2, length-delimited."""
@@ -54,15 +54,15 @@ class FrameBuilder:
         if size > MAX_FRAME_BYTES and (length <= MAX_FRAME_BYTES - _OVERHEAD or self.size):
             return False
         if tag is RESULT:
-            if self.results == MAX_ENTRIES:
+            if self.results == FULL_FRAME:
                 return False
             self.results += 1
         elif tag is CALL:
-            if self.calls == MAX_ENTRIES:
+            if self.calls == FULL_FRAME:
                 return False
             self.calls += 1
         else:
-            if self.events == MAX_ENTRIES:
+            if self.events == FULL_FRAME:
                 return False
             self.events += 1
         self._parts += (tag, _VARINTS[length] if length < 1024 else _varint(length), entry)

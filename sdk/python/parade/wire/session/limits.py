@@ -4,6 +4,9 @@ from parade.v1 import value_pb2
 
 MAX_ENTRIES = 64
 """Calls, results and events of each kind in one frame."""
+FULL_FRAME = 32
+"""Entries of each kind that we put into one frame. With 64 calls in flight two frames are then on their way, and while one process works
+on the first another works on the second; frames of 64 cost less together, and let all processes but one wait."""
 MAX_FRAME_BYTES = 256 * 1024
 """What a frame holds at most, unless one entry alone is larger."""
 MAX_ENTRY_BYTES = 7 * 1024 * 1024

@@ -7,7 +7,7 @@ a time there is nothing to gather, and waiting would only add to its latency.
 import asyncio
 from collections.abc import Callable
 
-from parade.wire.session.limits import GAP, MAX_ENTRIES
+from parade.wire.session.limits import FULL_FRAME, GAP
 
 
 class Outbox:
@@ -69,7 +69,7 @@ class Outbox:
 
     def _may_gather(self) -> bool:
         pending = self._pending()
-        return (self._many or pending > 1) and pending < MAX_ENTRIES and self._under_way() > 0
+        return (self._many or pending > 1) and pending < FULL_FRAME and self._under_way() > 0
 
     def _release(self) -> None:
         waiter = self._waiter
