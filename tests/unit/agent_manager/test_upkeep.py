@@ -25,9 +25,10 @@ async def test_observed_states_and_times_of_heartbeats_reach_the_store(manager: 
         )
 
     began = manager.clock.now()
-    loop = asyncio.create_task(manager.upkeep.write())
-    await eventually(stored_heartbeat_is_the_last)
-    loop.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(manager.upkeep.write())
+        await eventually(stored_heartbeat_is_the_last)
+        loop.cancel()
 
 
 async def test_a_store_that_is_away_keeps_nobody_from_being_lost_and_is_written_once_it_is_back(
@@ -45,20 +46,21 @@ async def test_a_store_that_is_away_keeps_nobody_from_being_lost_and_is_written_
         raise ParadeError(Reason.UNAVAILABLE, "away")
 
     monkeypatch.setattr(store, "put_states", away)
-    loops = [asyncio.create_task(manager.upkeep.end_leases()), asyncio.create_task(manager.upkeep.write())]
-    await manager.clock.advance(8)
-    known = manager.registry.instance(identity.instance)
-    seen_away = attempts
-    monkeypatch.setattr(store, "put_states", put_states)
 
     async def stored_as_lost() -> bool:
         await manager.clock.advance(1)
         return [instance.state for instance in await store.instances()] == [InstanceState.LOST]
 
-    await eventually(stored_as_lost)
-    assert all(not loop.done() for loop in loops)
-    for loop in loops:
-        loop.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        loops = [tasks.create_task(manager.upkeep.end_leases()), tasks.create_task(manager.upkeep.write())]
+        await manager.clock.advance(8)
+        known = manager.registry.instance(identity.instance)
+        seen_away = attempts
+        monkeypatch.setattr(store, "put_states", put_states)
+        await eventually(stored_as_lost)
+        assert all(not loop.done() for loop in loops)
+        for loop in loops:
+            loop.cancel()
 
     assert known is not None
     assert known.state is InstanceState.LOST
