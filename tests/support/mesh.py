@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from parade.client import Mesh
 from parade.wire.errors import ParadeError
@@ -71,28 +72,37 @@ async def ready(mesh: Mesh, instances: int, agent: str = "tested") -> None:
 
 
 def process_id(mesh: MeshFile, service: str) -> int:
-    """Returns the process that a service runs in; 0 while it has none."""
-    state = json.loads((mesh.folder / "state.json").read_text())
-    return next(int(one["pid"]) for one in state["services"] if one["name"] == service)
+    """Returns the process that a service runs in; 0 while it has none.
+
+    Args:
+        mesh: The mesh.
+        service: The service's name, or the id of one of its replicas, such as `dispatcher-1`.
+    """
+    return int(_status(mesh, service)["pid"])
 
 
 def kill(mesh: MeshFile, service: str) -> int:
-    """Kills a service with SIGKILL and returns the process that it was."""
+    """Kills a service, or the replica with an id, with SIGKILL and returns the process that it was."""
     pid = process_id(mesh, service)
     os.kill(pid, signal.SIGKILL)
     return pid
 
 
 def wait_until_back(mesh: MeshFile, service: str, killed: int, within: float = 20.0) -> None:
-    """Waits until a killed service runs again and is ready.
+    """Waits until a killed service, or the replica with an id, runs again and is ready.
 
     Raises:
         TimeoutError: It is not back in time.
     """
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        state = json.loads((mesh.folder / "state.json").read_text())
-        if any(one["name"] == service and one["state"] == "ready" and one["pid"] not in (0, killed) for one in state["services"]):
+        status = _status(mesh, service)
+        if status["state"] == "ready" and status["pid"] not in (0, killed):
             return
         time.sleep(0.05)
     raise TimeoutError(f"{service} is not back")
+
+
+def _status(mesh: MeshFile, service: str) -> dict[str, Any]:
+    services = json.loads((mesh.folder / "state.json").read_text())["services"]
+    return next(one for one in services if service in (one["name"], one["id"]))
