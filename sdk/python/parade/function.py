@@ -128,18 +128,14 @@ class Function:
         Raises:
             ParadeError: INVALID_ARGUMENTS with one violation a fault.
         """
-        signature = self.signature
         try:
-            model = signature.read_arguments(data or b"{}", context={STORE: artifacts})
+            return self.signature.read_arguments(data or b"{}", context={STORE: artifacts})
         except ValidationError as error:
             raise ParadeError(
                 Reason.INVALID_ARGUMENTS,
                 f"the arguments of {self.name} do not fit its schema",
                 violations=_violations(error, "arguments"),
             ) from error
-        names = signature.names
-        values = model.__dict__
-        return {names[field]: values[field] for field in model.model_fields_set}
 
     def encode(self, value: Any) -> bytes:
         """Writes a result or an item as JSON.
@@ -150,7 +146,13 @@ class Function:
         signature = self.signature
         try:
             # What is of a plain type itself needs no look into it.
-            checked = value if type(value) is signature.plain else signature.check_result(value)
+            if type(value) is signature.plain:
+                try:
+                    return orjson.dumps(value)
+                except TypeError:
+                    checked = value  # pydantic writes an integer of more than 64 bits too, and says what is wrong with a text
+            else:
+                checked = signature.check_result(value)
             # A model that was changed after it was made is not checked again by pydantic; its serialiser notices, and is told to say so.
             return signature.write_result(checked, by_alias=True, warnings="error")
         except (ValidationError, PydanticSerializationError) as error:

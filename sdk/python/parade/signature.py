@@ -6,12 +6,13 @@ import warnings
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
+from typing_extensions import TypedDict  # pydantic reads the standard library's only from Python 3.12 on
 
 from parade.context import Context
 
@@ -26,9 +27,7 @@ class Signature:
     """What a function takes and returns."""
 
     arguments: type[BaseModel]
-    """A model with one field an argument; the fields are numbered and go by the arguments' names as aliases."""
-    names: Mapping[str, str]
-    """The argument behind each field of the model."""
+    """A model with one field an argument, for the schema; the fields are numbered and go by the arguments' names as aliases."""
     result: TypeAdapter[Any]
     """The type of the result; of one item where `streaming`."""
     streaming: bool
@@ -37,8 +36,8 @@ class Signature:
     """The parameter that takes the context; empty where none does."""
     plain: type | None
     """The type of the result where that is a plain one, all of whose values fit."""
-    read_arguments: Callable[..., BaseModel]
-    """Makes the model of the arguments from JSON."""
+    read_arguments: Callable[..., dict[str, Any]]
+    """Makes the arguments by name from JSON; what is not given is left out."""
     check_result: Callable[[Any], Any]
     """Makes a result from what a function returned."""
     write_result: Callable[..., bytes]
@@ -54,6 +53,7 @@ class Signature:
         name = getattr(function, "__name__", repr(function))
         hints = _hints(function, name)
         fields: dict[str, Any] = {}
+        kinds: dict[str, Any] = {}
         names: dict[str, str] = {}
         context = ""
         for parameter in inspect.signature(function).parameters.values():
@@ -66,6 +66,7 @@ class Signature:
             default = {} if parameter.default is _MISSING else {"default": parameter.default}
             fields[field] = (hint, Field(alias=parameter.name, **default))
             names[field] = parameter.name
+            kinds[parameter.name] = _item(parameter.name, hint, required=not default)
         streaming = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
         returned = _returned(name, hints.get("return", _MISSING), streaming=streaming)
         try:
@@ -73,13 +74,12 @@ class Signature:
             result = _adapter(returned)
             signature = cls(
                 arguments,
-                names,
                 result,
                 streaming,
                 context,
                 plain=returned if returned in _PLAIN else None,
                 # The parts of pydantic that do the work, without the layers that choose between them on every call.
-                read_arguments=arguments.__pydantic_validator__.validate_json,
+                read_arguments=_given(name, kinds).validator.validate_json,
                 check_result=result.validator.validate_python,
                 write_result=result.serializer.to_json,
             )
@@ -118,6 +118,19 @@ def _check_parameter(name: str, parameter: inspect.Parameter, hint: Any) -> None
         raise TypeError(
             f"{name}: put the Field(…) of parameter {parameter.name!r} into its hint, as Annotated[…, Field(…)], beside a plain default"
         )
+
+
+def _item(name: str, hint: Any, *, required: bool) -> Any:
+    item: Any = Annotated[hint, Field(alias=name)]  # the alias stands above one of the author's own
+    return item if required else NotRequired[item]
+
+
+def _given(name: str, kinds: dict[str, Any]) -> TypeAdapter[Any]:
+    # Read as a dictionary, arguments are what the function is called with; a model of them would be taken apart on every call.
+    make: Any = TypedDict
+    given = make(name, kinds)
+    given.__pydantic_config__ = ConfigDict(extra="forbid")
+    return TypeAdapter(given)
 
 
 def _returned(name: str, hint: Any, *, streaming: bool) -> Any:

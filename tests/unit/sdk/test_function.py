@@ -143,6 +143,15 @@ def test_a_parameter_may_have_any_name() -> None:
     }
 
 
+def test_an_argument_goes_by_its_parameter_whatever_alias_its_hint_has() -> None:
+    def find(text: Annotated[str, Field(alias="query", min_length=1)], limit: Annotated[int, Field(alias="most")] = 1) -> None: ...
+
+    function = Function.of(find)
+
+    assert function.decode(b'{"text": "a", "limit": 2}') == {"text": "a", "limit": 2}
+    assert faults(function, b'{"text": "", "most": 1}') == ["arguments.most", "arguments.text"]
+
+
 def test_a_default_without_a_json_form_is_no_hindrance() -> None:
     def search(since: date = date.min, key: Any = NOTHING) -> None: ...
 
