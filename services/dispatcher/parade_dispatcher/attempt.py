@@ -40,7 +40,7 @@ class Attempt:
         if self._phase:
             self._late(Answer(result, job.call.id, member.id))
             return
-        self._phase = _OVER
+        self._over()
         begun = self._begun
         transport = max(0.0, job.parts.now() - begun - queued - executing)
         queued += begun - job.arrived
@@ -62,7 +62,7 @@ class Attempt:
         if self._phase:
             self._late(job.located(contract.answer_of(error), member.id))
             return
-        self._phase = _OVER
+        self._over()
         timing = self._timing(queued, executing)
         error = contract.answer_of(error)
         ejection = job.pool.ejection
@@ -108,7 +108,7 @@ class Attempt:
         if self._phase:
             self._late(None)
             return
-        self._phase = _OVER
+        self._over()
         timing = self._timing(0.0, 0.0)
         job.pool.ejection.lost(member)
         job.pool.release(member, self)
@@ -161,9 +161,14 @@ class Attempt:
 
     # ---- within
 
+    def _over(self) -> None:
+        # What was sent knows this attempt: the two let go of each other, so that they are freed now, not when garbage is next collected.
+        self._phase = _OVER
+        self.sending = None
+
     def _late(self, outcome: Outcome | None) -> None:
         if self._phase == _LATE:
-            self._phase = _OVER
+            self._over()
             self.member.asked.discard(self)
             self._job.heard_late(self.member, outcome)
 

@@ -153,6 +153,7 @@ class _Delivery:
     # What the link tells.
 
     def answered(self, result: session_pb2.SessionResult) -> None:
+        self.sent = None  # it knows this delivery: so both are freed now, not when garbage is next collected
         queued, executing = result.queued_us * 1e-6, result.executing_us * 1e-6
         if result.HasField("error"):
             self._receiver.failed(from_record(result.error), queued, executing)
