@@ -32,12 +32,12 @@ def answer_of(error: ParadeError) -> ParadeError:
 
 def fault_of(job: "Job", member: Member, result: Content | None) -> ParadeError | None:
     """Returns what is wrong with a result, or with the lack of one; None where nothing is."""
-    if job.function.streaming:
-        if result is None:
-            return None
-        return ParadeError(Reason.AGENT_ERROR, "the agent sent a result, which is not what this function gives")
     if result is None:
+        if job.function.streaming:
+            return None
         return ParadeError(Reason.AGENT_ERROR, "the agent ended the call without a result")
+    if job.function.streaming:
+        return ParadeError(Reason.AGENT_ERROR, "the agent sent a result, which is not what this function gives")
     return _outside_schema(job, member, result, "result")
 
 

@@ -23,10 +23,13 @@ TRUSTED = frozenset({Kind.GATEWAY, Kind.SCHEDULER})
 """Who is believed when they say whom a call in a session is for."""
 
 _FULL_NAME = re.compile(r"([a-z][a-z0-9-]{0,39})\.([A-Za-z][A-Za-z0-9_-]{0,62})")
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_is_call_id = re.compile(r"[A-Za-z0-9_-]{8,64}").fullmatch
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPES = ("", "application/json")
 _NO_ARGUMENTS = b"{}"
+_SessionCall, _SessionResult = session_pb2.SessionCall, session_pb2.SessionResult
+_FIELD_BYTES = 2
+"""What a short text takes in a message beside itself."""
 
 _CANCELLATIONS: Mapping[int, str] = {number: name.removeprefix("CANCELLATION_") for name, number in call_pb2.Cancellation.items()}
 
@@ -157,6 +160,9 @@ def _request(
     faults: list[Violation],
 ) -> model.Request:
     name = _names(full_name)
+    if name is None:
+        faults.insert(0, Violation("function", f'must be "agent.function", not {full_name[:120]!r}'))
+        name = ("", "")
     data = value.data
     arguments: model.Content = data or _NO_ARGUMENTS
     if not data:
@@ -166,23 +172,19 @@ def _request(
         size = f"is {len(data) / 2**20:.1f} MiB; at most {MAX_VALUE_BYTES // 2**20} MiB can be sent"
         faults.append(Violation("arguments", size))
     media_type = value.media_type
-    if media_type not in _MEDIA_TYPES:
+    if media_type and media_type not in _MEDIA_TYPES:
         faults.append(Violation("arguments.media_type", f"must be application/json, not {media_type[:120]!r}"))
-    agent, function = name or ("", "")
+    agent, function = name
+    call_id = options.call_id
+    # By place: naming fields would take as long again.
     request = model.Request(
-        agent, function, arguments, context.caller, namespace, principal, timeout, step, window, traceparent=traceparent
+        agent, function, arguments, context.caller, namespace, principal, timeout, step, window, traceparent, call_id
     )
-    given = options.ListFields()
-    if given:
-        call_id = options.call_id
-        if call_id:
-            request.call_id = call_id
-            if _CALL_ID.fullmatch(call_id) is None:
-                faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
-        if len(given) > 1 or not call_id:  # most calls have an id and no other option; reading each would take longer than all the rest
-            _read_options(options, request, faults)
-    if name is None:
-        faults.insert(0, Violation("function", f'must be "agent.function", not {full_name[:120]!r}'))
+    if call_id and _is_call_id(call_id) is None:
+        faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
+    # Most calls have an id and no other option, which their size tells: reading each would take longer than all the rest.
+    if options.ByteSize() != (len(call_id) + _FIELD_BYTES if call_id else 0):
+        _read_options(options, request, faults)
     if faults:
         raise invalid(faults)
     return request
@@ -219,7 +221,7 @@ def timing(took: model.Timing) -> call_pb2.Timing:
 
 def session_result(outcome: model.Answer, *, names_call: bool) -> session_pb2.SessionResult:
     """Encodes how a call in a session ended well; its id only where the caller did not make it."""
-    message = session_pb2.SessionResult()
+    message = _SessionResult()
     result, took = outcome.result, outcome.timing
     if type(result) is bytes:
         message.result.data = result
@@ -254,7 +256,7 @@ def session_template(full_name: str, call: model.Call) -> session_pb2.SessionCal
 
 def session_call(template: session_pb2.SessionCall, call: model.Call) -> session_pb2.SessionCall:
     """Encodes what an instance is asked to run."""
-    message = session_pb2.SessionCall()
+    message = _SessionCall()
     message.CopyFrom(template)
     arguments = call.arguments
     if type(arguments) is bytes:

@@ -38,7 +38,7 @@ class Engine:
         if parts.interceptors and not self._intercepted(job):
             return job
         if parts.pools.is_synced:
-            self._start(job)
+            self._start(job, job.arrived)
         else:
             self._wait_for_picture(job)
         return job
@@ -55,16 +55,17 @@ class Engine:
         self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
         return function
 
-    def _start(self, job: Job) -> None:
-        if job.is_over:
-            return
+    def _start_late(self, job: Job) -> None:
+        if not job.is_over:
+            self._start(job, self._parts.now())
+
+    def _start(self, job: Job, now: float) -> None:
         request = job.request
         try:
             pool, function = self._found(request)
             if function.streaming and not request.window:
                 raise refusal.streams(request)
-            step = request.step
-            if step is not None:
+            if request.step is not None:
                 self._check_step(request, function)
             self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
         except ParadeError as error:
@@ -78,7 +79,7 @@ class Engine:
             parent = self._parts.jobs.get((request.namespace, request.parent_call_id))
             if parent is not None and parent.deadline < job.arrived + limit:
                 limit, whose = parent.deadline - job.arrived, "the limit of the call that it is a part of"
-        job.begin(pool, function, limit, whose, parent)
+        job.begin(pool, function, limit, whose, parent, now)
 
     def _found(self, request: Request) -> tuple[Pool, Function]:
         pools = self._parts.pools
@@ -115,7 +116,7 @@ class Engine:
     def _wait_for_picture(self, job: Job) -> None:
         timeout = job.request.timeout
         limit = FIRST_PICTURE_TIMEOUT if timeout is None else min(FIRST_PICTURE_TIMEOUT, timeout)
-        self._parts.pools.when_synced(partial(self._start, job))
+        self._parts.pools.when_synced(partial(self._start_late, job))
         self._parts.later(limit, partial(self._give_up_waiting, job))
 
     def _give_up_waiting(self, job: Job) -> None:

@@ -9,9 +9,9 @@ from parade_dispatcher import refusal
 from parade_dispatcher.attempt import Attempt
 from parade_dispatcher.interceptor import Interceptor, tell
 from parade_dispatcher.member import Member
-from parade_dispatcher.model import Answer, Call, Function, Outcome, Request, RetryPolicy, Timing
+from parade_dispatcher.model import Answer, Call, Effect, Function, Outcome, Request, RetryPolicy, Timing
 from parade_dispatcher.nobody import NOBODY
-from parade_dispatcher.parts import Parts
+from parade_dispatcher.parts import Key, Parts
 from parade_dispatcher.pool import Pool
 from parade_dispatcher.ports import Reply
 from parade_dispatcher.queue import Queue
@@ -23,7 +23,8 @@ CANCEL_TIMEOUT = 5.0
 """Seconds that an instance may take to say that it knows of a cancellation."""
 
 _NO_POLICY = RetryPolicy()
-_arrivals = itertools.count(1)
+_EFFECT = Effect.EFFECT
+_next_arrival = itertools.count(1).__next__
 
 
 class Job:
@@ -34,6 +35,7 @@ class Job:
         "_attempts",
         "_cancellation",
         "_expires",
+        "_key",
         "_limit",
         "_loss",
         "_parent",
@@ -64,6 +66,7 @@ class Job:
     pool: Pool
     function: Function
     call: Call
+    _key: Key
 
     def __init__(self, parts: Parts, request: Request, reply: Reply, arrived: float) -> None:
         """Makes a call of which nothing is known yet but what its caller asks for."""
@@ -73,7 +76,7 @@ class Job:
         self.arrived = arrived
         self.deadline = math.inf
         self.priority = request.priority
-        self.arrival = next(_arrivals)
+        self.arrival = _next_arrival()
         self.interceptors: Sequence[Interceptor] = ()
         """Those that have seen it."""
         self.ticket = 0
@@ -152,7 +155,7 @@ class Job:
         """Ends a call that was not begun."""
         self.deliver(self.located(error, ""), self.waited())
 
-    def begin(self, pool: Pool, function: Function, limit: float, whose: str, parent: "Job | None") -> None:
+    def begin(self, pool: Pool, function: Function, limit: float, whose: str, parent: "Job | None", now: float) -> None:
         """Takes what the engine has found out, and begins.
 
         Args:
@@ -161,24 +164,18 @@ class Job:
             limit: Seconds from its arrival until it must have ended.
             whose: Whose limit that is, for people.
             parent: The call that it is a part of.
+            now: The time.
         """
         request, parts = self.request, self.parts
-        step = request.step
+        step, call_id, namespace = request.step, request.call_id, request.namespace
+        run_id, name = ("", "") if step is None else (step.run_id, step.step)
         self.pool = pool
         self.function = function
         self._limit = limit
         self._whose = whose
-        self.deadline = self.arrived + limit
+        self.deadline = deadline = self.arrived + limit
         self.call = Call(
-            request.call_id,
-            request.function,
-            request.arguments,
-            request.namespace,
-            request.principal,
-            step.run_id if step is not None else "",
-            step.step if step is not None else "",
-            request.window,
-            request.traceparent,
+            call_id, request.function, request.arguments, namespace, request.principal, run_id, name, request.window, request.traceparent
         )
         if parent is not None and parent.is_cancelled:
             self.refuse(refusal.cancelled(request))
@@ -186,17 +183,18 @@ class Job:
         if limit <= 0:
             self.refuse(refusal.expired(request, limit, whose, waited=False))
             return
-        self._expires = expires = self.deadline + GRACE
+        self._expires = expires = deadline + GRACE
         parts.deadlines.add(expires, self)
-        parts.jobs[request.namespace, request.call_id] = self
+        self._key = key = (namespace, call_id)
+        parts.jobs[key] = self
         if parent is not None:
             self._parent = parent
             if parent.children is None:
                 parent.children = set()
             parent.children.add(self)
         pool.budget.called()
-        if function.effect.repeatable:
-            self.seek()
+        if function.effect is not _EFFECT:
+            self._seek(now)
         else:
             self._safeguard = Safeguard(parts, self)
             self._safeguard.begin()
@@ -205,9 +203,11 @@ class Job:
 
     def seek(self) -> None:
         """Seeks an instance; where all are full the call waits."""
-        if self.is_over:
-            return
-        if self.parts.now() >= self.deadline:
+        if not self.is_over:
+            self._seek(self.parts.now())
+
+    def _seek(self, now: float) -> None:
+        if now >= self.deadline:
             self.expired()
             return
         try:
@@ -218,23 +218,22 @@ class Job:
             self.end(self.located(error, ""), self.waited())
             return
         if member is not None:
-            self.give(member)
+            self.give(member, now)
 
-    def give(self, member: Member) -> None:
+    def give(self, member: Member, now: float) -> None:
         """Gives the call to an instance, which has it counted already."""
-        parts, request = self.parts, self.request
-        attempt = self._attempt = Attempt(self, member, parts.now())
+        attempt = self._attempt = Attempt(self, member, now)
         member.running.add(attempt)
         self._attempts += 1
         if self._safeguard is not None:
             self._safeguard.given(member.id)
         try:
-            attempt.sending = parts.reach.send(member.instance, self.call, self.deadline, attempt)
+            attempt.sending = self.parts.reach.send(member.instance, self.call, self.deadline, attempt)
         except ParadeError as error:
             attempt.unsent(error)
             return
-        if request.window:
-            self.reply.assigned(request.call_id, member.id)
+        if self.request.window:
+            self.reply.assigned(self.request.call_id, member.id)
 
     def expired(self) -> None:
         """Ends the call at its deadline. Those that are a part of it have none that is later."""
@@ -329,23 +328,26 @@ class Job:
 
     def end(self, outcome: Outcome, timing: Timing) -> None:
         """Ends the call with what is known of it for certain."""
-        self._end(outcome, timing, is_certain=True)
+        self._attempt = None
+        if self._safeguard is None:
+            self.deliver(outcome, timing)
+        else:
+            self._safeguard.end(outcome, timing, is_certain=True)
 
     def deliver(self, outcome: Outcome, timing: Timing) -> None:
         """Tells its caller, once and last."""
         if self.is_over:
             return
         self.is_over = True
-        parts, request = self.parts, self.request
         if self._expires:
+            parts, key = self.parts, self._key
             parts.deadlines.remove(self._expires, self)
-            key = (request.namespace, request.call_id)
             if parts.jobs.get(key) is self:
                 del parts.jobs[key]
         if self._parent is not None and self._parent.children is not None:
             self._parent.children.discard(self)
         if self.interceptors:
-            tell(self.interceptors, request, outcome)
+            tell(self.interceptors, self.request, outcome)
         if isinstance(outcome, Answer):
             self.reply.answered(outcome)
         else:

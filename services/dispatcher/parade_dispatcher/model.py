@@ -155,6 +155,9 @@ class Request:
     step: Step | None = None
     window: int = 0
     """Bytes of items that the caller has room for at first; 0 where it wants no events."""
+    traceparent: str = ""
+    call_id: str = ""
+    """The call's id, where its caller makes it."""
     idempotency_key: str = ""
     priority: int = 0
     """From -100 to 100; the higher goes first where calls must wait."""
@@ -162,11 +165,8 @@ class Request:
     labels: Mapping[str, str] | None = None
     """Labels that the instance must carry."""
     parent_call_id: str = ""
-    call_id: str = ""
-    """The call's id, where its caller makes it."""
     redelivered: bool = False
     """Whether the call may have been made before under the same id."""
-    traceparent: str = ""
 
     @property
     def full_name(self) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from parade.wire.errors import ParadeError, Reason
 from parade_dispatcher import refusal
@@ -39,8 +39,8 @@ class Seeker(Waiter, Protocol):
         """Hears that its deadline has passed."""
         ...
 
-    def give(self, member: Member) -> None:
-        """Takes an instance; one more of its calls is counted already."""
+    def give(self, member: Member, now: float) -> None:
+        """Takes an instance, now; one more of its calls is counted already."""
         ...
 
     def seek(self) -> None:
@@ -79,11 +79,10 @@ class Pool:
         Raises:
             ParadeError: NO_CAPACITY where there is no instance to wait for, or the queue is full.
         """
-        request = seeker.request
-        if self.agent is None or self.agent.paused:
+        request, agent, group = seeker.request, self.agent, self._everyone
+        if agent is None or agent.paused:
             raise refusal.paused(request.agent)
-        group = self._everyone if not request.labels else None
-        if group is None or request.function not in self._functions:
+        if group is None or request.labels or request.function not in self._functions:
             group = self._group(request)
         tried = seeker.tried
         if request.affinity_key:
@@ -95,11 +94,11 @@ class Pool:
                     candidates = [member for member in candidates if member.id not in tried]
                     if not candidates:
                         continue
-                member = cast("Member", self._balancer.choose(candidates, request))
+                member: Any = self._balancer.choose(candidates, request)
                 if member not in free.index:
                     raise _stranger(self._balancer)  # a package's fault; counting a call there would lose the place
-                member.outstanding += 1
-                if member.outstanding >= member.limit:
+                member.outstanding = outstanding = member.outstanding + 1
+                if outstanding >= member.limit:
                     member.list()
                 return member
         if not any(member.standing is not Standing.EJECTED and not (tried and member.id in tried) for member in group.members.values()):
@@ -141,12 +140,13 @@ class Pool:
             if best is None:
                 return
             self.leave(best)
-            if best.deadline <= self._now():
+            now = self._now()
+            if best.deadline <= now:
                 best.expired()
                 continue
             member.outstanding += 1
             member.list()
-            best.give(member)
+            best.give(member, now)
 
     def put_agent(self, agent: Agent) -> None:
         """Takes what is known of the agent itself."""

@@ -22,6 +22,7 @@ LONGEST_DESCRIPTION = 240
 """Characters that the description of a fault has at most: it may quote the value."""
 
 _ANYTHING = b"{}"
+_decoded = orjson.loads
 
 
 class Schemas:
@@ -37,6 +38,7 @@ class Schemas:
         self._largest_value = largest_value
         self._capacity = capacity
         self._compiled: OrderedDict[bytes, jsonschema_rs.Draft202012Validator] = OrderedDict()
+        self._is_full = False
 
     def check_arguments(self, schema: bytes, arguments: Content) -> None:
         """Checks that arguments are a JSON object within the schema.
@@ -46,7 +48,7 @@ class Schemas:
         """
         if isinstance(arguments, Artifact):
             return
-        faults = self._faults(schema, arguments, "arguments", must_be_object=True)
+        faults = self._faults(schema, arguments, "arguments", True)
         if faults:
             raise invalid(faults, "the arguments do not fit the function")
 
@@ -65,14 +67,18 @@ class Schemas:
             return
         if len(result) > self._largest_value:
             raise ParadeError(Reason.AGENT_ERROR, f"the {name} has {len(result):,} bytes; a value has at most {self._largest_value:,}")
-        faults = self._faults(schema, result, name, must_be_object=False)
+        faults = self._faults(schema, result, name, False)
         if faults:
             raise ParadeError(Reason.AGENT_ERROR, f"the {name} is outside its schema: {faults[0]}", violations=faults)
 
-    def _faults(self, schema: bytes, data: bytes, name: str, *, must_be_object: bool) -> Sequence[Violation]:
-        validator = self._validator(schema or _ANYTHING, name)
+    def _faults(self, schema: bytes, data: bytes, name: str, must_be_object: bool) -> Sequence[Violation]:  # noqa: FBT001 - within
+        validator = self._compiled.get(schema)
+        if validator is None:
+            validator = self._made(schema, name)
+        elif self._is_full:
+            self._compiled.move_to_end(schema)  # the order matters once some must go
         try:
-            value = orjson.loads(data)
+            value = _decoded(data)
         except orjson.JSONDecodeError as error:
             return [Violation(name, f"not valid JSON: {error}")]
         if must_be_object and not isinstance(value, dict):
@@ -84,19 +90,16 @@ class Schemas:
         except ValueError as error:  # nested deeper than the validator goes
             return [Violation(name, _short(f"cannot be checked: {error}"))]
 
-    def _validator(self, schema: bytes, name: str) -> jsonschema_rs.Draft202012Validator:
-        validator = self._compiled.get(schema)
-        if validator is not None:
-            self._compiled.move_to_end(schema)
-            return validator
+    def _made(self, schema: bytes, name: str) -> jsonschema_rs.Draft202012Validator:
         try:
-            validator = jsonschema_rs.Draft202012Validator(orjson.loads(schema), offline=True)
+            validator = jsonschema_rs.Draft202012Validator(orjson.loads(schema or _ANYTHING), offline=True)
         except ValueError as error:
             reason = getattr(error, "message", str(error))
             raise ParadeError(Reason.AGENT_ERROR, _short(f"the agent's schema of the {name} is of no use: {reason}")) from error
         self._compiled[schema] = validator
         if len(self._compiled) > self._capacity:
             self._compiled.popitem(last=False)
+        self._is_full = len(self._compiled) == self._capacity
         return validator
 
 
