@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CONNECTION = "parade.connection"
 """Where a scope holds its `Connection`."""
 ARRIVED = "parade.arrived"
 """What a scope holds once the whole request has arrived."""
+LARGEST_PIECE = 64 * 1024
+"""Bytes of the largest answer that is copied behind its head."""
 
 
 class Connection(Protocol):
@@ -25,6 +27,16 @@ class Connection(Protocol):
 
     def hold(self) -> None:
         """Keeps what is sent next until something more is sent."""
+        ...
+
+    def answered(self, send: Send, head: bytes, body: bytes) -> bool:
+        """Sends a whole answer in one piece and says True; says False, and sends nothing, where it must go through `send`.
+
+        Args:
+            send: What the answer goes through otherwise.
+            head: Its status and headers without the length, which is the last one.
+            body: What follows.
+        """
         ...
 
 
@@ -59,6 +71,27 @@ class HttpConnection(HttpToolsProtocol):
     def hold(self) -> None:
         """Keeps what is sent next until something more is sent."""
         self._together.holding = True
+
+    def answered(self, send: Send, head: bytes, body: bytes) -> bool:
+        """Sends a whole answer in one piece, in place of the two events that say the same."""
+        cycle = self.cycle
+        if (
+            send != cycle.send  # something stands between, or the request is not the last of those that came together
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.default_headers
+            or self.flow.write_paused
+            or len(body) > LARGEST_PIECE
+            or self.scope["method"] == "HEAD"
+        ):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        cycle.message_event.set()
+        self.on_response_complete()
+        return True
 
     @property
     def _extended(self) -> Scope:
