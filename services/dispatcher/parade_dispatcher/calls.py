@@ -161,11 +161,15 @@ class StartedCalls:
         return await (await self._storage.store()).calls(wanted, before, limit)
 
     async def keep(self) -> None:
-        """Shows that this dispatcher lives, looks which others do, and sees to it that no call is forgotten. Runs for ever."""
+        """Shows that this dispatcher lives, looks which others do, and sees to it that no call is forgotten. Runs for ever.
+
+        It looks no more once it is closing: what it leaves is for others, and must not be taken up here again.
+        """
         failing = False
         while True:
             try:
-                await self._look()
+                if self._closing is None:
+                    await self._look()
                 failing = False
             except ParadeError as error:
                 if not failing:
@@ -315,6 +319,8 @@ class StartedCalls:
 
     def _take_up(self, call: StartedCall) -> None:
         """Goes on with a call whose dispatcher has ended."""
+        if self._closing is not None:
+            return
         remaining = call.deadline - self._clock.now()
         if not call.effect.repeatable:
             # It is not made again: the ledger and its instance are asked what became of it.
