@@ -153,7 +153,7 @@ async def test_a_call_is_stored_then_made_and_its_outcome_kept(one: Dispatcher) 
         Timing(1, 2, 3),
     )
     assert job.request.timeout is not None
-    assert 59 < job.request.timeout <= 60
+    assert 50 < job.request.timeout <= 60  # the first call to be stored opens the store
     assert not job.request.redelivered
 
 
