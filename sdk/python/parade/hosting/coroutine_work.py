@@ -18,12 +18,12 @@ class CoroutineWork(Work):
 
     def run(self, data: bytes) -> None:
         """Begins the function in a task of its own."""
-        work = self._run(self.served.function.handler, self.arguments(data))
-        name = self.served.name
+        served, loop = self.served, self.host.loop
+        work = self._run(served.handler, self.arguments(data))
         if self.span is None:
-            self._task = self.host.loop.create_task(work, name=name)
+            self._task = loop.create_task(work, name=served.name)
         else:
-            self._task = self.host.loop.create_task(work, name=name, context=self.environment())
+            self._task = loop.create_task(work, name=served.name, context=self.environment())
 
     def stop(self) -> None:
         """Cancels the task. One that has not begun yet is over with that."""

@@ -11,8 +11,9 @@ from parade.hosting.coroutine_work import CoroutineStream, CoroutineWork
 from parade.hosting.exchange import Exchange
 from parade.hosting.host import Host
 from parade.hosting.process_work import ProcessWork
+from parade.hosting.served import Served
 from parade.hosting.thread_work import ThreadStream, ThreadWork
-from parade.hosting.work import Served, Work
+from parade.hosting.work import Work
 from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import to_record

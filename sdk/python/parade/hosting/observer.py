@@ -53,7 +53,6 @@ class Observer(FailureLog):
             ("parade.function.calls", "Calls, by how they ended"),
             "parade.outcome",
         )
-        self._keys: dict[str, tuple[str]] = {}
 
     def begin(self, name: str, effect: str, call: session_pb2.SessionCall) -> CallSpan | None:
         """Opens a call's span under the caller's; None where nobody records its trace."""
@@ -63,15 +62,12 @@ class Observer(FailureLog):
         self, name: str, call: session_pb2.SessionCall, seconds: float, error: ParadeError | None, span: CallSpan | None, *, told: bool
     ) -> None:
         """Counts a call, closes its span, and writes a line where the function failed."""
-        key = self._keys.get(name)
-        if key is None:
-            key = self._keys[name] = (name,)
         if error is None:
-            self._tally.record(key, seconds, outcome="OK")
+            self._tally.record((name,), seconds, outcome="OK")
             if span is not None:
                 span.end()
             return
-        self._tally.record(key, seconds, outcome=error.reason.value)
+        self._tally.record((name,), seconds, outcome=error.reason.value)
         if span is not None:
             if error.reason is Reason.AGENT_ERROR and error.__cause__ is not None:
                 span.span.record_exception(error.__cause__)
