@@ -105,7 +105,7 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
 
     async def Session(self, frames: Any, context: Any) -> AsyncIterator[session_pb2.SessionFrame]:
         async for frame in self.acceptor.serve(frames, "caller", lambda: None):
-            yield frame
+            yield session_pb2.SessionFrame.FromString(frame)
 
 
 @dataclass

@@ -164,7 +164,7 @@ class SessionAgent(TestAgent):
         self.sessions += 1
         async with aclosing(self._acceptor.serve(request_iterator, "dispatcher", lambda: None)) as frames:
             async for frame in frames:
-                yield frame
+                yield session_pb2.SessionFrame.FromString(frame)
 
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         self.calls.append(call)

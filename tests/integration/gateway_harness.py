@@ -95,9 +95,7 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
         self.seen = seen
         self.acceptor = Acceptor(self)
 
-    async def Session(
-        self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: Any
-    ) -> AsyncIterator[session_pb2.SessionFrame]:
+    async def Session(self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: Any) -> AsyncIterator[Any]:
         async for frame in self.acceptor.serve(request_iterator, current().caller, lambda: None):
             yield frame
 

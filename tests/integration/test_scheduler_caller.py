@@ -53,7 +53,7 @@ class FakeDispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
     async def Session(self, frames: AsyncIterator[session_pb2.SessionFrame], context: Any) -> Any:
         try:
             async for frame in self._acceptor.serve(frames, "scheduler", lambda: None):
-                yield frame
+                yield session_pb2.SessionFrame.FromString(frame)
         except ParadeError as error:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
 

@@ -52,7 +52,7 @@ class Server(dispatcher_pb2_grpc.DispatcherServiceServicer):
         self.refusal: ParadeError | None = None
         self.address = ""
 
-    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[session_pb2.SessionFrame]:
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         self.streams += 1
         async with aclosing(self.acceptor.serve(request_iterator, current().caller, self.admit)) as frames:
             async for frame in frames:

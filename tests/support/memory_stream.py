@@ -96,7 +96,7 @@ class MemoryStream:
         responses = target.acceptor.serve(self._requests(), target.caller, target.admit)
         try:
             async for frame in responses:
-                self._to_client.put(frame.SerializeToString())
+                self._to_client.put(frame)
                 await asyncio.sleep(0)
             self._to_client.put(grpc.aio.EOF)
         except ParadeError as error:

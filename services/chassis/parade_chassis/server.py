@@ -14,6 +14,7 @@ from grpc_health.v1._async import HealthServicer
 
 from parade.wire.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from parade.wire.identity import Kind
+from parade.wire.session.serving import register_sessions
 from parade.wire.tls import server_credentials
 from parade_chassis.interceptors.authorization import AllowList, AuthorizationConcern, allow_list
 from parade_chassis.interceptors.context import ContextConcern
@@ -123,6 +124,7 @@ def _descriptor(servicer: object) -> ServiceDescriptor:
 def _register(servicer: object, server: grpc.aio.Server) -> None:
     module, name = _generated(servicer)
     getattr(sys.modules[module], f"add_{name}Servicer_to_server")(servicer, server)
+    register_sessions(server, servicer, _descriptor(servicer))
 
 
 def _generated(servicer: object) -> tuple[str, str]:

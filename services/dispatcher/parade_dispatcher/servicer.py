@@ -84,7 +84,7 @@ class DispatcherServicer(StartedCallsServicer):
 
     def Session(
         self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncGenerator[session_pb2.SessionFrame, None]:
+    ) -> AsyncGenerator[Any, None]:
         """Carries many calls at once. The acceptor's generator is returned as it is: one more around it would cost every frame."""
         admit = admission(certificate_end(context.auth_context()), self._clock)
         return self._acceptor.serve(request_iterator, current(), admit)

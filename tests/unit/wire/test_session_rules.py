@@ -66,7 +66,7 @@ class Raw:
             await self._frames.put(frame)
 
     async def hear(self) -> Frame:
-        return await anext(self._responses)
+        return Frame.FromString(await anext(self._responses))
 
     async def opened(self) -> "Raw":
         await self.say(GREETING)

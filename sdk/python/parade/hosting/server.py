@@ -7,9 +7,10 @@ from typing import Any
 import grpc
 
 from parade.hosting.servicer import AgentServicer
-from parade.v1 import agent_pb2_grpc
+from parade.v1 import agent_pb2, agent_pb2_grpc
 from parade.wire.certificates import CertificateSource
 from parade.wire.channel import MAX_MESSAGE_BYTES
+from parade.wire.session.serving import register_sessions
 from parade.wire.tls import server_credentials
 
 STOP_TIMEOUT = 1.0
@@ -40,6 +41,7 @@ async def listening(servicer: AgentServicer, source: CertificateSource, address:
     """
     server = grpc.aio.server(options=OPTIONS)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
+    register_sessions(server, servicer, agent_pb2.DESCRIPTOR.services_by_name["AgentService"])
     try:
         port = server.add_secure_port(address, server_credentials(source))
     except RuntimeError as error:

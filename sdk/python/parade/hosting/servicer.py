@@ -7,7 +7,7 @@ from typing import Any
 from parade.hosting import unary
 from parade.hosting.executor import Executor
 from parade.hosting.gate import Admission, Gate
-from parade.v1 import agent_pb2, agent_pb2_grpc, session_pb2
+from parade.v1 import agent_pb2, agent_pb2_grpc
 from parade.wire.session.acceptor import Acceptor
 
 
@@ -53,7 +53,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             finally:
                 call.end()
 
-    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[session_pb2.SessionFrame]:
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         """Runs many calls at once. Who calls is checked when the stream opens, and that they still may with every frame."""
         async with (
             self._gate.passing("Session", context) as caller,

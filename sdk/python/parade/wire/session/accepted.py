@@ -173,8 +173,8 @@ class Accepted:
 
     # ---- what is written
 
-    def hello(self, frame: session_pb2.SessionHello, *, resumed: bool) -> session_pb2.SessionFrame:
-        """Takes the opener's hello and returns the acceptor's."""
+    def hello(self, frame: session_pb2.SessionHello, *, resumed: bool) -> bytes:
+        """Takes the opener's hello and returns the frame with the acceptor's."""
         answer = session_pb2.SessionHello(session_id=self.session_id, resume=resumed, max_calls=self._max_calls)
         if resumed:
             self._resume(frame, answer)
@@ -182,7 +182,7 @@ class Accepted:
             # Numbers go on rising over a session that was lost.
             self._last = max(item.number for item in frame.outstanding)
         self.drain_told = False
-        return session_pb2.SessionFrame(hello=answer)
+        return session_pb2.SessionFrame(hello=answer).SerializeToString()
 
     def _resume(self, hello: session_pb2.SessionHello, answer: session_pb2.SessionHello) -> None:
         known, self.known = self.known, {}
@@ -216,8 +216,8 @@ class Accepted:
         """How many calls have no result yet."""
         return self.running
 
-    def take(self) -> tuple[session_pb2.SessionFrame | None, int]:
-        """Returns the next frame, None where there is nothing to say, and how many entries it holds."""
+    def take(self) -> tuple[bytes, int]:
+        """Returns the next frame, empty where there is nothing to say, and how many entries it holds."""
         builder = FrameBuilder(self._controls())
         queue = self._queue
         while queue:
@@ -230,9 +230,7 @@ class Accepted:
             else:
                 exchange.note = None
                 exchange.items += item
-        if not builder.size:
-            return None, 0
-        return session_pb2.SessionFrame.FromString(builder.encoded()), builder.entries
+        return builder.encoded(), builder.entries
 
     def _controls(self) -> bytes:
         drain = self.draining and not self.drain_told

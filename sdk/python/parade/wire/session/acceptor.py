@@ -51,7 +51,7 @@ class Acceptor:
         """The sessions whose stream broke, and when each ends for good."""
         self._draining = False
 
-    async def serve(self, frames: AsyncIterator[Frame], caller: object, admit: Callable[[], None]) -> AsyncGenerator[Frame]:
+    async def serve(self, frames: AsyncIterator[Frame], caller: object, admit: Callable[[], None]) -> AsyncGenerator[bytes]:
         """Serves one stream.
 
         Args:
@@ -60,7 +60,7 @@ class Acceptor:
             admit: Called for every frame; raises `ParadeError` where the caller's identity has expired or was revoked.
 
         Yields:
-            What is to be sent on it.
+            The frames that are to be sent on it, encoded (see `serving`).
 
         Raises:
             ParadeError: INVALID_ARGUMENTS, where the opener breaks the rules; UNAVAILABLE, where this server drains; what `admit` raises.
@@ -81,7 +81,7 @@ class Acceptor:
             yield hello
             while await outbox.due():
                 frame, entries = session.take()
-                if frame is not None:
+                if frame:
                     outbox.left(entries)
                     yield frame
                     if session.pending():
@@ -103,7 +103,7 @@ class Acceptor:
         while loop.time() < until and any(session.known for session in self._sessions.values()):  # noqa: ASYNC110
             await asyncio.sleep(PAUSE)
 
-    def _entered(self, first: Frame, caller: object, stream: "_Stream") -> tuple[Accepted, Frame]:
+    def _entered(self, first: Frame, caller: object, stream: "_Stream") -> tuple[Accepted, bytes]:
         hello = check_first(first)
         check_opener_hello(hello)
         session = self._sessions.get(hello.session_id)
