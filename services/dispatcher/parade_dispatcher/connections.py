@@ -16,7 +16,7 @@ from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record
 from parade_dispatcher import convert
 from parade_dispatcher.invocation import Invocation
-from parade_dispatcher.model import Call, Instance
+from parade_dispatcher.model import Call, Content, Instance
 from parade_dispatcher.ports import Receiver, Sending
 
 SESSION = "/parade.v1.AgentService/Session"
@@ -57,10 +57,11 @@ class Connections:
         if connection is None:
             channel = Channel(instance.address, self._certificates, instance.server_name, peer=f"{instance.agent} ({instance.id})")
             connection = self._connections[instance.id] = _Connection(instance, channel, self._tasks, self._log)
-        if connection.link.unimplemented:
+        link = connection.link
+        if link.unimplemented:
             return connection.invoke(call, deadline, receiver)
         delivery = _Delivery(connection, call, deadline, receiver)
-        delivery.sent = connection.link.send(connection.message(call), delivery, deadline)
+        delivery.sent = link.send(connection.message(call), delivery, deadline)
         return delivery
 
     def forget(self, instance_id: str) -> None:
@@ -154,16 +155,19 @@ class _Delivery:
 
     def answered(self, result: session_pb2.SessionResult) -> None:
         self.sent = None  # it knows this delivery: so both are freed now, not when garbage is next collected
-        queued, executing = result.queued_us * 1e-6, result.executing_us * 1e-6
+        receiver, queued, executing = self._receiver, result.queued_us * 1e-6, result.executing_us * 1e-6
         if result.HasField("error"):
-            self._receiver.failed(from_record(result.error), queued, executing)
+            receiver.failed(from_record(result.error), queued, executing)
             return
-        try:
-            content = convert.returned(result.result, "result") if result.HasField("result") else None
-        except ParadeError as error:
-            self._receiver.failed(error, queued, executing)
-            return
-        self._receiver.answered(content, queued, executing)
+        value = result.result
+        content: Content | None = value.data
+        if not content or value.media_type:  # neither is usual
+            try:
+                content = convert.returned(value, "result") if result.HasField("result") else None
+            except ParadeError as error:
+                receiver.failed(error, queued, executing)
+                return
+        receiver.answered(content, queued, executing)
 
     def told(self, event: session_pb2.SessionEvent) -> None:
         match event.WhichOneof("event"):

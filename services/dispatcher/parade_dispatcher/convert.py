@@ -56,7 +56,7 @@ class Names:
         return known
 
 
-_names = Names()
+_names = Names().__call__
 
 
 def request(
@@ -120,6 +120,7 @@ def session_request(message: session_pb2.SessionCall, context: RequestContext, t
     """
     faults: list[Violation] = []
     namespace, principal, step = context.namespace, context.principal, None
+    value, options = message.arguments, message.options
     if message.HasField("origin"):
         if context.caller.kind not in TRUSTED:
             raise ParadeError(Reason.PERMISSION_DENIED, f"{context.caller.uri} may not say whom a call is for")
@@ -136,9 +137,7 @@ def session_request(message: session_pb2.SessionCall, context: RequestContext, t
     timeout = message.timeout or None
     if timeout is not None and not timeout > 0:
         faults.append(Violation("timeout", "must be longer than nothing"))
-    return _request(
-        message.function, message.arguments, message.options, context, namespace, principal, timeout, step, window, traceparent, faults
-    )
+    return _request(message.function, value, options, context, namespace, principal, timeout, step, window, traceparent, faults)
 
 
 def too_wide(window: int) -> ParadeError:
@@ -177,9 +176,7 @@ def _request(
     agent, function = name
     call_id = options.call_id
     # By place: naming fields would take as long again.
-    request = model.Request(
-        agent, function, arguments, context.caller, namespace, principal, timeout, step, window, traceparent, call_id
-    )
+    request = model.Request(agent, function, arguments, context.caller, namespace, principal, timeout, step, window, traceparent, call_id)
     if call_id and _is_call_id(call_id) is None:
         faults.append(Violation("options.call_id", 'must be 8 to 64 letters, digits, "_" or "-"'))
     # Most calls have an id and no other option, which their size tells: reading each would take longer than all the rest.

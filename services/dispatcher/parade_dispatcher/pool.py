@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from parade.wire.errors import ParadeError, Reason
 from parade_dispatcher import refusal
@@ -94,7 +94,7 @@ class Pool:
                     candidates = [member for member in candidates if member.id not in tried]
                     if not candidates:
                         continue
-                member: Any = self._balancer.choose(candidates, request)
+                member: Member = self._balancer.choose(candidates, request)  # type: ignore[assignment]  # what is no member is found next
                 if member not in free.index:
                     raise _stranger(self._balancer)  # a package's fault; counting a call there would lose the place
                 member.outstanding = outstanding = member.outstanding + 1

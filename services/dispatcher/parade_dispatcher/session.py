@@ -42,7 +42,7 @@ class SessionHandler:
                 span.end(error.reason.value, error.message)
             exchange.answer(convert.session_failure(error))
             return
-        reply = SessionReply(exchange, self._telemetry, names_call=not request.call_id, span=span)
+        reply = SessionReply(exchange, self._telemetry, not request.call_id, span)
         reply.began(self._engine.begin(request, reply))
 
 
@@ -51,7 +51,7 @@ class SessionReply:
 
     __slots__ = ("_events", "_exchange", "_job", "_names_call", "_span", "_telemetry", "_window")
 
-    def __init__(self, exchange: Exchange, telemetry: Telemetry, *, names_call: bool, span: CallSpan | None) -> None:
+    def __init__(self, exchange: Exchange, telemetry: Telemetry, names_call: bool, span: CallSpan | None) -> None:  # noqa: FBT001 - one for every call
         """Takes the call at the session.
 
         Args:
