@@ -147,7 +147,8 @@ class Accepted:
         self.argument_bytes -= exchange.size
         self.running -= 1
         self._queue.append([RESULT, exchange, encoded, False])
-        self.outbox.wake()
+        if not self.outbox.ready:
+            self.outbox.wake()
 
     def told(self, exchange: Exchange, encoded: bytes, *, item: bool, progress: bool) -> None:
         """Queues an event. Progress that nobody has read gives way to newer progress, so that its queue stays short."""
@@ -278,8 +279,10 @@ class Accepted:
             self._last = last = number
             if not 0.0 <= call.timeout <= MAX_TIMEOUT:
                 raise violation(f"call {number} has a timeout that is no time: {call.timeout}")
-            size = call.ByteSize() if measure else 0
-            self.argument_bytes += size
+            size = 0
+            if measure:
+                size = call.ByteSize()
+                self.argument_bytes += size
             self.running += 1
             exchange = Exchange(self, number, call.window, size)
             known[number] = exchange
@@ -291,8 +294,9 @@ class Accepted:
 
     def _acknowledged(self, frame: session_pb2.SessionFrame) -> None:
         known = self.known
+        forget = known.pop
         for number in frame.acknowledged:
-            exchange = known.pop(number, None)
+            exchange = forget(number, None)
             if exchange is None:
                 if number > self._last:
                     raise violation(f"an acknowledgement names call {number}, and there is none")

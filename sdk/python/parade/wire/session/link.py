@@ -78,11 +78,13 @@ class Link:
         current = self._current
         if current is None:
             self._open()
+        elif current.outbox.ready:
+            pass  # the writer has been woken, and takes this one along
         elif not current.opener.calls and current.renewed():
             # With no call on it there is nothing that could be broken by leaving the old certificate first.
             self._replace(current)
         else:
-            current.wake()
+            current.outbox.wake()
         return sent
 
     async def close(self, grace: float = 0.0) -> None:

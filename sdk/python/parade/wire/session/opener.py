@@ -213,25 +213,25 @@ class Opener:
             number = self._last
             most = self.max_calls - len(self.unacknowledged)
             while waiting and len(calls) < most:
-                sent = next(iter(waiting))
+                sent, _ = waiting.popitem(last=False)
                 call = sent.call
                 call.number = number + 1
                 if sent.deadline != inf:
                     left = sent.deadline - now
                     if left <= 0.0:
-                        del waiting[sent]
                         sent.end(_failed(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call left"))
                         continue
                     call.timeout = left
                 entry = call.SerializeToString()
                 if len(entry) > MAX_ENTRY_BYTES:
-                    del waiting[sent]
                     sent.end(_failed(Reason.INVALID_ARGUMENTS, f"the call takes {len(entry)} bytes, and {MAX_ENTRY_BYTES} travel at most"))
                     continue
                 if not builder.add(CALL, entry):
+                    # It stays the first for the next frame.
+                    waiting[sent] = None
+                    waiting.move_to_end(sent, last=False)
                     break
                 number += 1
-                del waiting[sent]
                 sent.number = number
                 sent.opener = self
                 calls[number] = sent

@@ -17,7 +17,7 @@ class Outbox:
     The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
     """
 
-    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_ready", "_under_way", "_waiter")
+    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_under_way", "_waiter", "ready")
 
     def __init__(self, pending: Callable[[], int], under_way: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
         """Takes how to learn how many entries wait, and how many calls are under way beside them, of which more may come."""
@@ -25,7 +25,8 @@ class Outbox:
         self._under_way = under_way
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
-        self._ready = False
+        self.ready = False
+        """Whether there is something to write: the writer has been woken."""
         self._closed = False
         self._many = False
         self._last = float("-inf")
@@ -37,9 +38,9 @@ class Outbox:
 
     def wake(self) -> None:
         """Says that there is something to write. Everything of this turn of the loop travels together."""
-        if self._ready:
+        if self.ready:
             return
-        self._ready = True
+        self.ready = True
         self._release()
 
     def close(self) -> None:
@@ -54,7 +55,7 @@ class Outbox:
 
     async def due(self) -> bool:
         """Returns True when a frame is to leave, False once closed."""
-        while not self._ready and not self._closed:
+        while not self.ready and not self._closed:
             await self._wait()
         if not self._closed and self._may_gather():
             until = self._last + GAP
@@ -64,7 +65,7 @@ class Outbox:
                     await self._wait()
                 finally:
                     timer.cancel()
-        self._ready = False
+        self.ready = False
         return not self._closed
 
     def _may_gather(self) -> bool:

@@ -53,7 +53,8 @@ class Session:
         self._attention = attention
         self._log = log
         self.opener = Opener(secrets.token_urlsafe(18), waiting, self._loop, self.wake, log)
-        self._outbox = Outbox(self.opener.pending, self.opener.under_way, self._loop)
+        self.outbox = Outbox(self.opener.pending, self.opener.under_way, self._loop)
+        """When it writes."""
         self._stream: Any = None
         self._retired = False
         self._look = 0.0
@@ -84,13 +85,13 @@ class Session:
 
     def wake(self) -> None:
         """Says that there is something to write."""
-        self._outbox.wake()
+        self.outbox.wake()
 
     def retire(self) -> None:
         """Takes no more calls, and ends once those that are out have ended."""
         self.opener.taking = False
         self._retired = True
-        self._outbox.wake()
+        self.outbox.wake()
 
     async def open(self) -> None:
         """Opens the first stream.
@@ -170,7 +171,7 @@ class Session:
         self._silent = 0
         self._frozen = False
         self._watch()
-        self._outbox.wake()
+        self.outbox.wake()
         writer = self._loop.create_task(self._write(stream))
         try:
             while True:
@@ -204,7 +205,7 @@ class Session:
         return ParadeError(Reason.UNAVAILABLE, f"{self._channel.peer} ended the session")
 
     async def _write(self, stream: Any) -> None:
-        outbox, opener = self._outbox, self.opener
+        outbox, opener = self.outbox, self.opener
         try:
             while await outbox.due():
                 frame, entries = opener.take()
@@ -228,7 +229,7 @@ class Session:
         opener = self.opener
         unacknowledged = len(opener.unacknowledged)
         if unacknowledged >= ACKNOWLEDGE_COUNT or (self._retired and not opener.calls):
-            self._outbox.wake()
+            self.outbox.wake()
         elif unacknowledged and self._acknowledging is None:
             self._acknowledging = self._loop.call_later(ACKNOWLEDGE_AFTER, self._acknowledge)
         if frame.drain:
@@ -237,7 +238,7 @@ class Session:
     def _acknowledge(self) -> None:
         self._acknowledging = None
         if self.opener.unacknowledged:
-            self._outbox.wake()
+            self.outbox.wake()
 
     async def _reopen(self, error: ParadeError) -> ParadeError | None:
         """Resumes the session; returns why that cannot be done."""
@@ -294,4 +295,4 @@ class Session:
             if timer is not None:
                 timer.cancel()
         self._ticking = self._acknowledging = self._ending = None
-        self._outbox.close()
+        self.outbox.close()
