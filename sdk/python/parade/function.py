@@ -146,7 +146,7 @@ class Function:
         signature = self.signature
         try:
             # What is of a plain type itself needs no look into it.
-            if type(value) is signature.plain:
+            if type(value) in signature.plain:
                 try:
                     return orjson.dumps(value)
                 except TypeError:

@@ -1,6 +1,7 @@
 """Type hints read as JSON Schema and back: what a function takes and returns, checked and built by pydantic. It runs nothing."""
 
 import inspect
+import types
 import typing
 import warnings
 from collections import abc
@@ -34,8 +35,8 @@ class Signature:
     """Whether the function is a generator."""
     context: str
     """The parameter that takes the context; empty where none does."""
-    plain: type | None
-    """The type of the result where that is a plain one, all of whose values fit."""
+    plain: frozenset[type]
+    """The plain types all of whose values fit as results."""
     read_arguments: Callable[..., dict[str, Any]]
     """Makes the arguments by name from JSON; what is not given is left out."""
     check_result: Callable[[Any], Any]
@@ -77,7 +78,7 @@ class Signature:
                 result,
                 streaming,
                 context,
-                plain=returned if returned in _PLAIN else None,
+                plain=_plain(returned),
                 # The parts of pydantic that do the work, without the layers that choose between them on every call.
                 read_arguments=_given(name, kinds).validator.validate_json,
                 check_result=result.validator.validate_python,
@@ -145,6 +146,13 @@ def _returned(name: str, hint: Any, *, streaming: bool) -> Any:
     if origin in _ITERATORS:
         raise TypeError(f"{name}: it is hinted to return an iterator and does not yield; yield the items, or return a list")
     return type(None) if hint is None else hint
+
+
+def _plain(hint: Any) -> frozenset[type]:
+    if hint is Any:
+        return frozenset(_PLAIN)
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    return frozenset(kinds) if all(kind in _PLAIN for kind in kinds) else frozenset()
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import orjson
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypedDict
 
 import parade
@@ -255,6 +255,13 @@ def test_what_is_outside_its_bounds_is_refused(given: dict[str, Any]) -> None:
         (bool, False, b"false"),
         (float, 1, b"1.0"),
         (type(None), None, b"null"),
+        (Any, "ü", '"ü"'.encode()),
+        (Any, 2**70, str(2**70).encode()),
+        (Any, [1.5, None], b"[1.5,null]"),
+        (str | None, None, b"null"),
+        (bool | Row, Row(1.0), b'{"price":1.0,"name":"x"}'),
+        (Annotated[str, AfterValidator(str.upper)] | str, "a", b'"A"'),
+        (int | str, "1", b'"1"'),
     ],
     ids=str,
 )
@@ -267,7 +274,9 @@ def test_plain_results_are_written_as_their_types_say(hint: Any, value: Any, wri
     assert Function.of(give).encode(value) == written
 
 
-@pytest.mark.parametrize(("hint", "value"), [(str, "\ud800"), (str, 1), (int, "x"), (type(None), 0)], ids=str)
+@pytest.mark.parametrize(
+    ("hint", "value"), [(str, "\ud800"), (str, 1), (int, "x"), (type(None), 0), (str | None, 1), (Any, "\ud800")], ids=str
+)
 def test_plain_results_outside_their_type_are_agent_errors(hint: Any, value: Any) -> None:
     def give() -> Any:
         raise NotImplementedError
