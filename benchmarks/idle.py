@@ -31,7 +31,7 @@ PAUSES = (0.1, 0.3, 1.0, 3.0)
 SECONDS = 30.0
 """How long the processor time is watched."""
 SETTLE = 10.0
-INTERVAL = 2.0
+INTERVAL = 4.0
 """Seconds between two messages of a rival's stream: as often as an agent_manager asks for heartbeats."""
 RIVAL = "as many idle streams to one bare grpc.aio server"
 OFFER = agent_manager_pb2.RegisterInstanceRequest(

@@ -24,9 +24,9 @@ class Config(ServiceConfig):
     """The authority's key, PEM."""
     certificate_lifetime: float = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
     """Seconds that an instance's certificate is good. One that has left is remembered as long, so that it cannot come back with one."""
-    heartbeat_interval: float = Field(default=2.0, ge=0.05, le=60)
+    heartbeat_interval: float = Field(default=4.0, ge=0.05, le=60)
     """Seconds between two heartbeats of an instance."""
-    lease_duration: float = Field(default=6.0, ge=0.2, le=600)
+    lease_duration: float = Field(default=8.5, ge=0.2, le=600)
     """Seconds after a heartbeat until an instance that says nothing is LOST."""
     lost_retention: float = Field(default=3600, ge=1)
     """Seconds that a LOST instance is kept."""

@@ -8,7 +8,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from parade.v1 import agent_manager_pb2 as pb
 from parade.v1 import function_pb2, value_pb2
 from parade.wire.errors import Violation, invalid
-from parade_agent_manager.model import Agent, Effect, Function, Heartbeat, Instance, KnownFunction, Load, Registration, RetryPolicy, Roster
+from parade_agent_manager.model import (
+    Agent,
+    Effect,
+    Function,
+    Heartbeat,
+    Instance,
+    InstanceState,
+    KnownFunction,
+    Load,
+    Registration,
+    RetryPolicy,
+    Roster,
+)
 from parade_agent_manager.watchers import Change
 
 JSON = "application/json"
@@ -83,7 +95,7 @@ def to_roster(roster: Roster) -> pb.Agent:
 
 def to_state(instance: Instance) -> pb.InstanceState.ValueType:
     """Writes an instance's state."""
-    return pb.InstanceState.Value(f"INSTANCE_STATE_{instance.state}")
+    return _STATES[instance.state]
 
 
 def to_instance(instance: Instance) -> pb.Instance:
@@ -136,6 +148,7 @@ def to_change(change: Change) -> pb.WatchAgentsResponse:
     return pb.WatchAgentsResponse(instance=to_instance(change))
 
 
+_STATES = {state: pb.InstanceState.Value(f"INSTANCE_STATE_{state}") for state in InstanceState}
 _EFFECTS = {function_pb2.EFFECT_PURE: Effect.PURE, function_pb2.EFFECT_IDEMPOTENT: Effect.IDEMPOTENT}
 
 

@@ -41,8 +41,8 @@ from parade_chassis.clock import Clock
 class Timings:
     """How long things last, in seconds."""
 
-    heartbeat_interval: float = 2.0
-    lease_duration: float = 6.0
+    heartbeat_interval: float
+    lease_duration: float
     lost_retention: float = 3600.0
     """How long a LOST instance is kept."""
     gone_retention: float = 24 * 3600.0

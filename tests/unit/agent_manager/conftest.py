@@ -45,7 +45,7 @@ def manager_of(store: Store, clock: ManualClock, watch_capacity: int = 100) -> M
     """Wires an agent_manager over a store: a second one over the same store is the first one after a restart."""
     log, ids, waits = Log(), Ids(clock), Waits()
     registry = Registry(watch_capacity, waits)
-    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=Timings())
+    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=Timings(heartbeat_interval=2, lease_duration=6))
     enrolment = Enrolment(
         store=store,
         registry=registry,
