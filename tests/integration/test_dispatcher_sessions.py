@@ -4,6 +4,7 @@ One file, though a long one: it walks one stream through every way that it can e
 """
 
 import asyncio
+import gc
 import math
 import secrets
 import time
@@ -20,6 +21,9 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.session.link import Link
+from parade_dispatcher.attempt import Attempt
+from parade_dispatcher.connections import _Delivery
+from parade_dispatcher.job import Job
 from tests.integration.dispatcher_harness import (
     CLIENT,
     SCHEDULER,
@@ -86,6 +90,21 @@ class RawSession:
         self.write(hello=session_pb2.SessionHello(session_id=session_id))
         assert (await self.read()).hello.session_id == session_id
         return self
+
+
+async def test_a_call_that_has_ended_leaves_nothing_to_the_garbage_collector(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    session = mesh.session()
+    await session.call()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await session.call()
+        await eventually(lambda: all(not isinstance(kept, (Attempt, Job, _Delivery)) for kept in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 async def test_a_call_says_where_it_belongs_and_where_its_time_went(mesh: Mesh) -> None:
