@@ -136,11 +136,16 @@ class Job:
         self._end_cancelled("STOPPED", self.waited())
 
     def gone(self) -> None:
-        """Hears that the caller went away: the call is cancelled, and nobody hears of it any more."""
+        """Hears that the caller went away: the call is cancelled, and nobody hears of it any more.
+
+        The effect of a step goes on: its run goes on too, and the next scheduler process asks what came of it.
+        """
         self.is_orphan = True
         self.reply = NOBODY
-        if self._safeguard is not None and self._safeguard.is_followed:
-            return
+        if self._safeguard is not None:
+            is_asked_after = self.request.step is not None and not self.function.streaming
+            if is_asked_after or self._safeguard.is_followed:
+                return
         self.cancel()
 
     def grant(self, size: int) -> None:

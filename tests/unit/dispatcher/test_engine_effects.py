@@ -380,6 +380,22 @@ async def test_a_call_whose_callers_all_went_away_is_cancelled() -> None:
 
 
 @virtual
+async def test_the_effect_of_a_step_goes_on_without_its_scheduler_and_the_next_process_gets_its_outcome() -> None:
+    world = World()
+    world.instance("i1")
+    first = await write(world, call_id="call-1", step=Step("run-1", "clean"), caller=SCHEDULER)
+    assert first.job is not None
+    first.job.gone()
+    assert not world.sent[0].is_cancelled
+    again = await write(world, call_id="call-1", redelivered=True, step=Step("run-1", "clean", redelivered=True), caller=SCHEDULER)
+    world.sent[0].answer(b"9")
+    await pause()
+
+    assert again.answer.result == b"9"
+    assert len(world.sent) == 1
+
+
+@virtual
 async def test_a_call_sent_again_that_never_left_is_made() -> None:
     world = World()
     world.instance("i1")
