@@ -240,8 +240,10 @@ class Opener:
         return builder.encoded(), count
 
     def _controls(self) -> tuple[bytes, int]:
-        if not (self.unacknowledged or self._cancels or self._credits or self._ping or self._pong):
-            return b"", 0
+        if not (self._cancels or self._credits or self._ping or self._pong) and len(self.unacknowledged) <= MAX_ACKNOWLEDGED:
+            # As almost always: acknowledgements, or nothing.
+            acknowledged, self.unacknowledged = self.unacknowledged, []
+            return (session_pb2.SessionFrame(acknowledged=acknowledged).SerializeToString() if acknowledged else b""), 0
         cancels, self._cancels = self._cancels[:MAX_CONTROLS], self._cancels[MAX_CONTROLS:]
         numbers = list(self._credits)[:MAX_CONTROLS]
         frame = session_pb2.SessionFrame(
