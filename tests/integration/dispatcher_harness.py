@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import math
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -33,25 +32,24 @@ from parade.v1 import (
 )
 from parade.v1.function_pb2 import EFFECT_EFFECT, EFFECT_PURE, Function
 from parade.v1.value_pb2 import Value
-from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record, to_record, to_status
-from parade.wire.tls import server_credentials
 from parade_chassis.lifecycle import Process
 from parade_dispatcher.__main__ import serve
 from parade_dispatcher.config import Config
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
+from tests.support.servers import free_port, listens, serving
 from tests.support.waiting import eventually
 
 CLIENT = Identity.client("dev")
 SCHEDULER = Identity.service("scheduler")
-SESSION = "/parade.v1.DispatcherService/Session"
 NUMBER_SCHEMA = Value(data=b'{"type": "number"}')
 ROWS_SCHEMA = Value(data=b'{"type": "object", "properties": {"rows": {"type": "array", "items": {"type": "number"}}}}')
 
@@ -296,7 +294,7 @@ class Mesh:
 
     def session(self, caller: Identity = CLIENT, at: int = 0) -> "Session":
         """Returns a caller by session."""
-        link = Link([self.channel(caller, at)], SESSION)
+        link = Link([self.channel(caller, at)], DISPATCHER_SESSION)
         self.stack.push_async_callback(link.close)
         return Session(link)
 
@@ -323,7 +321,7 @@ class Mesh:
         )
         agent = (kind or self.kind)(instance)
         if listening:
-            agent.server, instance.address = await _serving(agent, agent_pb2_grpc, "AgentService", self.authority.source(identity))
+            agent.server, instance.address = await serving(agent, agent_pb2_grpc, "AgentService", self.authority.source(identity))
             self.stack.push_async_callback(agent.server.stop, None)
             instance.address = f"127.0.0.1:{port(int(instance.address.rpartition(':')[2]))}"
         else:
@@ -373,25 +371,11 @@ def seconds(number: float) -> Duration:
     return Duration(seconds=int(number), nanos=int(number % 1 * 1e9))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def _serving(servicer: object, module: Any, name: str, source: CertificateSource, address: str = "127.0.0.1:0") -> tuple[Any, str]:
-    server = grpc.aio.server(options=(("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)))
-    getattr(module, f"add_{name}Servicer_to_server")(servicer, server)
-    port = server.add_secure_port(address, server_credentials(source))
-    await server.start()
-    return server, f"127.0.0.1:{port}"
-
-
 async def restart_manager(mesh: Mesh) -> None:
     """Lets the agent_manager listen again where it did."""
     source = mesh.authority.source(Identity.service("agent_manager"))
     mesh.manager.watches.clear()
-    mesh.manager_server, _ = await _serving(mesh.manager, agent_manager_pb2_grpc, "AgentManagerService", source, mesh.manager_address)
+    mesh.manager_server, _ = await serving(mesh.manager, agent_manager_pb2_grpc, "AgentManagerService", source, mesh.manager_address)
     mesh.stack.push_async_callback(mesh.manager_server.stop, None)
 
 
@@ -422,7 +406,7 @@ async def running_dispatcher(mesh: Mesh, **settings: Any) -> AsyncIterator[Dispa
         ended = asyncio.create_task(serve(process))
         dispatcher = Dispatcher(address, process, ended)
         try:
-            await eventually(lambda: _listens(address) or ended.done())
+            await eventually(lambda: listens(address) or ended.done())
             mesh.dispatchers.append(dispatcher)
             yield dispatcher
         finally:
@@ -447,7 +431,7 @@ async def dispatcher_process(mesh: Mesh, **settings: Any) -> AsyncIterator["subp
     environment = {**os.environ, **{f"PARADE_DISPATCHER_{name.upper()}": str(value) for name, value in told.items()}}
     process = subprocess.Popen([sys.executable, "-m", "parade_dispatcher"], env=environment)
     try:
-        await eventually(lambda: _listens(address) or process.poll() is not None, within=20)
+        await eventually(lambda: listens(address) or process.poll() is not None, within=20)
         mesh.dispatchers.append(Dispatcher(address))
         yield process
     finally:
@@ -467,7 +451,7 @@ async def running_mesh(
         agent_manager_pb2.Agent(name="analyst", namespace="default", state=agent_manager_pb2.AGENT_STATE_ACTIVE, functions=FUNCTIONS)
     )
     source = authority.source(Identity.service("agent_manager"))
-    server, manager_address = await _serving(manager, agent_manager_pb2_grpc, "AgentManagerService", source)
+    server, manager_address = await serving(manager, agent_manager_pb2_grpc, "AgentManagerService", source)
     async with AsyncExitStack() as outer:
         outer.push_async_callback(server.stop, None)
         inner = AsyncExitStack()
@@ -535,9 +519,3 @@ class Session:
     async def call(self, name: str = "analyst.describe", arguments: Any = None, **fields: Any) -> session_pb2.SessionResult:
         """Makes a call and waits for its result."""
         return await self.begin(name, arguments, **fields).result()
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0

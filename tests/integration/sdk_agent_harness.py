@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from parade_agent_manager.config import Config as AgentManagerConfig
 from parade_chassis.lifecycle import Process
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
+from tests.support.servers import free_port, listens
 from tests.support.waiting import eventually
 
 CLIENT = Identity.client("dev")
@@ -174,15 +174,3 @@ def value(message: Value) -> Any:
 
 def _json(content: Any) -> Value:
     return Value(data=content if isinstance(content, bytes) else orjson.dumps(content))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0

@@ -21,13 +21,13 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade_dispatcher.attempt import Attempt
 from parade_dispatcher.connections import _Delivery
 from parade_dispatcher.job import Job
 from tests.integration.dispatcher_harness import (
     CLIENT,
     SCHEDULER,
-    SESSION,
     Mesh,
     Session,
     SessionAgent,
@@ -463,7 +463,7 @@ async def test_a_session_moves_to_another_dispatcher_when_its_own_ends(tmp_path:
         agent = await mesh.agent(max_concurrency=50)
         for at in (0, 1):
             await mesh.knows(agent, at=at)
-        link = Link([mesh.channel(at=0), mesh.channel(at=1)], SESSION)
+        link = Link([mesh.channel(at=0), mesh.channel(at=1)], DISPATCHER_SESSION)
         session = Session(link)
         failed: list[Exception] = []
         stopped = asyncio.Event()

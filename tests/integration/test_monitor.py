@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from parade.wire.metadata import on_behalf_of
 from parade.wire.telemetry import Collector, Telemetry
 from parade.wire.tls import channel_credentials
 from tests.support.certificates import Authority
+from tests.support.servers import free_port
 from tests.support.waiting import eventually
 
 SERVER_NAME = Identity.service("monitor").server_name
@@ -346,7 +346,7 @@ async def test_the_end_writes_what_is_queued_and_tells_readers_at_once(tmp_path:
 
 
 async def test_a_monitor_that_reports_to_itself_does_not_report_on_reports(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     with started(Authority(tmp_path), tmp_path / "monitor.db", LISTEN=address, MONITOR=address) as monitor:
         async with monitor.channel(Identity.client("dev")) as channel:
             for number in range(5):
@@ -393,9 +393,3 @@ async def _drained(responses: Any) -> None:
 
 def _page_of_three(token: str) -> monitor_pb2.QueryLogsRequest:
     return monitor_pb2.QueryLogsRequest(filter=monitor_pb2.LogFilter(service="dev"), page_size=3, page_token=token)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

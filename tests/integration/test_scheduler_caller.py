@@ -15,9 +15,10 @@ from parade.wire.identity import Identity
 from parade.wire.session import caller as session_caller
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.status import to_record, to_status
 from parade.wire.telemetry import Telemetry
-from parade_scheduler.caller import SESSION, DispatcherCaller, call_id
+from parade_scheduler.caller import DispatcherCaller, call_id
 from parade_scheduler.decider import Dispatch
 from parade_scheduler.decider.tasks import NOT_SENT
 from parade_scheduler.document import Document
@@ -66,7 +67,7 @@ async def calling(folder: Path, answers: Answers | None, *more: str) -> AsyncIte
     server, address = await serving(dispatcher, dispatcher_pb2_grpc, "DispatcherService", authority.source(Identity.service("dispatcher")))
     addresses = [*more, *([address] if answers else [])]
     channels = [authority.channel(one, Identity.service("scheduler"), "dispatcher") for one in addresses]
-    link = Link(channels, SESSION)
+    link = Link(channels, DISPATCHER_SESSION)
     with Telemetry("scheduler", "s-1") as telemetry:
         yield DispatcherCaller(link, telemetry), dispatcher
     await link.close()

@@ -23,7 +23,9 @@ def listens(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-async def serving(servicer: object, module: Any, name: str, source: CertificateSource) -> tuple[grpc.aio.Server, str]:
+async def serving(
+    servicer: object, module: Any, name: str, source: CertificateSource, address: str = "127.0.0.1:0"
+) -> tuple[grpc.aio.Server, str]:
     """Starts a server with one servicer and returns it with its address.
 
     Args:
@@ -31,9 +33,10 @@ async def serving(servicer: object, module: Any, name: str, source: CertificateS
         module: The generated `_pb2_grpc` module of its service.
         name: The service.
         source: The certificates to show.
+        address: Where it listens; on a free port unless given.
     """
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=(("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)))
     getattr(module, f"add_{name}Servicer_to_server")(servicer, server)
-    port = server.add_secure_port("127.0.0.1:0", server_credentials(source))
+    port = server.add_secure_port(address, server_credentials(source))
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -19,12 +19,12 @@ from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.replicas import Replicas
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds that a call may take where its caller does not say."""
 MAX_TIMEOUT = 24 * 3600.0
-SESSION = "/parade.v1.DispatcherService/Session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Caller:
     @asynccontextmanager
     async def over(cls, dispatcher: Replicas, artifacts: Artifacts, telemetry: Telemetry | None = None) -> "AsyncIterator[Caller]":
         """Opens a session with one of the dispatchers for the time of a block, at its first call."""
-        link = Link(dispatcher.channels, SESSION)
+        link = Link(dispatcher.channels, DISPATCHER_SESSION)
         try:
             yield cls(SessionCaller(link), artifacts, telemetry)
         finally:

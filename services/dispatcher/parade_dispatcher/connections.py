@@ -12,6 +12,7 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.session.link import Link
+from parade.wire.session.methods import AGENT_SESSION
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record
 from parade_dispatcher import convert
@@ -19,7 +20,6 @@ from parade_dispatcher.invocation import Invocation
 from parade_dispatcher.model import Call, Content, Instance
 from parade_dispatcher.ports import Receiver, Sending
 
-SESSION = "/parade.v1.AgentService/Session"
 TEMPLATES = 256
 """Beginnings of calls that a connection keeps."""
 
@@ -84,7 +84,7 @@ class _Connection:
     __slots__ = ("_channel", "_instance", "_invocations", "_prefix", "_stub", "_tasks", "_templates", "link")
 
     def __init__(self, instance: Instance, channel: Channel, tasks: asyncio.TaskGroup, log: Log) -> None:
-        self.link = Link([channel], SESSION, log=log)
+        self.link = Link([channel], AGENT_SESSION, log=log)
         self._instance = instance
         self._channel = channel
         self._tasks = tasks

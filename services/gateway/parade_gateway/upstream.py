@@ -14,11 +14,10 @@ from parade.wire.metadata import on_behalf_of
 from parade.wire.replicas import Replicas
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade_chassis.lifecycle import Process
 from parade_gateway.config import Config
 from parade_gateway.routes import Route, message_class
-
-SESSION = "/parade.v1.DispatcherService/Session"
 
 
 class Upstream:
@@ -69,7 +68,7 @@ class Upstream:
             ParadeError: UNAVAILABLE where this gateway knows of no dispatcher.
         """
         if self._dispatcher is None:
-            self._link = Link(self._channel("dispatcher").channels, SESSION, log=self._process.log)
+            self._link = Link(self._channel("dispatcher").channels, DISPATCHER_SESSION, log=self._process.log)
             self._dispatcher = SessionCaller(self._link)
         return self._dispatcher
 

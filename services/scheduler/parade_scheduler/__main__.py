@@ -5,11 +5,12 @@ from random import SystemRandom
 
 from parade.wire.channel import targets
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
 from parade_chassis.server import running
 from parade_chassis.store import Database
-from parade_scheduler.caller import SESSION, DispatcherCaller
+from parade_scheduler.caller import DispatcherCaller
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
 from parade_scheduler.dispatch import Dispatches
@@ -39,7 +40,7 @@ async def serve(process: Process[Config]) -> None:
         channels = [process.channel("dispatcher", target) for target in targets(config.dispatcher)]
         for channel in channels:
             stack.push_async_callback(channel.close)
-        link = Link(channels, SESSION, log=log)
+        link = Link(channels, DISPATCHER_SESSION, log=log)
         stack.push_async_callback(link.close)
         caller = DispatcherCaller(link, process.telemetry)
         dispatches = Dispatches(caller, journal.report, clock, log, process.tasks, config.max_calls)

@@ -23,8 +23,6 @@ from parade_scheduler.ports import Answer, Assigned, Result
 
 MAX_SECONDS: Final = 3600.0
 """The longest call, where neither the step nor the function says less."""
-SESSION: Final = "/parade.v1.DispatcherService/Session"
-"""The method that carries the calls."""
 
 
 class DispatcherCaller:

@@ -30,6 +30,7 @@ from parade.wire.session.acceptor import Acceptor
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.limits import MAX_CALLS
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Collector, Telemetry
 
 
@@ -112,7 +113,7 @@ def _link(enrolled: Enrolled, stack: AsyncExitStack, log: Log) -> Link:
     """Returns the way to the dispatchers; it opens at the first call."""
     dispatchers = enrolled.replicas("dispatcher")
     stack.push_async_callback(dispatchers.close)
-    link = Link(dispatchers.channels, "/parade.v1.DispatcherService/Session", log=log)
+    link = Link(dispatchers.channels, DISPATCHER_SESSION, log=log)
     stack.push_async_callback(link.close)
     return link
 

@@ -8,10 +8,11 @@ from typing import Any
 import grpc
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry, remote_parent
 from parade_chassis.context import current
 
-QUIET = ("/grpc.health.", "/opentelemetry.", "/parade.v1.DispatcherService/Session")
+QUIET = ("/grpc.health.", "/opentelemetry.", DISPATCHER_SESSION)
 """Methods that are not traced: probes, telemetry itself, which would otherwise report on its own reports, and sessions, whose calls have
 their own spans."""
 

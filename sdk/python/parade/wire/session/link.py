@@ -29,7 +29,7 @@ class Link:
 
         Args:
             channels: The targets; whoever made them closes them.
-            path: The method: "/parade.v1.DispatcherService/Session" or "/parade.v1.AgentService/Session".
+            path: The method, of `parade.wire.session.methods`.
             log: For what should not happen.
         """
         self._channels = list(channels)
