@@ -1,4 +1,7 @@
-"""What the dispatchers' store promises, on every database."""
+"""What the dispatchers' store promises, on every database.
+
+One file, though a long one: it is one contract, held against every database by the same fixtures.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

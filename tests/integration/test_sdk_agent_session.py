@@ -1,4 +1,7 @@
-"""An agent's sessions, opened as a dispatcher opens them."""
+"""An agent's sessions, opened as a dispatcher opens them.
+
+One file, though a long one: it walks one stream of an agent through every way that it can end.
+"""
 
 import asyncio
 import itertools

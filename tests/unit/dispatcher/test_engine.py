@@ -1,4 +1,7 @@
-"""What becomes of a call: checked, given to an instance, answered, refused, tried again; each ends once."""
+"""What becomes of a call: checked, given to an instance, answered, refused, tried again; each ends once.
+
+One file, though a long one: it is the table of the engine's rules, read as a whole.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""Functions with effects: written before they leave, never repeated where they may have run, their outcomes kept."""
+"""Functions with effects: written before they leave, never repeated where they may have run, their outcomes kept.
+
+One file, though a long one: it follows one kind of call through every way that its outcome can be lost and found.
+"""
 
 from typing import Any
 

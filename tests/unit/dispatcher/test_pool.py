@@ -1,4 +1,7 @@
-"""Which instance gets a call, and which call an instance gets."""
+"""Which instance gets a call, and which call an instance gets.
+
+One file, though a long one: it is the table of the pool's rules, read as a whole.
+"""
 
 from collections import Counter
 from typing import Any

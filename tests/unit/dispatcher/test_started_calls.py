@@ -1,4 +1,7 @@
-"""What becomes of started calls, over a real store: stored, made, followed, cancelled and taken up; none is ever stuck."""
+"""What becomes of started calls, over a real store: stored, made, followed, cancelled and taken up; none is ever stuck.
+
+One file, though a long one: it follows one kind of call from its start through every way that it can end.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

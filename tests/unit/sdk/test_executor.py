@@ -1,4 +1,7 @@
-"""Calls as they run: places, deadlines, cancellation, streams, spans; without a connection."""
+"""Calls as they run: places, deadlines, cancellation, streams, spans; without a connection.
+
+One file, though a long one: it follows one call at an agent through every way that it can run and end.
+"""
 
 import asyncio
 import itertools

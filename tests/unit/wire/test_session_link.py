@@ -1,4 +1,7 @@
-"""A link between targets: where calls go, what is certain of those that are lost, and what is said of the rest."""
+"""A link between targets: where calls go, what is certain of those that are lost, and what is said of the rest.
+
+One file, though a long one: it follows one link through everything that can become of its targets.
+"""
 
 import asyncio
 import math

@@ -1,4 +1,7 @@
-"""Frames outside the protocol: each ends its own session, with a message that names the rule, and harms no other."""
+"""Frames outside the protocol: each ends its own session, with a message that names the rule, and harms no other.
+
+One file, though a long one: it is the table of the protocol's rules, read as a whole.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
