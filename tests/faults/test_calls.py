@@ -62,7 +62,7 @@ async def four_instances(file: MeshFile) -> AsyncIterator[tuple[Mesh, Four]]:
 
 
 @pytest.mark.parametrize("how", HARMS)
-@pytest.mark.parametrize("function", ["work", "note"], ids=["pure", "idempotent"])
+@pytest.mark.parametrize("function", [pytest.param("work", id="pure", marks=pytest.mark.full), pytest.param("note", id="idempotent")])
 async def test_calls_that_may_be_repeated_outlive_an_instance(own_mesh: MeshFile, tmp_path: Path, function: str, how: str) -> None:
     async with four_instances(own_mesh) as (mesh, four):
 
