@@ -75,7 +75,9 @@ class Rival:
             return
         path = str(Path(__file__).with_name(self.program))
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "limit": 2**26}
-        process = await asyncio.create_subprocess_exec(python, "-P", path, **pipes, start_new_session=True)
+        # A rival runs as it comes: what `parade` says to gRPC by the environment is not meant for it.
+        as_it_comes = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+        process = await asyncio.create_subprocess_exec(python, "-P", path, **pipes, env=as_it_comes, start_new_session=True)
         try:
             try:
                 async with asyncio.timeout(START_TIMEOUT):

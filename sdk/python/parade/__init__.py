@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 # gRPC's own log lines go straight to standard error and cannot be told apart from a program's; what matters of them is raised as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+# By default a poller of gRPC's own reads a socket and hands each message on to a pool of threads, which wakes the thread that waits for it.
+# The polling it had before lets the waiting thread read the socket itself. docs/adr/0010 has what that saves. gRPC reads this at its start.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+
 if TYPE_CHECKING:
     from parade import sync, testing
     from parade.agent import Agent

@@ -5,6 +5,7 @@ from random import Random
 
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.deadlines import Deadlines
+from parade.wire.event_loop import new_event_loop
 from parade.wire.session.acceptor import Acceptor
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -57,4 +58,4 @@ async def serve(process: Process[Config]) -> None:
 
 
 if __name__ == "__main__":
-    run("dispatcher", Config, serve)
+    run("dispatcher", Config, serve, new_event_loop)

@@ -5,7 +5,7 @@ Calls, results and events are those of a session; arguments and results are JSON
 
 import asyncio
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -53,8 +53,7 @@ class Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes what to write to."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # not every event loop derives its transports from it
 
     def data_received(self, data: bytes) -> None:
         """Hands on each message that is whole."""
