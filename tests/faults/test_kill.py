@@ -1,15 +1,18 @@
 """Any one process of the mesh may be killed while a run goes on: the run ends right, and every outcome is accepted once."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from parade.client import connect
 from parade.run import EventType, Run, RunEvent
+from parade.testing import LocalMesh
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.mesh_file import MeshFile
-from tests.support.mesh import agent_process, kill, ready, wait_until_back
+from tests.support.mesh import agent_process, kill, process_id, ready, wait_until_back
 from tests.support.waiting import eventually
 
 TASKS = 12
@@ -138,6 +141,25 @@ async def test_a_step_with_effects_goes_on_while_its_scheduler_is_killed_and_is_
             await eventually(lambda: is_written(tmp_path / "paid"), within=15)
 
             kill(own_mesh, "scheduler")
+            outputs = await run.result(timeout=60)
+
+            check(await history(run))
+    assert outputs == {"answer": "paid"}
+    assert len((tmp_path / "paid").read_text().split()) == 1
+
+
+async def test_a_step_with_effects_outlasts_the_graceful_stop_of_its_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARADE_SCHEDULER_DRAIN_TIMEOUT", "0.2")
+    with LocalMesh(tmp_path) as file, agent_process(file):
+        async with connect(file) as mesh:
+            await ready(mesh, 1)
+            await mesh.put_workflow(PAYING)
+            run = await mesh.start("paying", folder=str(tmp_path))
+            await eventually(lambda: is_written(tmp_path / "paid"), within=15)
+
+            stopped = process_id(file, "scheduler")
+            os.kill(stopped, signal.SIGTERM)
+            await asyncio.to_thread(wait_until_back, file, "scheduler", stopped)
             outputs = await run.result(timeout=60)
 
             check(await history(run))

@@ -46,6 +46,8 @@ class Call:
     def __init__(self, request: session_pb2.SessionCall, exchange: Exchange) -> None:
         self.request = request
         self.cancelled = False
+        self.left = False
+        """Whether it was cancelled since the scheduler went away, and not since the scheduler said so."""
         self.ended = False
         self._exchange = exchange
         exchange.cancelled = self._cancel
@@ -94,7 +96,7 @@ class Call:
         self._exchange.answer(session_pb2.SessionResult(**outcome))
 
     def _cancel(self, gone: bool) -> None:  # noqa: FBT001  # as the session calls it
-        self.cancelled = True
+        self.cancelled, self.left = True, gone
         self.fail(ParadeError(Reason.CANCELLED, "the call was cancelled"))
 
 

@@ -412,6 +412,26 @@ async def test_a_graceful_end_waits_for_what_runs_and_hands_out_nothing_more(wor
     assert (await ended(stub, run.id)).state == pb.RUN_STATE_SUCCEEDED
 
 
+async def test_a_graceful_end_leaves_a_call_that_outlasts_it_to_the_next_process(tmp_path: Path) -> None:
+    async with running_world(tmp_path, drain_timeout=0.1) as world:
+        stub = world.stub()
+        await put(stub, ONE)
+        run = await begin(stub)
+        left = await world.dispatcher.call("a")
+        await world.stop()
+        await eventually(lambda: left.cancelled)
+        await world.start()
+
+        again = await world.dispatcher.call("a", 1)
+        again.succeed("done")
+        done = await ended(stub, run.id)
+
+        assert left.left
+        assert (again.call_id, again.request.options.redelivered) == (left.call_id, True)
+        assert done.state == pb.RUN_STATE_SUCCEEDED
+        assert kinds(await history(stub, run.id)).count("TASK_SUCCEEDED") == 1
+
+
 async def test_streams_end_at_once_when_the_scheduler_stops(world: World) -> None:
     stub = world.stub()
     await put(stub, ONE)

@@ -30,6 +30,7 @@ class DispatcherCaller:
 
     def __init__(self, link: Link, telemetry: Telemetry) -> None:
         """Takes the link to the dispatchers, and where the calls' spans go."""
+        self._link = link
         self._calls = SessionCaller(link)
         self._telemetry = telemetry
 
@@ -62,6 +63,10 @@ class DispatcherCaller:
             elif reason:
                 seconds = time.monotonic() - started
                 self._telemetry.failed_call(name, SpanKind.INTERNAL, seconds, reason, message, run.trace_parent, attributes)
+
+    async def leave(self) -> None:
+        """Leaves the calls under way to the dispatcher; see `Caller`. It lets those of steps with effects go on."""
+        await self._link.close(cancel=False)
 
 
 def call_id(run: str, dispatch: Dispatch) -> str:

@@ -42,7 +42,7 @@ class Dispatches:
         self._places = asyncio.Semaphore(max_calls)
         self._calls: dict[_Key, asyncio.Task[TaskSucceeded | TaskFailed]] = {}
         self._draining = False
-        self._abandoned = False
+        self._left = False
 
     def start(self, run: Run, dispatch: Dispatch) -> None:
         """Hands out an attempt."""
@@ -62,21 +62,24 @@ class Dispatches:
             call.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Hands out nothing more and lets what runs end; what has not ended by then is abandoned, to be redelivered by the next process."""
+        """Hands out nothing more and lets what runs end; what has not ended by then is left to the next process, which asks after it."""
         self._draining = True
         if self._calls:
             await asyncio.wait(set(self._calls.values()), timeout=seconds)
-        self._abandoned = True
+        if not self._calls:
+            return
+        # First, for a call that is cancelled while its session lasts is cancelled at its instance too.
+        self._left = True
+        await self._caller.leave()
         for call in self._calls.values():
             call.cancel()
 
     def _ended(self, key: _Key, call: "asyncio.Task[TaskSucceeded | TaskFailed]") -> None:
         del self._calls[key]
         run, step, task, attempt = key
-        if not call.cancelled():
-            self._report(run, call.result())
-        elif not self._abandoned:
-            self._report(run, TaskCancelled(step, task, attempt))
+        if self._left:
+            return  # it ended here alone, which is no outcome
+        self._report(run, TaskCancelled(step, task, attempt) if call.cancelled() else call.result())
 
     async def _outcome(self, run: Run, dispatch: Dispatch) -> TaskSucceeded | TaskFailed:
         step, task, attempt = dispatch.step, dispatch.task, dispatch.attempt

@@ -37,6 +37,10 @@ class Caller(Protocol):
         """
         ...
 
+    async def leave(self) -> None:
+        """Goes away without cancelling the calls under way, which fail here and are asked after by the next process. It calls no more."""
+        ...
+
 
 class Functions(Protocol):
     """Knows which functions there are."""

@@ -36,6 +36,7 @@ class World:
         self.clock = ManualClock()
         self.running = 0
         self.most = 0
+        self.left = asyncio.Event()
         self.dispatches = Dispatches(self, lambda _, occurrence: self.reported.append(occurrence), self.clock, Log(), tasks, max_calls)
 
     async def call(self, run: Run, dispatch: Dispatch) -> AsyncGenerator[Answer, None]:
@@ -46,6 +47,10 @@ class World:
                 yield answer
         finally:
             self.running -= 1
+
+    async def leave(self) -> None:
+        self.left.set()
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -162,3 +167,38 @@ async def test_draining_waits_then_abandons_without_a_word_and_hands_out_nothing
     assert isinstance(refused, TaskFailed)
     assert (refused.task, refused.failure.reason, refused.failure.metadata) == (2, Reason.UNAVAILABLE, {NOT_SENT: "true"})
     assert len(mesh.reported) == 2
+
+
+async def test_draining_leaves_what_runs_before_it_ends_it_and_takes_that_for_no_outcome() -> None:
+    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
+        try:
+            await mesh.left.wait()
+        except asyncio.CancelledError:
+            cancelled.append(mesh.left.is_set())
+            raise
+        if mesh.left.is_set():
+            raise ParadeError(Reason.UNAVAILABLE, "the link was closed")
+        yield Result(DONE)
+
+    cancelled: list[bool] = []
+    async with world(answers) as mesh:
+        for task in range(2):
+            mesh.dispatches.start(RUN, dispatch(task))
+        await eventually(lambda: mesh.running == 2)
+        await mesh.dispatches.drain(0.01)
+
+    assert mesh.reported == []
+    assert False not in cancelled
+
+
+async def test_draining_leaves_nobody_where_all_has_ended() -> None:
+    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
+        await asyncio.sleep(0.01)
+        yield Result(DONE)
+
+    async with world(answers) as mesh:
+        mesh.dispatches.start(RUN, dispatch())
+        await mesh.dispatches.drain(5)
+
+    assert mesh.reported == [TaskSucceeded("a", 0, 1, DONE, "")]
+    assert not mesh.left.is_set()

@@ -15,7 +15,7 @@ from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.caller import SessionCaller
-from parade.wire.session.limits import MAX_ENTRY_BYTES, MAX_WAITING
+from parade.wire.session.limits import KEPT, MAX_ENTRY_BYTES, MAX_WAITING
 from parade.wire.session.link import Link
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record, to_record
@@ -491,5 +491,20 @@ def test_ids_differ_and_fit_the_contract() -> None:
         assert len(ids) == 100
         assert all(8 <= len(call_id) <= 64 for call_id in ids)
         await link.close()
+
+    in_virtual_time(main)
+
+
+def test_a_link_that_closes_without_cancelling_leaves_its_calls_as_a_process_does_that_is_killed() -> None:
+    async def main() -> None:
+        one, handler = target()
+        link = to(one)
+        receiver, _ = send(link, "hold")
+        await asyncio.sleep(0.1)
+        await link.close(cancel=False)
+        assert handler.cancelled == []
+        assert [end.sent for end in receiver.ends] == [True]
+        await asyncio.sleep(KEPT + 0.1)
+        assert handler.cancelled == [True]
 
     in_virtual_time(main)

@@ -87,8 +87,14 @@ class Link:
             current.outbox.wake()
         return sent
 
-    async def close(self, grace: float = 0.0) -> None:
-        """Ends the session: at once, or when its calls have ended within `grace` seconds. Calls that are left are cancelled and lost."""
+    async def close(self, grace: float = 0.0, *, cancel: bool = True) -> None:
+        """Ends the session: at once, or when its calls have ended within `grace` seconds. Calls that are left are lost.
+
+        Args:
+            grace: Seconds that calls may still take.
+            cancel: Whether calls that are left are cancelled. Otherwise the acceptor finds that this side went away, as it does where the
+                process is killed.
+        """
         self._closed = True
         loop = asyncio.get_running_loop()
         until = loop.time() + grace
@@ -100,13 +106,13 @@ class Link:
         closed = ParadeError(Reason.UNAVAILABLE, "the link was closed")
         self._lose_waiting(closed)
         tasks = list(self._sessions.values())
-        for session in self._sessions:
-            session.leave()
-        if tasks:
+        if tasks and cancel:
+            for session in self._sessions:
+                session.leave()
             await asyncio.wait(tasks, timeout=LEAVE_TIMEOUT)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _open(self, after: Session | None = None) -> None:
         if self._opening is None and not self._closed:
