@@ -54,6 +54,7 @@ class SessionCaller:
         """Takes the link; whoever made it closes it."""
         self._link = link
         self._deadlines = Deadlines()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def call(self, call: session_pb2.SessionCall, timeout: float) -> session_pb2.SessionResult:
         """Makes a call and returns its result. Cancelling the task cancels the call.
@@ -65,7 +66,9 @@ class SessionCaller:
         Raises:
             ParadeError: Why it failed.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # asks the kernel which process this is, so not for every call
         pending = _Unary(self._link, call, loop.time() + timeout, loop)
         pending.send()
         when = pending.deadline + GUARD
