@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2_grpc, session_pb2
 from parade.wire.certificates import MemorySource
@@ -443,6 +444,8 @@ async def test_a_dispatcher_that_is_asked_to_end_lets_its_calls_end_and_takes_no
         process.terminate()
 
         await eventually(lambda: refuses_sessions(mesh, at=1))
+        health: Any = health_pb2_grpc.HealthStub(mesh.channel(at=1).for_stubs())
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
         goes_on.set()
         assert (await heard.result()).result.data == b"5"
         assert await asyncio.to_thread(process.wait, 15) == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic_settings import SettingsConfigDict
 
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
@@ -241,8 +242,6 @@ async def test_an_address_in_use_is_said(authority: Authority) -> None:
 
 
 async def test_probes_are_answered_without_a_certificate(authority: Authority) -> None:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
     async with process_of("dispatcher", Config, authority, health_listen="127.0.0.1:0") as process:
         async with running(process, Dispatcher()) as server:  # type: ignore[abstract]  # no more is asked
             async with grpc.aio.insecure_channel(server.health_address) as connection:
@@ -250,6 +249,23 @@ async def test_probes_are_answered_without_a_certificate(authority: Authority) -
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
 
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_health_says_that_it_ends_while_what_is_longer_than_a_request_is_let_end(authority: Authority) -> None:
+    async def drain() -> None:
+        stub: Any = health_pb2_grpc.HealthStub(connection)
+        said.append((await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)).status)
+        answers.append(await call(server.address, authority.source(CLIENT)))
+
+    said: list[int] = []
+    answers: list[str] = []
+    async with process_of("dispatcher", Config, authority, health_listen="127.0.0.1:0") as process:
+        async with running(process, Dispatcher(), drain=drain) as server:  # type: ignore[abstract]  # no more is asked
+            connection = grpc.aio.insecure_channel(server.health_address)
+        await connection.close()
+
+    assert said == [health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert answers == [f"default {CLIENT.uri}"]
 
 
 async def _answer(stub: Any, function: str, timeout: float = 10) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,17 +64,19 @@ async def running(
     *servicers: object,
     foreign: AllowList | None = None,
     enrolment_listen: str = "",
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Server]:
     """Serves while the block runs, then stops gracefully.
 
-    Healthy from the first line of the block. At its end health says NOT_SERVING, no new request is taken, those under way may finish within
-    `drain_timeout`, and what is left is cancelled.
+    Healthy from the first line of the block. At its end health says NOT_SERVING, what `drain` lets end has its time, no new request is
+    taken, those under way may finish within `drain_timeout`, and what is left is cancelled.
 
     Args:
         process: The process that serves.
         servicers: Subclasses of the generated servicers. Streaming methods must be asynchronous generators.
         foreign: The allow list of methods whose contract is not ours.
         enrolment_listen: Where to listen with TLS for callers that have no certificate yet. They reach what admits ANONYMOUS, nothing else.
+        drain: Lets end what lasts longer than a request, such as the calls of a session, while requests are still taken.
 
     Raises:
         ValueError: A method has no row in the allow list.
@@ -110,6 +112,8 @@ async def running(
         yield Server(address, enrolment, health_address)
     finally:
         await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.NOT_SERVING)
+        if drain is not None:
+            await drain()
         await server.stop(config.drain_timeout)
         await probes.stop(None)
 

@@ -49,9 +49,9 @@ async def serve(process: Process[Config]) -> None:
         directory = Directory(Watch(channel), clock, log, pools, connections.forget)
         process.background(directory.follow(), "agent watch")
         process.background(started.keep(), "started calls")
-        async with running(process, DispatcherServicer(engine, acceptor, started, clock)):
+        servicer = DispatcherServicer(engine, acceptor, started, clock)
+        async with running(process, servicer, drain=lambda: acceptor.drain(config.drain_timeout)):
             await process.stopped()
-            await acceptor.drain(config.drain_timeout)
         await started.close(LAST_CALLS)
         await connections.close()
     await keeping.close(config.drain_timeout)
