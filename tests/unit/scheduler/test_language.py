@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
+from parade_scheduler import language
 from parade_scheduler.expression import Expression
-from parade_scheduler.language import Definition, read
+from parade_scheduler.language import Definition, examine
+from tests.unit.scheduler.documents import refusals
 
 REPORT = """\
 name: sales-report
@@ -47,6 +49,13 @@ outputs:
 WRONG_NEEDS = "name: a\nsteps:\n" + "".join(
     f"  s{step}: {{call: a.b, needs: [{','.join(f't{step}x{number}' for number in range(80))}]}}\n" for step in range(999)
 )
+
+
+def read(source: str) -> Definition:
+    """Reads a document. Whatever the reader takes, the schema for editors must take."""
+    definition = language.read(source)
+    assert refusals(json.loads(definition.canonical)) == []
+    return definition
 
 
 def faults(source: str) -> list[tuple[int, str, str]]:
@@ -248,6 +257,24 @@ def test_tells_every_fault_at_once_in_the_order_of_lines() -> None:
     found = faults(source)
 
     assert [line for line, _, _ in found] == [1, 4, 4, 5, 5, 6]
+
+
+def test_what_to_write_instead_stands_apart_from_what_is_wrong() -> None:
+    examined = examine("name: flow\nsteps:\n  first: {call: x.y}\n  last: {call: x, needs: frist, wiht: {}}\n")
+
+    assert [(fault.line, fault.field, fault.description, fault.hint) for fault in examined.faults] == [
+        (4, "steps.last.wiht", "there is no word `wiht` here", "did you mean `with`?"),
+        (4, "steps.last.call", "`x` is no function", "write `agent.function`"),
+        (4, "steps.last.needs", "there is no step `frist`", "did you mean `first`?"),
+    ]
+    assert examined.definition is not None
+    assert list(examined.definition.steps) == ["first", "last"]
+
+
+def test_a_document_that_cannot_be_read_has_no_definition() -> None:
+    examined = examine("name: flow\n---\nname: flow\n")
+
+    assert (examined.definition, len(examined.faults)) == (None, 1)
 
 
 def test_every_independent_cycle_is_named() -> None:

@@ -78,6 +78,19 @@ def list_workflows(output: Output = Format.TABLE) -> None:
     write([plain(workflow) for workflow in workflows], output, table(("WORKFLOW", "VERSION", "STORED", "DESCRIPTION"), rows, empty))
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the workflow language, with which an editor completes a definition and underlines its faults.
+
+    For example:
+
+        parade workflow schema > workflow.schema.json
+    """
+    from importlib.resources import files
+
+    print((files("parade.cli") / "workflow.schema.json").read_text(encoding="utf-8"), end="")
+
+
 def definition(file: Path) -> str:
     """Returns what a file holds; `-` is standard input.
 

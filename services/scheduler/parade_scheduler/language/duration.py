@@ -6,6 +6,8 @@ from typing import Final
 _PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
+PATTERN: Final = f"({_PART.pattern})+"
+"""The texts that are durations, but for those that are longer than `MAX_SECONDS`, or zero."""
 MAX_SECONDS: Final = 366 * 86400.0
 """The longest duration."""
 

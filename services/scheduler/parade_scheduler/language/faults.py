@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from parade.wire.errors import ParadeError, Violation
-from parade_scheduler.refusal import refused
+from parade.wire.errors import Violation
 
 MAX_HINTS = 100
 """For how many words what may have been meant is looked for; a document of a thousand wrong words would take minutes."""
@@ -12,23 +12,44 @@ MAX_WORD = 64
 """The longest word for which it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a definition."""
+
+    field: str
+    """Its path within the document, for example `steps.clean.call`; empty for the document itself."""
+    line: int
+    """Its line, counted from 1."""
+    description: str
+    """What is wrong."""
+    hint: str = ""
+    """What to write instead, where that is known."""
+
+    def violation(self) -> Violation:
+        """Returns it as a refusal tells it: what is wrong and what would be right in one text."""
+        return Violation(self.field, f"{self.description}; {self.hint}" if self.hint else self.description, self.line)
+
+
+class UnreadableError(Exception):
+    """A fault after which nothing more can be read. It has been noted."""
+
+
 class Faults:
     """Collects faults, so that an author sees all of them in one go."""
 
     def __init__(self) -> None:
         """Starts with none."""
-        self._violations: list[Violation] = []
+        self._found: list[Fault] = []
         self._hints = 0
 
-    def add(self, field: str, line: int, description: str) -> None:
-        """Notes a fault at a path and a line counted from 1."""
-        self._violations.append(Violation(field, description, line))
+    def add(self, field: str, line: int, description: str, hint: str = "") -> None:
+        """Notes a fault at a path and a line counted from 1, and what to write instead."""
+        self._found.append(Fault(field, line, description, hint))
 
     def unknown_word(self, field: str, line: int, word: str, known: Iterable[str]) -> None:
         """Notes a word that the language does not have, with what may have been meant."""
         choices = sorted(known)
-        hint = self.hint(word, choices) or f"known here: {', '.join(choices)}"
-        self.add(field, line, f"there is no word `{word[:60]}` here; {hint}")
+        self.add(field, line, f"there is no word `{word[:60]}` here", self.hint(word, choices) or f"known here: {', '.join(choices)}")
 
     def hint(self, word: str, known: Iterable[str]) -> str:
         """Returns what may have been meant by a wrong word, as a question; an empty text where nothing comes near."""
@@ -38,14 +59,11 @@ class Faults:
         close = difflib.get_close_matches(word, sorted(known), n=1)
         return f"did you mean `{close[0]}`?" if close else ""
 
-    def raise_any(self) -> None:
-        """Raises INVALID_ARGUMENTS where there is a fault."""
-        if not self._violations:
-            return
-        found = sorted(self._violations, key=lambda violation: violation.line)
-        raise refused(found, "the workflow has a fault" if len(found) == 1 else f"the workflow has {len(found)} faults")
+    def in_order(self) -> tuple[Fault, ...]:
+        """Returns the faults by their lines."""
+        return tuple(sorted(self._found, key=lambda fault: fault.line))
 
-    def error(self, field: str, line: int, description: str) -> ParadeError:
-        """Makes the error for a fault after which nothing more can be read."""
-        self.add(field, line, description)
-        return refused(self._violations, "the workflow cannot be read")
+    def error(self, field: str, line: int, description: str, hint: str = "") -> UnreadableError:
+        """Notes a fault after which nothing more can be read, and makes the error that ends the reading."""
+        self.add(field, line, description, hint)
+        return UnreadableError(description)

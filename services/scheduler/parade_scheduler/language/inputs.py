@@ -11,21 +11,6 @@ from parade.wire.errors import Violation, invalid
 from parade_scheduler.document import type_name
 from parade_scheduler.refusal import refused
 
-JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
-"""The values of an input's `type`."""
-
-SCHEMA_WORDS = frozenset(
-    {
-        *("type", "enum", "const", "format", "title", "examples"),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-        *("minLength", "maxLength", "pattern"),
-        *("items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"),
-        *("properties", "patternProperties", "additionalProperties", "propertyNames", "minProperties", "maxProperties"),
-        *("anyOf", "oneOf", "allOf", "not"),
-    }
-)
-"""The words of JSON Schema that an input may have beside its own; all others stand in `schema`, for `required` is an input's own word."""
-
 _MAX_VIOLATIONS = 100
 
 

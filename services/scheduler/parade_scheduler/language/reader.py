@@ -1,26 +1,47 @@
 """A workflow's text as a `Definition`, or every fault in it with its line."""
 
-import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 from parade.wire.errors import ParadeError
 from parade_scheduler.language import graph, tree
 from parade_scheduler.language.definition import Definition, StepDefinition, canonical
-from parade_scheduler.language.faults import Faults
-from parade_scheduler.language.inputs import JSON_TYPES, SCHEMA_WORDS, Input, Inputs, validator, violations
+from parade_scheduler.language.faults import Fault, Faults, UnreadableError
+from parade_scheduler.language.inputs import Input, Inputs, validator, violations
 from parade_scheduler.language.references import References
 from parade_scheduler.language.steps import Steps
 from parade_scheduler.language.template import Template
 from parade_scheduler.language.tree import Node
 from parade_scheduler.language.values import Values
+from parade_scheduler.language.vocabulary import INPUT, INPUT_NAME, JSON_SCHEMA, JSON_TYPES, WORKFLOW, WORKFLOW_NAME
 from parade_scheduler.language.words import Words
+from parade_scheduler.refusal import refused
 
-WORKFLOW_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
-INPUT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-
-_WORDS: Final = frozenset({"name", "description", "inputs", "steps", "outputs", "timeout"})
-_INPUT_WORDS: Final = frozenset({"schema", "required", "default", "description"}) | SCHEMA_WORDS
 _OUTPUT_NAMES: Final = frozenset({"inputs", "steps", "run"})
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found in a definition."""
+
+    definition: Definition | None
+    """The definition, as far as it could be understood where there are faults; None where it could not be read at all."""
+    faults: tuple[Fault, ...]
+    """Every fault, in the order of lines."""
+
+
+def examine(source: str) -> Examined:
+    """Looks for the faults of a definition.
+
+    Args:
+        source: YAML or JSON, at most 1 MiB.
+    """
+    faults = Faults()
+    try:
+        definition = _Reader(faults).definition(tree.read(source, faults))
+    except UnreadableError:
+        return Examined(None, faults.in_order())
+    return Examined(definition, faults.in_order())
 
 
 def read(source: str) -> Definition:
@@ -32,12 +53,13 @@ def read(source: str) -> Definition:
     Raises:
         ParadeError: INVALID_ARGUMENTS with one violation for each fault, its path and its line.
     """
-    faults = Faults()
-    root = tree.read(source, faults)
-    reader = _Reader(faults)
-    definition = reader.definition(root)
-    faults.raise_any()
-    return definition
+    examined = examine(source)
+    violations = [fault.violation() for fault in examined.faults]
+    if examined.definition is None:
+        raise refused(violations, "the workflow cannot be read")
+    if violations:
+        raise refused(violations, "the workflow has a fault" if len(violations) == 1 else f"the workflow has {len(violations)} faults")
+    return examined.definition
 
 
 class _Reader:
@@ -50,18 +72,13 @@ class _Reader:
         self._steps = Steps(faults, self._words, self._values)
 
     def definition(self, root: Node) -> Definition:
-        found = self._words.known(root, "", _WORDS)
-        if root.entries is not None:
-            for word in ("name", "steps"):
-                if word not in found:
-                    self._faults.add(word, root.line, f"a workflow needs `{word}`")
+        found = self._words.known(root, "", root.line, WORKFLOW)
         inputs = self._inputs(found.get("inputs"))
         steps = self._steps.read(found["steps"]) if "steps" in found else {}
         outputs = self._outputs(found.get("outputs"))
         self._check_graph(steps, inputs)
-        rule = "name of a workflow: a lower-case letter, then lower-case letters, digits or `-`, at most 40"
         return Definition(
-            name=self._words.name(found.get("name"), "name", WORKFLOW_NAME, rule),
+            name=self._words.name(found.get("name"), "name", WORKFLOW_NAME),
             description=self._words.text(found.get("description"), "description"),
             inputs=inputs,
             steps={step: definition for step, (definition, _) in steps.items()},
@@ -80,10 +97,9 @@ class _Reader:
 
     def _input(self, name: str, line: int, node: Node) -> Input:
         path = f"inputs.{name}"
-        if not INPUT_NAME.fullmatch(name):
-            rule = "a letter or `_`, then letters, digits or `_`, at most 63, so that `inputs.<name>` can be written"
-            self._faults.add(path[:80], line, f"`{name[:60]}` is no name of an input: {rule}")
-        found = {} if node.kind == "empty" else self._words.known(node, path, _INPUT_WORDS)
+        if not INPUT_NAME.pattern.fullmatch(name):
+            self._faults.add(path[:80], line, f"`{name[:60]}` is no {INPUT_NAME.what}", INPUT_NAME.rule)
+        found = {} if node.kind == "empty" else self._words.known(node, path, line, INPUT)
         schema = self._schema(found, path)
         default: Any = found["default"].plain() if "default" in found else None
         if "default" in found:
@@ -100,15 +116,15 @@ class _Reader:
 
     def _schema(self, found: dict[str, Node], path: str) -> dict[str, Any]:
         """Returns the schema of an input; one that lets anything through where it is at fault."""
-        words = {word: value for word, value in found.items() if word in SCHEMA_WORDS}
+        words = {word: value for word, value in found.items() if word in JSON_SCHEMA}
         kind, node = found.get("type"), found.get("schema")
         if node is not None and words:
             word = next(iter(words))
-            self._faults.add(f"{path}.schema", node.line, f"`{word}` and `schema` exclude each other; a schema has its own `{word}`")
+            self._faults.add(f"{path}.schema", node.line, f"`{word}` and `schema` exclude each other", f"a schema has its own `{word}`")
             return {}
         if kind is not None and isinstance(kind.scalar, str) and kind.scalar not in JSON_TYPES:
             hint = self._faults.hint(kind.scalar, JSON_TYPES) or f"there are {', '.join(JSON_TYPES)}"
-            self._faults.add(f"{path}.type", kind.line, f"`{kind.scalar[:60]}` is no type; {hint}")
+            self._faults.add(f"{path}.type", kind.line, f"`{kind.scalar[:60]}` is no type", hint)
             return {}
         if node is not None and node.entries is None:
             self._faults.add(f"{path}.schema", node.line, f"a JSON Schema stands here, not {node.kind}")
@@ -138,7 +154,7 @@ class _Reader:
                 if needed not in steps:
                     unreliable.add(step)
                     hint = self._faults.hint(needed, steps)
-                    self._faults.add(f"steps.{step}.needs", line, f"there is no step `{needed[:60]}`" + (f"; {hint}" if hint else ""))
+                    self._faults.add(f"steps.{step}.needs", line, f"there is no step `{needed[:60]}`", hint)
         cycles = graph.cycles(needs)
         for cycle in cycles:
             self._faults.add(

@@ -35,41 +35,42 @@ class References:
     def check(self, uses: Iterable[Use]) -> None:
         """Notes every reference to what is not there."""
         for use in uses:
-            told: set[str] = set()
+            told: set[tuple[str, str]] = set()
             for reference in use.expression.references:
                 fault = self._fault(use, reference)
-                if fault and fault not in told:
+                if fault is not None and fault not in told:
                     told.add(fault)
-                    self.faults.add(use.field, use.line, fault)
+                    self.faults.add(use.field, use.line, *fault)
 
-    def _fault(self, use: Use, reference: Reference) -> str:
+    def _fault(self, use: Use, reference: Reference) -> tuple[str, str] | None:
+        """Returns what is wrong with a reference, and what to write instead."""
         root, path = reference.root, reference.path
         if root in _WHERE and root not in use.names:
-            return f"`{root}` {_WHERE[root]}"
+            return f"`{root}` {_WHERE[root]}", ""
         second = str(path[1]) if len(path) > 1 else ""
         if root == "inputs" and second and second not in self.inputs:
-            return f"there is no input `{second}`; {self._hint(second, self.inputs)}"
+            return f"there is no input `{second}`", self._hint(second, self.inputs)
         if root == "run" and second and second != "id":
-            return f"there is no `run.{second}`; there is `run.id`"
+            return f"there is no `run.{second}`", "there is `run.id`"
         if root == "steps":
             return self._step_fault(use, path)
-        return ""
+        return None
 
-    def _step_fault(self, use: Use, path: Path) -> str:
+    def _step_fault(self, use: Use, path: Path) -> tuple[str, str] | None:
         if len(path) < 2:
-            return "`steps` alone has no value; write `steps.<id>.output`"
+            return "`steps` alone has no value", "write `steps.<id>.output`"
         step = str(path[1])
         if step not in self.steps:
-            return f"there is no step `{step}`; {self._hint(step, self.steps)}"
+            return f"there is no step `{step}`", self._hint(step, self.steps)
         if step == use.step:
-            return f"the step `{step}` refers to itself"
+            return f"the step `{step}` refers to itself", ""
         if use.step and use.step not in self.unreliable and step not in self.ancestors[use.step]:
-            return f"`steps.{step}` may not have ended yet; add `{step}` to the `needs` of `{use.step}`"
+            return f"`steps.{step}` may not have ended yet", f"add `{step}` to the `needs` of `{use.step}`"
         if len(path) < 3:
-            return f"`steps.{step}` alone has no value; write `steps.{step}.output`"
+            return f"`steps.{step}` alone has no value", f"write `steps.{step}.output`"
         if path[2] not in STEP_FIELDS:
-            return f"a step has no `{path[2]}`; it has `output` and `state`, so this may be `steps.{step}.output.{path[2]}`"
-        return ""
+            return f"a step has no `{path[2]}`", f"it has `output` and `state`, so this may be `steps.{step}.output.{path[2]}`"
+        return None
 
     def _hint(self, word: str, known: Collection[str]) -> str:
         return self.faults.hint(word, known) or (f"there are {', '.join(sorted(known)[:20])}" if known else "there are none")

@@ -1,6 +1,5 @@
 """The words of a step."""
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,19 +10,20 @@ from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.template import Template, Text
 from parade_scheduler.language.tree import Node
 from parade_scheduler.language.values import Values
+from parade_scheduler.language.vocabulary import (
+    DEFAULT_PARALLEL,
+    FUNCTION,
+    MAX_ATTEMPTS,
+    MAX_FACTOR,
+    MAX_ITEMS,
+    MAX_STEPS,
+    MIN_FACTOR,
+    RETRY,
+    STEP,
+    STEP_ID,
+)
 from parade_scheduler.language.words import Words
 
-MAX_STEPS: Final = 1_000
-MAX_ITEMS: Final = 10_000
-"""How many items a for-each may have."""
-DEFAULT_PARALLEL: Final = 16
-"""How many tasks of a for-each are under way at most where it does not say."""
-
-STEP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-FUNCTION: Final = re.compile(r"[a-z][a-z0-9-]{0,39}\.[A-Za-z][A-Za-z0-9_-]{0,62}")
-
-_WORDS: Final = frozenset({"call", "description", "needs", "if", "with", "for-each", "max-parallel", "retry", "timeout"})
-_RETRY_WORDS: Final = frozenset({"attempts", "delay", "factor", "max-delay"})
 _NAMES: Final = frozenset({"inputs", "steps", "run"})
 _CONDITION_NAMES: Final = _NAMES | {"success", "failure"}
 _TASK_NAMES: Final = _NAMES | {"item", "index"}
@@ -46,26 +46,21 @@ class Steps:
             raise self.faults.error("steps", node.line, f"the workflow has {len(node.entries):,} steps; at most {MAX_STEPS:,}")
         result: dict[str, tuple[StepDefinition, dict[str, int]]] = {}
         for step, (key, value) in node.entries.items():
-            if not STEP_ID.fullmatch(step):
-                rule = "a lower-case letter, then lower-case letters, digits or `_`, at most 63, so that `steps.<id>` can be written"
-                self.faults.add(f"steps.{step[:80]}", key.line, f"`{step[:60]}` is no id of a step: {rule}")
+            if not STEP_ID.pattern.fullmatch(step):
+                self.faults.add(f"steps.{step[:80]}", key.line, f"`{step[:60]}` is no {STEP_ID.what}", STEP_ID.rule)
             result[step] = self._step(step, key.line, value)
         return result
 
     def _step(self, step: str, line: int, node: Node) -> tuple[StepDefinition, dict[str, int]]:
         path = f"steps.{step}"
-        found = self.words.known(node, path, _WORDS)
-        if "call" not in found and node.entries is not None:
-            self.faults.add(path, line, "a step needs `call`, the function that it calls")
+        found = self.words.known(node, path, line, STEP)
         each = found.get("for-each")
-        if each is None and "max-parallel" in found:
-            self.faults.add(f"{path}.max-parallel", found["max-parallel"].line, "`max-parallel` has a meaning only with `for-each`")
         needs = self._needs(found.get("needs"), f"{path}.needs")
         condition, decides_alone = self._condition(found.get("if"), path, step)
         definition = StepDefinition(
             id=step,
             call_line=found["call"].line if "call" in found else line,
-            call=self.words.name(found.get("call"), f"{path}.call", FUNCTION, "function; write `agent.function`"),
+            call=self.words.name(found.get("call"), f"{path}.call", FUNCTION),
             arguments=self._arguments(found.get("with"), path, step, _NAMES if each is None else _TASK_NAMES),
             description=self.words.text(found.get("description"), f"{path}.description"),
             needs=tuple(needs),
@@ -137,13 +132,11 @@ class Steps:
     def _retry(self, node: Node | None, path: str) -> Retry:
         if node is None:
             return Retry()
-        found = self.words.known(node, path, _RETRY_WORDS)
+        found = self.words.known(node, path, node.line, RETRY)
         delay = self.words.duration(found.get("delay"), f"{path}.delay") or 1.0
         longest = self.words.duration(found.get("max-delay"), f"{path}.max-delay") or max(60.0, delay)
         if longest < delay:
             self.faults.add(f"{path}.max-delay", found["max-delay"].line, "`max-delay` is shorter than `delay`")
-        factor = self.words.number(found.get("factor"), f"{path}.factor", 2.0, 1.0, 100.0)
-        attempts = self.words.whole_number(found.get("attempts"), f"{path}.attempts", 1, 100)
-        if node.entries is not None and "attempts" not in found:
-            self.faults.add(path, node.line, "`retry` needs `attempts`, how often the step is tried in all")
+        factor = self.words.number(found.get("factor"), f"{path}.factor", 2.0, MIN_FACTOR, MAX_FACTOR)
+        attempts = self.words.whole_number(found.get("attempts"), f"{path}.attempts", 1, MAX_ATTEMPTS)
         return Retry(attempts, Backoff(delay, factor, longest))

@@ -85,7 +85,7 @@ class _Builder:
             case yaml.DocumentStartEvent():
                 self.documents += 1
                 if self.documents > 1:
-                    raise self.faults.error("", line, "there is a second document; one file holds one workflow")
+                    raise self.faults.error("", line, "there is a second document", "one file holds one workflow")
             case yaml.MappingStartEvent():
                 self._open(Node(line, line, entries={}), event)
             case yaml.SequenceStartEvent():
@@ -153,14 +153,14 @@ class _Builder:
 
     def _check_tag(self, tag: str | None, line: int) -> None:
         if tag is not None and tag not in ("!", "tag:yaml.org,2002:str"):
-            raise self.faults.error("", line, f"the tag `{tag[:60]}` is not understood here; write the value without a tag")
+            raise self.faults.error("", line, f"the tag `{tag[:60]}` is not understood here", "write the value without a tag")
 
 
 def read(source: str, faults: Faults) -> Node:
     """Reads a text.
 
     Raises:
-        ParadeError: INVALID_ARGUMENTS, where it is too large or no YAML. Duplicate keys are noted in `faults` and do not end the reading.
+        UnreadableError: It is too large or no YAML. Duplicate keys are noted in `faults` and do not end the reading.
     """
     size = len(source.encode("utf-8", "replace"))
     if size > MAX_BYTES:

@@ -65,7 +65,7 @@ class Values:
             line = node.text_line + (text.count("\n", 0, start) if is_block else 0)
             end = end_of_expression(text, start + len(_OPEN))
             if end < 0:
-                self.faults.add(path, line, f"`{text[start : start + 40]}` is not closed; an expression ends with `}}}}`")
+                self.faults.add(path, line, f"`{text[start : start + 40]}` is not closed", "an expression ends with `}}`")
                 return text
             expression = self._compiled(text[start + len(_OPEN) : end], path, line, step, names)
             if start > position:

@@ -1,15 +1,11 @@
 """The small words of the language: names, texts, numbers and durations, each read from a node or noted as a fault."""
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from parade_scheduler.language.duration import seconds
 from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.tree import Node
-
-MAX_TEXT: Final = 10_000
-"""The longest description, in characters."""
+from parade_scheduler.language.vocabulary import MAX_TEXT, Name, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +14,16 @@ class Words:
 
     faults: Faults
 
-    def known(self, node: Node, path: str, words: frozenset[str]) -> dict[str, Node]:
-        """Returns the values of a mapping by their words, without those that the language does not have."""
+    def known(self, node: Node, path: str, line: int, vocabulary: Vocabulary) -> dict[str, Node]:
+        """Returns the values of a mapping by their words, without those that the language does not have.
+
+        Args:
+            node: The mapping.
+            path: Where it stands.
+            line: The line in which a word that is missing is noted.
+            vocabulary: The words that it may have.
+        """
+        words = vocabulary.words
         if node.entries is None:
             self.faults.add(
                 path, node.line, f"a mapping with {', '.join(f'`{word}`' for word in sorted(words))} stands here, not {node.kind}"
@@ -31,6 +35,11 @@ class Words:
                 found[word] = value
             else:
                 self.faults.unknown_word(f"{path}.{word}".lstrip("."), key.line, word, words)
+        for word, meaning in words.items():
+            if meaning.required and word not in node.entries:
+                self.faults.add(path or word, line, f"{vocabulary.what} needs `{word}`", meaning.description)
+            if meaning.beside and word in found and meaning.beside not in found:
+                self.faults.add(f"{path}.{word}", found[word].line, f"`{word}` has a meaning only with `{meaning.beside}`")
         return found
 
     def text(self, node: Node | None, path: str) -> str:
@@ -38,7 +47,7 @@ class Words:
         if node is None or (node.scalar is None and node.items is None and node.entries is None):
             return ""
         if not isinstance(node.scalar, str):
-            self.faults.add(path, node.line, f"a text stands here, not {node.kind}; put it in quotes")
+            self.faults.add(path, node.line, f"a text stands here, not {node.kind}", "" if node.scalar is None else "put it in quotes")
             return ""
         if "\0" in node.scalar:
             self.faults.add(path, node.line, "this text has a NUL character")
@@ -46,14 +55,14 @@ class Words:
             self.faults.add(path, node.line, f"this text has {len(node.scalar):,} characters; at most {MAX_TEXT:,} are kept")
         return node.scalar.strip()
 
-    def name(self, node: Node | None, path: str, pattern: re.Pattern[str], rule: str) -> str:
-        """Returns a name; `rule` says in a message what it looks like."""
+    def name(self, node: Node | None, path: str, name: Name) -> str:
+        """Returns a name."""
         if node is None:
             return ""
-        if isinstance(node.scalar, str) and pattern.fullmatch(node.scalar):
+        if isinstance(node.scalar, str) and name.pattern.fullmatch(node.scalar):
             return node.scalar
         shown = f"`{node.scalar[:60]}`" if isinstance(node.scalar, str) else node.kind
-        self.faults.add(path, node.line, f"{shown} is no {rule}")
+        self.faults.add(path, node.line, f"{shown} is no {name.what}", name.rule)
         return ""
 
     def boolean(self, node: Node | None, path: str, *, default: bool) -> bool:
@@ -90,6 +99,6 @@ class Words:
         length = seconds(node.scalar) if isinstance(node.scalar, str) else None
         if length is None or length <= 0:
             shown = f"`{node.scalar[:60]}`" if isinstance(node.scalar, str) else node.kind
-            self.faults.add(path, node.line, f"{shown} is no duration; write it as 500ms, 2s, 5m or 1h, above zero and at most 366d")
+            self.faults.add(path, node.line, f"{shown} is no duration", "write it as 500ms, 2s, 5m or 1h, above zero and at most 366d")
             return None
         return length
