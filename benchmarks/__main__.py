@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
-from benchmarks import balance, calls, idle, processes, rest, stream
+from benchmarks import balance, calls, idle, processes, rest, steps, stream
+from benchmarks.grounds import Kind
 from benchmarks.mesh import ECHO, Agent, Bench, Plan, running
 from benchmarks.result import Result
 from benchmarks.turns import rest as settle
@@ -40,6 +42,17 @@ CASES: dict[str, Case] = {
     "calls.balance": Case(balance.balance, (balance.PACED,)),
     "calls.stream": Case(stream.stream),
     "calls.idle": Case(idle.idle, (), limit=400),
+    **{
+        name: Case(measure, limit=900)
+        for kind, end in ((Kind.SQLITE, ""), (Kind.POSTGRESQL, ".postgresql"))
+        for name, measure in {
+            f"steps.c64{end}": partial(steps.c64, kind=kind),
+            f"steps.c1{end}": partial(steps.c1, kind=kind),
+            f"steps.fan1000{end}": partial(steps.fan1000, kind=kind),
+            f"steps.start{end}": partial(steps.start, kind=kind),
+            f"steps.commits{end}": partial(steps.commits, kind=kind),
+        }.items()
+    },
 }
 
 EXAMPLE = """for example:

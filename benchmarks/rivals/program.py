@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +32,19 @@ class Program:
 
     def run(self, concurrency: int, count: int) -> Run:
         """Returns what makes it do a closed loop."""
+        return self.ordered(lambda share: f"{concurrency} {max(concurrency, int(count * share))}")
 
-        async def ordered(share: float) -> Sample:
+    def ordered(self, order: Callable[[float], str]) -> Run:
+        """Returns what makes it do what an order says, which is made of the share of a run that is wanted."""
+
+        async def run(share: float) -> Sample:
             orders = cast(asyncio.StreamWriter, self._process.stdin)
-            orders.write(f"{concurrency} {max(concurrency, int(count * share))}\n".encode())
+            orders.write(f"{order(share)}\n".encode())
             async with asyncio.timeout(RUN_TIMEOUT):
                 found = json.loads(await answer(self._process))
             return Sample(found["seconds"], found["latencies"])
 
-        return ordered
+        return run
 
 
 async def answer(process: asyncio.subprocess.Process) -> bytes:
@@ -65,8 +69,8 @@ class Rival:
     packages: tuple[str, ...]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Program | None]:
-        """Runs the rival for the block; gives None, and says why, where it cannot be had here."""
+    async def running(self, *arguments: str) -> AsyncIterator[Program | None]:
+        """Runs the rival for the block, with arguments; gives None, and says why, where it cannot be had here."""
         try:
             python = await asyncio.to_thread(self._installed)
         except (OSError, subprocess.SubprocessError) as error:
@@ -77,7 +81,7 @@ class Rival:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "limit": 2**26}
         # A rival runs as it comes: what `parade` says to gRPC by the environment is not meant for it.
         as_it_comes = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
-        process = await asyncio.create_subprocess_exec(python, "-P", path, **pipes, env=as_it_comes, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(python, "-P", path, *arguments, **pipes, env=as_it_comes, start_new_session=True)
         try:
             try:
                 async with asyncio.timeout(START_TIMEOUT):
@@ -111,6 +115,13 @@ class Rival:
 RIVALS = (
     Rival("AutoGen core gRPC runtime", "autogen_program.py", ("autogen-core==0.7.5", "autogen-ext[grpc]==0.7.5")),
     Rival("Ray actor", "ray_program.py", ("ray==2.49.2",)),
+)
+"""Those that carry calls."""
+DBOS = Rival("DBOS", "dbos_program.py", ("dbos==3.4.0",))
+LANGGRAPH = Rival(
+    "LangGraph with its checkpointer",
+    "langgraph_program.py",
+    ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2", "langgraph-checkpoint-postgres==3.2.0", "psycopg[binary,pool]==3.3.9"),
 )
 
 
