@@ -147,6 +147,13 @@ class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
 
+    async def CheckWorkflow(self, request: scheduler_pb2.CheckWorkflowRequest, context: Any) -> scheduler_pb2.CheckWorkflowResponse:
+        self.seen.note(request, context)
+        fault = scheduler_pb2.WorkflowFault(
+            field="steps.a.cal", line=3, description="there is no word `cal` here", hint="did you mean `call`?"
+        )
+        return scheduler_pb2.CheckWorkflowResponse(faults=[fault], fault_count=1)
+
     async def ListRuns(self, request: scheduler_pb2.ListRunsRequest, context: Any) -> scheduler_pb2.ListRunsResponse:
         self.seen.note(request, context)
         return scheduler_pb2.ListRunsResponse()

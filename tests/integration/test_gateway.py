@@ -44,6 +44,17 @@ async def test_query_parameters_reach_the_scheduler(edge: Edge) -> None:
     ]
 
 
+async def test_a_definition_with_faults_is_an_ordinary_answer(edge: Edge) -> None:
+    response = await edge.client.post("/v1/workflows:check", json={"source": "name: a", "allowUnregistered": True})
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "faults": [{"field": "steps.a.cal", "line": 3, "description": "there is no word `cal` here", "hint": "did you mean `call`?"}],
+        "faultCount": 1,
+    }
+    assert edge.seen.requests == [scheduler_pb2.CheckWorkflowRequest(source="name: a", allow_unregistered=True)]
+
+
 async def test_a_post_without_a_body_is_an_empty_request(edge: Edge) -> None:
     response = await edge.client.post("/v1/agents/ghost:pause")
 

@@ -237,6 +237,17 @@ class Mesh:
         request = scheduler_pb2.PutWorkflowRequest(source=text, allow_unregistered=allow_unregistered)
         return (await patiently(lambda: self._scheduler.PutWorkflow(request))).workflow
 
+    async def check_workflow(self, source: str | Workflow, *, allow_unregistered: bool = False) -> scheduler_pb2.CheckWorkflowResponse:
+        """Returns every fault of a workflow definition with its line and, where it has none, its graph. Nothing is stored.
+
+        Args:
+            source: The definition: YAML, JSON, or what the builder made.
+            allow_unregistered: Whether to accept functions that no agent has registered yet.
+        """
+        text = source if isinstance(source, str) else source.to_yaml()
+        request = scheduler_pb2.CheckWorkflowRequest(source=text, allow_unregistered=allow_unregistered)
+        return await patiently(lambda: self._scheduler.CheckWorkflow(request))
+
     async def start(
         self,
         workflow: str,

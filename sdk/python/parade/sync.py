@@ -230,6 +230,7 @@ class Mesh(_Blocking[client.Mesh]):
     put_artifact = _giving_artifact(client.Mesh.put_artifact)
     artifact = _giving_artifact(client.Mesh.artifact)
     put_workflow = _blocking(client.Mesh.put_workflow)
+    check_workflow = _blocking(client.Mesh.check_workflow)
     start = _giving_run(client.Mesh.start)
     run = _giving_run(client.Mesh.run)
     runs = _blocking(client.Mesh.runs)

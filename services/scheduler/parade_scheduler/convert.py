@@ -13,8 +13,9 @@ from parade.wire.errors import ParadeError, Violation, invalid
 from parade.wire.status import to_record
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.engine import Start
+from parade_scheduler.language import Definition, Examined, Fault, StepDefinition
 from parade_scheduler.model import Failure, Progress, Run, RunEvent, RunState, Step, Workflow
-from parade_scheduler.refusal import refused
+from parade_scheduler.refusal import MAX_DESCRIPTION, MAX_FIELD, refused, shortened
 from parade_scheduler.store import RunFilter
 
 JSON: Final = "application/json"
@@ -23,6 +24,11 @@ MAX_WAIT: Final = 3600.0
 MAX_LABELS: Final = 32
 MAX_REQUEST_ID: Final = 128
 MAX_REASON: Final = 1000
+MAX_FAULTS: Final = 1_000
+"""How many faults of a definition are told."""
+MAX_HINT: Final = 640
+"""How long what to write instead is, in characters."""
+MAX_GRAPH_BYTES: Final = 4 * 1024 * 1024
 MAX_RUN_BYTES: Final = 6 * 1024 * 1024
 """How large the values in one run's message are together: a connection carries 8 MiB in one."""
 
@@ -142,6 +148,17 @@ def to_workflow(workflow: Workflow) -> pb.Workflow:
     )
 
 
+def to_check(examined: Examined) -> pb.CheckWorkflowResponse:
+    """Writes what was found in a definition."""
+    faults = [_to_fault(fault) for fault in examined.faults[:MAX_FAULTS]]
+    response = pb.CheckWorkflowResponse(faults=faults, fault_count=len(examined.faults))
+    if examined.definition is not None and not faults:
+        graph = _to_graph(examined.definition)
+        if graph.ByteSize() <= MAX_GRAPH_BYTES:
+            response.graph.CopyFrom(graph)
+    return response
+
+
 def to_run(run: Run, steps: Sequence[Step] = (), *, brief: bool = False) -> pb.Run:
     """Writes a run; a brief one without inputs and outputs.
 
@@ -226,6 +243,39 @@ class _Room:
             return None
         self._left -= len(document.data)
         return to_value(document)
+
+
+def _to_fault(fault: Fault) -> pb.WorkflowFault:
+    return pb.WorkflowFault(
+        field=shortened(fault.field, MAX_FIELD),
+        line=fault.line,
+        description=shortened(fault.description, MAX_DESCRIPTION),
+        hint=shortened(fault.hint, MAX_HINT),
+    )
+
+
+def _to_graph(definition: Definition) -> pb.WorkflowGraph:
+    steps = [
+        pb.WorkflowStep(
+            id=step.id,
+            call=step.call,
+            description=step.description,
+            needs=step.needs,
+            for_each=step.items is not None,
+            condition=_to_condition(step),
+        )
+        for step in definition.steps.values()
+    ]
+    return pb.WorkflowGraph(name=definition.name, description=definition.description, steps=steps)
+
+
+def _to_condition(step: StepDefinition) -> str:
+    match step.condition:
+        case None:
+            return ""
+        case bool():
+            return str(step.condition).lower()
+    return step.condition.text
 
 
 def _to_step(step: Step, room: _Room) -> pb.StepRun:

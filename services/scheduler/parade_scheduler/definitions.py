@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
-from parade_scheduler.language import Definition, read
+from parade_scheduler.language import Definition, Examined, examine, read
 from parade_scheduler.model import Workflow
 
 CAPACITY: Final = 256
@@ -25,6 +25,10 @@ class Definitions:
             ParadeError: INVALID_ARGUMENTS with every fault and its line.
         """
         return await asyncio.to_thread(read, source)
+
+    async def examined(self, source: str) -> Examined:
+        """Looks for the faults of a definition."""
+        return await asyncio.to_thread(examine, source)
 
     async def of(self, workflow: Workflow) -> Definition:
         """Returns the definition of a stored workflow."""

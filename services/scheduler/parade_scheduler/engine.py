@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from parade.wire.errors import ParadeError, Reason, Violation
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis import paging
 from parade_chassis.clock import Clock
@@ -15,11 +15,12 @@ from parade_scheduler.decider import CancelRequested, Execution, Recovered, Star
 from parade_scheduler.definitions import Definitions
 from parade_scheduler.document import Document
 from parade_scheduler.journal import Journal
-from parade_scheduler.language import Definition
+from parade_scheduler.language import Definition, Examined
 from parade_scheduler.model import Run, RunEvent, RunState, Step, Workflow
 from parade_scheduler.ports import Functions
 from parade_scheduler.refusal import refused
 from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.unregistered import unregistered
 from parade_scheduler.watchers import Watchers
 
 POLL_INTERVAL: Final = 30.0
@@ -56,11 +57,11 @@ class Engine:
 
     def __init__(
         self,
-        *,
         store: Store,
         journal: Journal,
         watchers: Watchers,
         functions: Functions,
+        *,
         clock: Clock,
         ids: Ids,
         log: Log,
@@ -107,6 +108,18 @@ class Engine:
             stored = await self._store.put_workflow(workflow)
         self._log.info("workflow put", workflow=stored.name, version=stored.version, namespace=caller.namespace)
         return stored
+
+    async def check_workflow(self, caller: Caller, source: str, *, allow_unregistered: bool) -> Examined:
+        """Looks for every fault of a definition and stores nothing.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where nobody can be asked which functions there are.
+        """
+        examined = await self._definitions.examined(source)
+        if examined.definition is None or allow_unregistered:
+            return examined
+        missing = await unregistered(self._functions, caller.namespace, caller.principal, examined.definition)
+        return Examined(examined.definition, tuple(sorted((*examined.faults, *missing), key=lambda fault: fault.line)))
 
     async def workflow(self, caller: Caller, name: str, version: int) -> Workflow:
         """Returns a version of a workflow, the newest where 0.
@@ -254,14 +267,9 @@ class Engine:
         return await self._definitions.of(await self.workflow(Caller(namespace, ""), name, version))
 
     async def _check_functions(self, caller: Caller, definition: Definition) -> None:
-        agents = {function.partition(".")[0] for function in definition.functions}
-        known = await self._functions.registered(caller.namespace, caller.principal, agents)
-        faults = [
-            Violation(field, f"no agent has registered the function `{function}`", line)
-            for function, (field, line) in definition.functions.items()
-            if function not in known
-        ]
-        if faults:
+        missing = await unregistered(self._functions, caller.namespace, caller.principal, definition)
+        if missing:
+            faults = [fault.violation() for fault in missing]
             raise refused(faults, "the workflow calls functions that do not exist; start their agents first, or allow unregistered ones")
 
 

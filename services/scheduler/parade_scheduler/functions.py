@@ -25,10 +25,19 @@ class AgentManagerFunctions:
         for agent in sorted(agents):
             token = ""
             while True:
-                request = agent_manager_pb2.ListFunctionsRequest(agent=agent, page_size=_PAGE_SIZE, page_token=token)
-                response = await self._stub.ListFunctions(request, timeout=TIMEOUT, metadata=on_behalf_of(namespace, principal))
-                names.update(entry.full_name for entry in response.functions)
-                token = response.next_page_token
+                found, token = await self._page(namespace, principal, agent, token)
+                names.update(found)
                 if not token:
                     break
         return frozenset(names)
+
+    async def first(self, namespace: str, principal: str) -> frozenset[str]:
+        """Returns the full names of the first functions; see `Functions`."""
+        found, _ = await self._page(namespace, principal, "", "")
+        return frozenset(found)
+
+    async def _page(self, namespace: str, principal: str, agent: str, token: str) -> tuple[list[str], str]:
+        """Returns a page of full names, and the token of the next."""
+        request = agent_manager_pb2.ListFunctionsRequest(agent=agent, page_size=_PAGE_SIZE, page_token=token)
+        response = await self._stub.ListFunctions(request, timeout=TIMEOUT, metadata=on_behalf_of(namespace, principal))
+        return [entry.full_name for entry in response.functions], response.next_page_token

@@ -52,3 +52,11 @@ class Functions(Protocol):
             ParadeError: UNAVAILABLE, where nobody can be asked.
         """
         ...
+
+    async def first(self, namespace: str, principal: str) -> frozenset[str]:
+        """Returns the full names of the first 1,000 functions that there are, to say what may have been meant.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where nobody can be asked.
+        """
+        ...

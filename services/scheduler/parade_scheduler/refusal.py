@@ -26,7 +26,7 @@ def refused(violations: Sequence[Violation], message: str) -> ParadeError:
     size = 0
     for violation in violations:
         short = replace(
-            violation, field=_shortened(violation.field, MAX_FIELD), description=_shortened(violation.description, MAX_DESCRIPTION)
+            violation, field=shortened(violation.field, MAX_FIELD), description=shortened(violation.description, MAX_DESCRIPTION)
         )
         size += len(short.field.encode()) + len(short.description.encode()) + _OVERHEAD
         if told and size > MAX_BYTES:
@@ -35,5 +35,6 @@ def refused(violations: Sequence[Violation], message: str) -> ParadeError:
     return invalid(told, message)
 
 
-def _shortened(text: str, length: int) -> str:
+def shortened(text: str, length: int) -> str:
+    """Returns a text of at most so many characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

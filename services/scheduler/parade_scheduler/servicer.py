@@ -29,6 +29,11 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         workflow = await self._engine.put_workflow(_caller(), request.source, allow_unregistered=request.allow_unregistered)
         return pb.PutWorkflowResponse(workflow=convert.to_workflow(workflow))
 
+    async def CheckWorkflow(self, request: pb.CheckWorkflowRequest, context: Context) -> pb.CheckWorkflowResponse:
+        """See the contract."""
+        examined = await self._engine.check_workflow(_caller(), request.source, allow_unregistered=request.allow_unregistered)
+        return convert.to_check(examined)
+
     async def GetWorkflow(self, request: pb.GetWorkflowRequest, context: Context) -> pb.GetWorkflowResponse:
         """See the contract."""
         workflow = await self._engine.workflow(_caller(), request.name, request.version)

@@ -91,7 +91,7 @@ def test_reads_a_whole_definition() -> None:
     assert isinstance(describe.items.value, Expression)
     assert definition.steps["complain"].decides_alone
     assert definition.needed_by["clean"] == ("describe",)
-    assert definition.functions["cleaner.clean-up"] == ("steps.clean.call", 15)
+    assert definition.functions["cleaner.clean-up"] == [("steps.clean.call", 15)]
 
 
 def test_yaml_and_json_of_the_same_document_have_one_hash() -> None:

@@ -529,6 +529,176 @@ class PutWorkflowResponse(_message.Message):
 Global___PutWorkflowResponse: _TypeAlias = PutWorkflowResponse  # noqa: Y015
 
 @_typing.final
+class CheckWorkflowRequest(_message.Message):
+    """Asks what is wrong with a definition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ALLOW_UNREGISTERED_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The definition: YAML or JSON, at most 1 MiB."""
+    allow_unregistered: _builtins.bool
+    """True to accept functions that no agent has registered yet."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        allow_unregistered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_unregistered", b"allow_unregistered", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckWorkflowRequest: _TypeAlias = CheckWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class CheckWorkflowResponse(_message.Message):
+    """What was found in a definition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULTS_FIELD_NUMBER: _builtins.int
+    FAULT_COUNT_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
+    fault_count: _builtins.int
+    """How many faults it has in all."""
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowFault]:
+        """Its faults in the order of lines, the first 1,000 of them; none where it can be put."""
+
+    @_builtins.property
+    def graph(self) -> Global___WorkflowGraph:
+        """Its graph, where it has no fault. Left out where it is larger than 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        faults: _abc.Iterable[Global___WorkflowFault] | None = ...,
+        fault_count: _builtins.int = ...,
+        graph: Global___WorkflowGraph | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault_count", b"fault_count", "faults", b"faults", "graph", b"graph"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckWorkflowResponse: _TypeAlias = CheckWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class WorkflowFault(_message.Message):
+    """One fault of a definition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Its path within the document, "steps.clean.call"; empty for the document itself."""
+    line: _builtins.int
+    """Its line, counted from 1; 0 where it has none."""
+    description: _builtins.str
+    """What is wrong."""
+    hint: _builtins.str
+    """What to write instead, for example the nearest word that there is; empty where that is not known."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        line: _builtins.int = ...,
+        description: _builtins.str = ...,
+        hint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field", "hint", b"hint", "line", b"line"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowFault: _TypeAlias = WorkflowFault  # noqa: Y015
+
+@_typing.final
+class WorkflowGraph(_message.Message):
+    """The steps of a definition and which needs which: enough to draw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The workflow's name."""
+    description: _builtins.str
+    """What it does."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+        """Its steps, in the order of the document."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        steps: _abc.Iterable[Global___WorkflowStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowGraph: _TypeAlias = WorkflowGraph  # noqa: Y015
+
+@_typing.final
+class WorkflowStep(_message.Message):
+    """One step of a graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    FOR_EACH_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    call: _builtins.str
+    """The function that it calls."""
+    description: _builtins.str
+    """What it does."""
+    for_each: _builtins.bool
+    """Whether it has one task for each item of a list."""
+    condition: _builtins.str
+    """Its `if`, without braces; empty where it has none."""
+    @_builtins.property
+    def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of the steps that it needs, as the document has them."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        call: _builtins.str = ...,
+        description: _builtins.str = ...,
+        needs: _abc.Iterable[_builtins.str] | None = ...,
+        for_each: _builtins.bool = ...,
+        condition: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "condition", b"condition", "description", b"description", "for_each", b"for_each", "id", b"id", "needs", b"needs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowStep: _TypeAlias = WorkflowStep  # noqa: Y015
+
+@_typing.final
 class GetWorkflowRequest(_message.Message):
     """Asks for a definition."""
 

@@ -42,6 +42,11 @@ class SchedulerServiceStub:
                 request_serializer=parade_dot_v1_dot_scheduler__pb2.PutWorkflowRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_scheduler__pb2.PutWorkflowResponse.FromString,
                 _registered_method=True)
+        self.CheckWorkflow = channel.unary_unary(
+                '/parade.v1.SchedulerService/CheckWorkflow',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.CheckWorkflowRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.CheckWorkflowResponse.FromString,
+                _registered_method=True)
         self.GetWorkflow = channel.unary_unary(
                 '/parade.v1.SchedulerService/GetWorkflow',
                 request_serializer=parade_dot_v1_dot_scheduler__pb2.GetWorkflowRequest.SerializeToString,
@@ -96,6 +101,16 @@ class SchedulerServiceServicer:
         A retry with the same source returns the version there is. Called by clients, agents and the gateway.
         Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
         no agent has registered (unless `allow_unregistered`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckWorkflow(self, request, context):
+        """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
+
+        A definition with faults is an ordinary answer. A retry is safe. Called by clients, agents and the gateway.
+        Fails with UNAVAILABLE, where nobody can be asked which functions there are (never with `allow_unregistered`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +198,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     request_deserializer=parade_dot_v1_dot_scheduler__pb2.PutWorkflowRequest.FromString,
                     response_serializer=parade_dot_v1_dot_scheduler__pb2.PutWorkflowResponse.SerializeToString,
             ),
+            'CheckWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckWorkflow,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.CheckWorkflowRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.CheckWorkflowResponse.SerializeToString,
+            ),
             'GetWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflow,
                     request_deserializer=parade_dot_v1_dot_scheduler__pb2.GetWorkflowRequest.FromString,
@@ -254,6 +274,33 @@ class SchedulerService:
             '/parade.v1.SchedulerService/PutWorkflow',
             parade_dot_v1_dot_scheduler__pb2.PutWorkflowRequest.SerializeToString,
             parade_dot_v1_dot_scheduler__pb2.PutWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/CheckWorkflow',
+            parade_dot_v1_dot_scheduler__pb2.CheckWorkflowRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.CheckWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,12 @@ class SchedulerServiceStub:
     Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
     no agent has registered (unless `allow_unregistered`).
     """
+    CheckWorkflow: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CheckWorkflowRequest, _scheduler_pb2.CheckWorkflowResponse]
+    """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
+
+    A definition with faults is an ordinary answer. A retry is safe. Called by clients, agents and the gateway.
+    Fails with UNAVAILABLE, where nobody can be asked which functions there are (never with `allow_unregistered`).
+    """
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetWorkflowRequest, _scheduler_pb2.GetWorkflowResponse]
     """Returns one version of a workflow.
 
@@ -100,6 +106,12 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     A retry with the same source returns the version there is. Called by clients, agents and the gateway.
     Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
     no agent has registered (unless `allow_unregistered`).
+    """
+    CheckWorkflow: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CheckWorkflowRequest, _scheduler_pb2.CheckWorkflowResponse]  # type: ignore[assignment]
+    """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
+
+    A definition with faults is an ordinary answer. A retry is safe. Called by clients, agents and the gateway.
+    Fails with UNAVAILABLE, where nobody can be asked which functions there are (never with `allow_unregistered`).
     """
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetWorkflowRequest, _scheduler_pb2.GetWorkflowResponse]  # type: ignore[assignment]
     """Returns one version of a workflow.
@@ -161,6 +173,18 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         A retry with the same source returns the version there is. Called by clients, agents and the gateway.
         Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
         no agent has registered (unless `allow_unregistered`).
+        """
+
+    @_abc_1.abstractmethod
+    def CheckWorkflow(
+        self,
+        request: _scheduler_pb2.CheckWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.CheckWorkflowResponse, _abc.Awaitable[_scheduler_pb2.CheckWorkflowResponse]]:
+        """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
+
+        A definition with faults is an ordinary answer. A retry is safe. Called by clients, agents and the gateway.
+        Fails with UNAVAILABLE, where nobody can be asked which functions there are (never with `allow_unregistered`).
         """
 
     @_abc_1.abstractmethod

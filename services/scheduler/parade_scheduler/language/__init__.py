@@ -1,7 +1,7 @@
 """The workflow language: a YAML or JSON text in, a `Definition` out."""
 
 from parade_scheduler.language.definition import Definition, Retry, StepDefinition
-from parade_scheduler.language.faults import Fault
+from parade_scheduler.language.faults import Fault, Faults
 from parade_scheduler.language.inputs import Input, Inputs
 from parade_scheduler.language.reader import Examined, examine, read
 from parade_scheduler.language.schema import schema
@@ -13,6 +13,7 @@ __all__ = [
     "Definition",
     "Examined",
     "Fault",
+    "Faults",
     "Input",
     "Inputs",
     "Retry",

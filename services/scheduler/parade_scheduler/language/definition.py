@@ -1,7 +1,7 @@
 """A workflow that has been read and found right: what the decider works from. It cannot change."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -79,11 +79,13 @@ class Definition:
         return {step: tuple(needing) for step, needing in result.items()}
 
     @property
-    def functions(self) -> Mapping[str, tuple[str, int]]:
-        """The functions that it calls, each with the path and the line of the first step that calls it."""
-        result: dict[str, tuple[str, int]] = {}
+    def functions(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """The functions that it calls, each with the path and the line of every step that calls it."""
+        result: dict[str, list[tuple[str, int]]] = {}
         for step in self.steps.values():
-            result.setdefault(step.call, (f"steps.{step.id}.call", step.call_line))
+            # A step whose `call` is at fault has none.
+            if step.call:
+                result.setdefault(step.call, []).append((f"steps.{step.id}.call", step.call_line))
         return result
 
 
