@@ -258,14 +258,14 @@ async def test_who_asks_for_events_is_told_at_once_that_the_cancellation_is_know
     assert (error.reason, error.metadata["cancellation"]) == (Reason.CANCELLED, "STOPPED")
 
 
-async def test_a_call_that_is_cancelled_before_its_first_step_never_runs(make: Making) -> None:
+async def test_a_recorded_call_that_is_cancelled_before_its_first_step_never_runs(make: Making) -> None:
     ran: list[int] = []
 
     async def run() -> None:
         ran.append(1)
 
     bench = make(run)
-    exchange = bench.begin("run")
+    exchange = bench.begin("run", traceparent=TRACEPARENT)
     exchange.cancel()
     await settled()
 

@@ -1,14 +1,94 @@
-"""Calls of coroutine functions and asynchronous generators: a task of the event loop each."""
+"""Calls of coroutine functions and asynchronous generators: a task of the event loop each, unless they end in their first step."""
 
 import asyncio
+from collections.abc import Coroutine
+from types import CoroutineType
 from typing import Any
 
-from parade.hosting.work import Work
-from parade.v1 import value_pb2
+from parade.hosting.exchange import Exchange
+from parade.hosting.host import MAX_INLINE_BYTES, Host
+from parade.hosting.served import Served
+from parade.hosting.turn import Turn
+from parade.hosting.work import Work, inline
+from parade.v1 import session_pb2, value_pb2
 from parade.wire.errors import ParadeError
 
 TURN = 64
 """Items that a generator may give before others have their turn."""
+
+
+def begin_plain(host: Host, served: Served, call: session_pb2.SessionCall, exchange: Exchange) -> None:
+    """Begins a call of a coroutine function that sees nothing of its call, and answers it where the function ends in its first step.
+
+    Most calls are such, so this is the short way. What is out of the ordinary goes the long one, from where it is.
+    """
+    value, capacity = call.arguments, host.capacity
+    data = value.data
+    if (
+        not data
+        or len(data) > MAX_INLINE_BYTES
+        or value.media_type
+        or call.traceparent
+        or capacity.draining
+        or capacity.in_flight >= capacity.maximum
+    ):
+        CoroutineWork(host, served, call, exchange).begin()
+        return
+    now = host.now
+    arrived = now()
+    try:
+        arguments = served.decode(data, host.artifacts)
+    except ParadeError:
+        CoroutineWork(host, served, call, exchange).begin()
+        return
+    turn = turn_of(host)
+    began = now()
+    returned, failure = None, None
+    try:
+        coroutine = started(served.handler, arguments)
+        waited = turn.first_step(coroutine)
+    except StopIteration as stop:
+        returned = stop.value
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
+        failure = error
+    else:
+        CoroutineWork(host, served, call, exchange, arrived).take_over(turn, began, coroutine, waited)
+        return
+    turn.check()
+    encoded = None
+    if failure is None:
+        try:
+            encoded = served.encode(returned)
+        except Exception as error:  # noqa: BLE001  # a type of the author's own may raise anything when it is written
+            failure = error
+    if encoded is None or len(encoded) > MAX_INLINE_BYTES:
+        CoroutineWork(host, served, call, exchange, arrived).take_end(began, returned, failure)
+        return
+    seconds = now() - began
+    result = inline(encoded)
+    result.queued_us = int((began - arrived) * 1e6)
+    result.executing_us = int(seconds * 1e6)
+    host.observer.succeeded(served.name, seconds)
+    capacity.completed += 1
+    exchange.answer(result)
+
+
+def turn_of(host: Host) -> Turn:
+    """Returns where functions take their first steps now."""
+    turn = host.turn
+    if turn is None or turn.over:
+        turn = host.turn = Turn(host.loop)
+    return turn
+
+
+def started(handler: Any, arguments: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+    """Calls a coroutine function; what it returns has not begun."""
+    coroutine: Coroutine[Any, Any, Any] = handler(**arguments)
+    return coroutine if type(coroutine) is CoroutineType else _awaited(coroutine)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
 
 
 class CoroutineWork(Work):
@@ -17,17 +97,61 @@ class CoroutineWork(Work):
     __slots__ = ("_task",)
 
     def run(self, data: bytes) -> None:
-        """Begins the function in a task of its own."""
-        served, loop = self.served, self.host.loop
-        work = self._run(served.handler, self.arguments(data))
-        if self.span is None:
-            self._task = loop.create_task(work, name=served.name)
+        """Begins the function: its first step is taken here, the rest in a task, where there is any."""
+        self._task: asyncio.Task[None] | None = None
+        arguments = self.arguments(data)
+        if self.span is not None:
+            self.run_in_task(arguments)
+            return
+        turn = turn_of(self.host)
+        self._task = turn.task
+        self.began = self.host.now()
+        try:
+            coroutine = started(self.served.handler, arguments)
+            waited = turn.first_step(coroutine)
+        except StopIteration as stop:
+            self.returned(stop.value)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
+            self.raised(error)
+        except BaseException:
+            self.left()
+            raise
         else:
-            self._task = loop.create_task(work, name=served.name, context=self.environment())
+            turn.keep(self, self.served.name, coroutine, waited)
+            return
+        self._task = None
+        turn.check()
+        self.left()
+
+    def run_in_task(self, arguments: dict[str, Any]) -> None:
+        """Begins the function in a task of its own, which others find under its span where the call is recorded."""
+        self._task = self.host.loop.create_task(self._run(arguments), name=self.served.name, context=self.environment())
+
+    def take_over(self, turn: Turn, began: float, coroutine: Coroutine[Any, Any, Any], waited: Any) -> None:
+        """Takes a call over whose function has begun without it and waits now."""
+        self._task = turn.task
+        self.began = began
+        self.enter()
+        turn.keep(self, self.served.name, coroutine, waited)
+        self.watch()
+
+    def take_end(self, began: float, value: Any, error: BaseException | None) -> None:
+        """Takes a call over whose function has ended without it."""
+        self._task = None
+        self.began = began
+        self.enter()
+        if error is not None:
+            self.raised(error)
+        else:
+            self.returned(value)
+        if not self.answered:
+            self.watch()
+        self.left()
 
     def stop(self) -> None:
         """Cancels the task. One that has not begun yet is over with that."""
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         if self.began:
             self.await_end()
         else:
@@ -38,10 +162,10 @@ class CoroutineWork(Work):
         """Returns the task."""
         return self._task
 
-    async def _run(self, handler: Any, arguments: dict[str, Any]) -> None:
+    async def _run(self, arguments: dict[str, Any]) -> None:
         self.began = self.host.now()
         try:
-            value = await handler(**arguments)
+            value = await self.served.handler(**arguments)
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
             self.raised(error)
         else:
@@ -55,17 +179,21 @@ class CoroutineStream(CoroutineWork):
 
     __slots__ = ("_room",)
 
+    def run(self, data: bytes) -> None:
+        """Begins the generator in a task of its own."""
+        self.run_in_task(self.arguments(data))
+
     def credited(self) -> None:
         """Lets the generator go on."""
         room: asyncio.Future[None] | None = getattr(self, "_room", None)
         if room is not None and not room.done():
             room.set_result(None)
 
-    async def _run(self, handler: Any, arguments: dict[str, Any]) -> None:
+    async def _run(self, arguments: dict[str, Any]) -> None:
         self.began = self.host.now()
         failure: ParadeError | None = None
         try:
-            items = handler(**arguments)
+            items = self.served.handler(**arguments)
             try:
                 failure = await self._tell_all(items)
             finally:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from parade.function import Function
-from parade.hosting.coroutine_work import CoroutineStream, CoroutineWork
+from parade.hosting.coroutine_work import CoroutineStream, CoroutineWork, begin_plain
 from parade.hosting.exchange import Exchange
 from parade.hosting.host import Host
 from parade.hosting.process_work import ProcessWork
@@ -28,7 +28,7 @@ class Executor:
     def __init__(self, functions: Mapping[str, Function], host: Host) -> None:
         """Takes the functions by name, and what their calls share."""
         self.host = host
-        self._served = {served.name: served for served in (Served(host.agent, one, _kind(one)) for one in functions.values())}
+        self._served = {served.name: served for served in (_served(host.agent, one) for one in functions.values())}
 
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         """Begins a call; it is answered through `exchange` in any case.
@@ -48,6 +48,8 @@ class Executor:
             return
         elif call.attach:
             _refuse(exchange, ParadeError(Reason.NOT_FOUND, f"nothing is known here of a call {call.options.call_id!r}"))
+        elif served.plain:
+            begin_plain(self.host, served, call, exchange)
         else:
             served.kind(self.host, served, call, exchange).begin()
 
@@ -75,6 +77,11 @@ class Executor:
         if host.workers is not None:
             await host.workers.close()
         host.threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _served(agent: str, function: Function) -> Served:
+    kind = _kind(function)
+    return Served(agent, function, kind, coroutine=kind is CoroutineWork)
 
 
 def _kind(function: Function) -> type[Work]:

@@ -10,6 +10,7 @@ from parade.artifact import Artifact, Content
 from parade.context import Calls
 from parade.hosting.capacity import Capacity
 from parade.hosting.kept import Kept
+from parade.hosting.turn import Turn
 from parade.v1 import session_pb2, value_pb2
 from parade.wire.call_span import CallSpan
 from parade.wire.channel import MAX_VALUE_BYTES
@@ -62,6 +63,10 @@ class Observer(Protocol):
         """Opens a call's span; None where nobody records its trace."""
         ...
 
+    def succeeded(self, name: str, seconds: float) -> None:
+        """Takes note of a call that ended well and has no span."""
+        ...
+
     def end(
         self, name: str, call: session_pb2.SessionCall, seconds: float, error: ParadeError | None, span: CallSpan | None, *, told: bool
     ) -> None:
@@ -87,6 +92,7 @@ class Host:
         "running",
         "thread",
         "threads",
+        "turn",
         "workers",
     )
 
@@ -131,3 +137,5 @@ class Host:
         """The calls whose functions have not ended."""
         self.effects: dict[str, Work] = {}
         """Those of them that have effects, by call id."""
+        self.turn: Turn | None = None
+        """Where coroutine functions take their first steps."""

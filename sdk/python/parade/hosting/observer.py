@@ -21,6 +21,9 @@ class FailureLog:
         """Records nothing."""
         return None
 
+    def succeeded(self, name: str, seconds: float) -> None:
+        """Says nothing of a call that ended well."""
+
     def end(
         self,
         name: str,
@@ -57,6 +60,10 @@ class Observer(FailureLog):
     def begin(self, name: str, effect: str, call: session_pb2.SessionCall) -> CallSpan | None:
         """Opens a call's span under the caller's; None where nobody records its trace."""
         return self._telemetry.begin_call(name, SpanKind.SERVER, call.traceparent, _attributes(name, call, effect), root=False)
+
+    def succeeded(self, name: str, seconds: float) -> None:
+        """Counts a call that ended well and has no span."""
+        self._tally.record((name,), seconds, outcome="OK")
 
     def end(
         self, name: str, call: session_pb2.SessionCall, seconds: float, error: ParadeError | None, span: CallSpan | None, *, told: bool

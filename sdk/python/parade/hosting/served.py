@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 class Served:
     """A function as an instance serves it."""
 
-    __slots__ = ("context", "decode", "effect", "encode", "function", "handler", "kind", "limit", "name", "streaming")
+    __slots__ = ("context", "decode", "effect", "encode", "function", "handler", "kind", "limit", "name", "plain", "streaming")
 
-    def __init__(self, agent: str, function: Function, kind: "Callable[..., Work]") -> None:
-        """Takes a function and the kind of work that a call of it is."""
+    def __init__(self, agent: str, function: Function, kind: "Callable[..., Work]", *, coroutine: bool) -> None:
+        """Takes a function, the kind of work that a call of it is, and whether that is a coroutine with one result."""
         self.function = function
         self.kind = kind
         self.name = f"{agent}.{function.name}"
@@ -23,6 +23,8 @@ class Served:
         self.effect = function.effect == "effect"
         self.context = function.signature.context
         self.streaming = function.streaming
+        self.plain = coroutine and not self.effect and not self.context
+        """Whether it needs nothing of a call but its arguments."""
         self.handler = function.handler
         self.decode = function.decode
         self.encode = function.encode

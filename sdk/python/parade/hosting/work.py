@@ -53,8 +53,8 @@ class Work(ABC):
         "watched",
     )
 
-    def __init__(self, host: Host, served: Served, call: session_pb2.SessionCall, exchange: Exchange) -> None:
-        """Takes a call that has just arrived."""
+    def __init__(self, host: Host, served: Served, call: session_pb2.SessionCall, exchange: Exchange, arrived: float = 0.0) -> None:
+        """Takes a call that has just arrived, or at a time of the loop."""
         self.host = host
         self.served = served
         self.call = call
@@ -63,7 +63,7 @@ class Work(ABC):
         """Its id, where its function has effects: by that it is found again."""
         self.watched = exchange.window > 0
         """Whether somebody wants to know what it says while it runs."""
-        self.arrived = host.now()
+        self.arrived = arrived or host.now()
         self.began = 0.0
         """When its function began; 0 while it has not."""
         timeout, limit = call.timeout, served.limit
@@ -107,15 +107,28 @@ class Work(ABC):
 
     # ---------------------------------------------------------------------------------------------------------- its beginning
 
+    def enter(self) -> None:
+        """Takes a place.
+
+        Raises:
+            ParadeError: NO_CAPACITY.
+        """
+        self.host.capacity.take()
+        self.host.running.add(self)
+
+    def watch(self) -> None:
+        """Lets its caller end it from now on, and its deadline."""
+        self.exchange.cancelled = self.cancelled
+        self.host.deadlines.add(self.deadline, self)
+
     def begin(self) -> None:
         """Begins, or answers at once why not."""
         host = self.host
         try:
-            host.capacity.take()
+            self.enter()
         except ParadeError as error:
             self.fail(error)
             return
-        host.running.add(self)
         if self.served.effect:
             self.call_id = self.call.options.call_id
             host.effects[self.call_id] = self
@@ -147,8 +160,8 @@ class Work(ABC):
             if len(data) > MAX_INLINE_BYTES:
                 served.function.check_arguments_size(data)
             self.run(data)
-        exchange.cancelled = self.cancelled
-        host.deadlines.add(self.deadline, self)
+        if not self.answered:
+            self.watch()
 
     async def _fetch(self, content: Any) -> None:
         try:
@@ -294,13 +307,13 @@ class Work(ABC):
         elif data is None:
             self._answer(_Result(), None)
         elif len(data) <= MAX_INLINE_BYTES or len(data) <= self.inline_bytes:
-            self._answer(_inline(data), None)
+            self._answer(inline(data), None)
         elif self.host.artifacts is not None:
             self._aside = self.host.loop.create_task(self._store(self.host.artifacts.shrink(data)))
         else:
             try:
                 self.served.function.check_result_size(data)
-                self._answer(_inline(data), None)
+                self._answer(inline(data), None)
             except ParadeError as error:
                 self.fail(error)
 
@@ -381,7 +394,8 @@ class Work(ABC):
         exchange.cancelled = cancelled
 
 
-def _inline(data: bytes) -> session_pb2.SessionResult:
+def inline(data: bytes) -> session_pb2.SessionResult:
+    """Returns a result that travels as itself."""
     result = _Result()
     result.result.data = data  # costs half of what the constructors of both messages do
     return result
