@@ -86,8 +86,22 @@ class Caller:
         Raises:
             ParadeError: With the reason why there is no result.
         """
-        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
-        value = (await self._result(function, message, limit)).result
+        # Every call passes here: what few calls need stands behind a condition, and nothing is entered that must be left.
+        data = values.dumps(arguments, "arguments")
+        if timeout is None and options is None and not parent_call_id and len(data) <= MAX_INLINE_BYTES:
+            limit = DEFAULT_TIMEOUT
+            message = session_pb2.SessionCall()
+            message.function = function
+            message.arguments.data = data
+        else:
+            message, limit = await self._message(function, data, timeout, options, parent_call_id)
+        telemetry = self._telemetry
+        span = None if telemetry is None else telemetry.begin_call(function, SpanKind.CLIENT)
+        if span is None:
+            value = (await self._session.call(message, limit)).result
+        else:
+            with _recorded(span, message):
+                value = (await self._session.call(message, limit)).result
         return values.loads(value.data or await self._artifacts.resolve(value))
 
     async def outcome(
@@ -105,9 +119,10 @@ class Caller:
         Other arguments and errors are those of `call`; `progress` takes the function's progress notes as they come.
         """
         began = time.perf_counter()
-        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
+        message, limit = await self._message(function, values.dumps(arguments, "arguments"), timeout, options, parent_call_id)
         if progress is None:
-            result = await self._result(function, message, limit)
+            with self._span(function, message):
+                result = await self._session.call(message, limit)
         else:
             result = await self._watched_result(function, message, limit, progress)
         value = result.result
@@ -147,7 +162,7 @@ class Caller:
 
         A reader that is slow holds the function back. Arguments and errors are those of `call`.
         """
-        message, limit = await self._message(function, arguments, timeout, options, parent_call_id)
+        message, limit = await self._message(function, values.dumps(arguments, "arguments"), timeout, options, parent_call_id)
         with self._span(function, message):
             async with aclosing(self._session.stream(message, limit)) as said:
                 async for one in said:
@@ -162,15 +177,6 @@ class Caller:
                         yield values.loads(item.data or await self._artifacts.resolve(item))
                     elif kind == "progress":
                         yield Progress(one.progress.fraction, one.progress.message)
-
-    async def _result(self, function: str, message: session_pb2.SessionCall, limit: float) -> session_pb2.SessionResult:
-        # Every call passes here: what few calls need stands behind a condition, and nothing is entered that must be left.
-        telemetry = self._telemetry
-        span = None if telemetry is None else telemetry.begin_call(function, SpanKind.CLIENT)
-        if span is None:
-            return await self._session.call(message, limit)
-        with _recorded(span, message):
-            return await self._session.call(message, limit)
 
     async def _watched_result(
         self, function: str, message: session_pb2.SessionCall, limit: float, progress: Callable[[Progress], object]
@@ -190,10 +196,9 @@ class Caller:
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"{function} streams its items; call it as a stream")
 
     async def _message(
-        self, function: str, arguments: Mapping[str, Any], timeout: float | None, options: CallOptions | None, parent_call_id: str
+        self, function: str, data: bytes, timeout: float | None, options: CallOptions | None, parent_call_id: str
     ) -> tuple[session_pb2.SessionCall, float]:
         """Returns the call as it travels, and the seconds that it may take."""
-        data = values.dumps(arguments, "arguments")
         limit = DEFAULT_TIMEOUT if timeout is None else timeout
         if not 0 < limit <= MAX_TIMEOUT:
             raise unusable_timeout(limit)
