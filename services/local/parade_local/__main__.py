@@ -2,17 +2,13 @@
 
 import argparse
 import asyncio
-import itertools
-import os
 import sys
 from pathlib import Path
 
 from parade.wire.mesh_file import STATE_FOLDER
 from parade_local import mesh
+from parade_local.printer import printer
 from parade_local.state import StateFolder, stop
-
-COLOURS = (36, 32, 33, 35, 34)
-PREFIX_WIDTH = 14
 
 
 def main() -> int:
@@ -29,7 +25,7 @@ def main() -> int:
         return _down(folder)
     if options.detach:
         return mesh.start_detached(folder, options.log_level, options.dispatchers)
-    return asyncio.run(mesh.run(folder, options.log_level, options.dispatchers, _printer()))
+    return asyncio.run(mesh.run(folder, options.log_level, options.dispatchers, printer()))
 
 
 def _down(folder: StateFolder) -> int:
@@ -40,21 +36,6 @@ def _down(folder: StateFolder) -> int:
         return 1
     sys.stdout.write("the mesh has stopped\n" if stopped else f"no mesh runs in {folder.path}\n")
     return 0
-
-
-def _printer() -> mesh.Say:
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    colours = itertools.cycle(COLOURS)
-    chosen: dict[str, int] = {}
-
-    def say(who: str, line: str) -> None:
-        prefix = f"{who:{PREFIX_WIDTH}}| "
-        if coloured:
-            prefix = f"\x1b[{chosen.setdefault(who, next(colours))}m{prefix}\x1b[0m"
-        sys.stdout.write(f"{prefix}{line}\n")
-        sys.stdout.flush()
-
-    return say
 
 
 if __name__ == "__main__":

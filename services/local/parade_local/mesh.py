@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from parade.wire.mesh_file import MeshFile
 from parade_local import certificates
+from parade_local.printer import Say
 from parade_local.services import replicas, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder
 from parade_local.supervisor import StartError, Supervised, renew_certificates, write_certificates
@@ -24,8 +24,6 @@ LEAN = {
     "MALLOC_ARENA_MAX": "2",  # a heap a thread would cost each process megabytes
     "PYTHONUNBUFFERED": "1",
 }
-
-Say = Callable[[str, str], None]
 
 
 async def run(folder: StateFolder, log_level: str, dispatchers: int, say: Say) -> int:
