@@ -3,18 +3,22 @@
 import hashlib
 import math
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Final, Self
 
 from opentelemetry.trace import SpanKind
 
 from parade.v1 import call_pb2, session_pb2, value_pb2
+from parade.wire.channel import targets
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry
+from parade_chassis.lifecycle import Process
 from parade_scheduler import convert
+from parade_scheduler.config import Config
 from parade_scheduler.decider import Dispatch
 from parade_scheduler.decider.tasks import NOT_SENT
 from parade_scheduler.document import MAX_BYTES, Document
@@ -33,6 +37,17 @@ class DispatcherCaller:
         self._link = link
         self._calls = SessionCaller(link)
         self._telemetry = telemetry
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, process: Process[Config]) -> AsyncIterator[Self]:
+        """Gives the block the dispatchers that the process is configured for."""
+        async with AsyncExitStack() as stack:
+            addresses = targets(process.config.dispatcher)
+            channels = [await stack.enter_async_context(process.channel("dispatcher", address)) for address in addresses]
+            link = Link(channels, DISPATCHER_SESSION, log=process.log)
+            stack.push_async_callback(link.close)
+            yield cls(link, process.telemetry)
 
     async def call(self, run: Run, dispatch: Dispatch) -> AsyncGenerator[Answer, None]:
         """Calls a function for a task and yields what comes of it; see `Caller`."""
