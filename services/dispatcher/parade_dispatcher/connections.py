@@ -15,12 +15,12 @@ from parade.wire.session.link import Link
 from parade.wire.session.methods import AGENT_SESSION
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record
-from parade_dispatcher import convert
+from parade_dispatcher import convert, entries
 from parade_dispatcher.invocation import Invocation
 from parade_dispatcher.model import Call, Content, Instance
 from parade_dispatcher.ports import Receiver, Sending
 
-TEMPLATES = 256
+HEADS = 256
 """Beginnings of calls that a connection keeps."""
 
 
@@ -81,7 +81,7 @@ class Connections:
 
 
 class _Connection:
-    __slots__ = ("_channel", "_instance", "_invocations", "_prefix", "_stub", "_tasks", "_templates", "link")
+    __slots__ = ("_channel", "_heads", "_instance", "_invocations", "_prefix", "_stub", "_tasks", "link")
 
     def __init__(self, instance: Instance, channel: Channel, tasks: asyncio.TaskGroup, log: Log) -> None:
         self.link = Link([channel], AGENT_SESSION, log=log)
@@ -90,18 +90,18 @@ class _Connection:
         self._tasks = tasks
         self._stub: Any = agent_pb2_grpc.AgentServiceStub(channel.for_stubs())
         self._prefix = f"{instance.agent}."
-        self._templates: dict[tuple[str, str, str], session_pb2.SessionCall] = {}
+        self._heads: dict[tuple[str, str, str], bytes] = {}
         self._invocations: set[Invocation] = set()
 
-    def message(self, call: Call) -> session_pb2.SessionCall:
-        """Encodes a call. What calls have in common is encoded once: copying it takes less time than setting every field."""
+    def message(self, call: Call) -> session_pb2.SessionCall | bytes:
+        """Encodes a call. What calls have in common is encoded once."""
         key = (call.function, call.namespace, call.principal)
-        template = self._templates.get(key)
-        if template is None:
-            if len(self._templates) >= TEMPLATES:
-                self._templates.clear()
-            template = self._templates[key] = convert.session_template(self._prefix + call.function, call)
-        return convert.session_call(template, call)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            head = self._heads[key] = entries.call_head(self._prefix + call.function, call)
+        return entries.call_entry(head, call)
 
     def invoke(self, call: Call, deadline: float, receiver: Receiver) -> Sending:
         """Calls the instance without a session."""

@@ -27,7 +27,6 @@ _is_call_id = re.compile(r"[A-Za-z0-9_-]{8,64}").fullmatch
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPES = ("", "application/json")
 _NO_ARGUMENTS = b"{}"
-_SessionCall, _SessionResult = session_pb2.SessionCall, session_pb2.SessionResult
 _FIELD_BYTES = 2
 """What a short text takes in a message beside itself."""
 
@@ -216,23 +215,6 @@ def timing(took: model.Timing) -> call_pb2.Timing:
     return call_pb2.Timing(queued=_duration(took.queued), transport=_duration(took.transport), executing=_duration(took.executing))
 
 
-def session_result(outcome: model.Answer, *, names_call: bool) -> session_pb2.SessionResult:
-    """Encodes how a call in a session ended well; its id only where the caller did not make it."""
-    message = _SessionResult()
-    result, took = outcome.result, outcome.timing
-    if type(result) is bytes:
-        message.result.data = result
-    elif result is not None:
-        put(message.result, result)
-    if names_call:
-        message.call_id = outcome.call_id
-    message.instance_id = outcome.instance_id
-    message.queued_us = int(took.queued * 1e6)
-    message.transport_us = int(took.transport * 1e6)
-    message.executing_us = int(took.executing * 1e6)
-    return message
-
-
 def session_failure(error: ParadeError, took: model.Timing | None = None) -> session_pb2.SessionResult:
     """Encodes how a call in a session failed."""
     message = session_pb2.SessionResult(
@@ -242,33 +224,6 @@ def session_failure(error: ParadeError, took: model.Timing | None = None) -> ses
         message.queued_us = int(took.queued * 1e6)
         message.transport_us = int(took.transport * 1e6)
         message.executing_us = int(took.executing * 1e6)
-    return message
-
-
-def session_template(full_name: str, call: model.Call) -> session_pb2.SessionCall:
-    """Encodes what calls of a function for the same principal have in common."""
-    origin = call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal)
-    return session_pb2.SessionCall(function=full_name, origin=origin)
-
-
-def session_call(template: session_pb2.SessionCall, call: model.Call) -> session_pb2.SessionCall:
-    """Encodes what an instance is asked to run."""
-    message = _SessionCall()
-    message.CopyFrom(template)
-    arguments = call.arguments
-    if type(arguments) is bytes:
-        message.arguments.data = arguments
-    else:
-        put(message.arguments, arguments)
-    message.options.call_id = call.id
-    if call.window:
-        message.window = call.window
-    if call.traceparent:
-        message.traceparent = call.traceparent
-    if call.run_id:
-        message.origin.run_id, message.origin.step = call.run_id, call.step
-    if call.attach:
-        message.attach = True
     return message
 
 

@@ -12,7 +12,7 @@ from parade.wire.session.acceptor import Exchange
 from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import Clock
 from parade_chassis.context import RequestContext
-from parade_dispatcher import convert
+from parade_dispatcher import convert, entries
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.job import Job
 from parade_dispatcher.model import Answer, Content, Progress, Timing
@@ -80,7 +80,7 @@ class SessionReply:
 
     def answered(self, answer: Answer) -> None:
         """Passes on that the call has ended well."""
-        self._end(convert.session_result(answer, names_call=self._names_call))
+        self._end(entries.result_entry(answer, names_call=self._names_call))
         if self._span is not None:
             self._span.end()
 
@@ -122,7 +122,7 @@ class SessionReply:
         if self._events and self._exchange is not None:
             self._exchange.tell(session_pb2.SessionEvent(cancellation=convert.cancellation_number(state)))
 
-    def _end(self, result: session_pb2.SessionResult) -> None:
+    def _end(self, result: session_pb2.SessionResult | bytes) -> None:
         exchange = self._exchange
         if exchange is None:
             return

@@ -154,23 +154,6 @@ def test_what_is_wrong_with_a_call_in_a_session_is_named(fields: dict[str, Any],
     assert [violation.field for violation in raised.value.violations] == [field]
 
 
-def test_an_answer_in_a_session_holds_its_timing_and_names_the_call_where_its_caller_did_not() -> None:
-    outcome = model.Answer(b"1", "call-1", "i0", model.Timing(0.5, 0.25, 1.0))
-
-    named, unnamed = convert.session_result(outcome, names_call=True), convert.session_result(outcome, names_call=False)
-
-    assert (named.result.data, named.call_id, named.instance_id) == (b"1", "call-1", "i0")
-    assert (named.queued_us, named.transport_us, named.executing_us) == (500_000, 250_000, 1_000_000)
-    assert unnamed.call_id == ""
-
-
-def test_a_stream_that_ended_well_has_neither_result_nor_error() -> None:
-    message = convert.session_result(model.Answer(None, "call-1", "i0"), names_call=False)
-
-    assert not message.HasField("result")
-    assert not message.HasField("error")
-
-
 def test_names_are_remembered_up_to_a_bound() -> None:
     names = convert.Names(2)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parade.v1.session_pb2 import SessionCall, SessionFrame
-from parade.wire.session.frames import CALL, EVENT, RESULT, FrameBuilder
+from parade.wire.session.frames import CALL, EVENT, RESULT, FrameBuilder, varint
 from parade.wire.session.limits import FULL_FRAME, GAP, MAX_FRAME_BYTES
 from parade.wire.session.outbox import Outbox
 from tests.support.virtual_time import in_virtual_time
@@ -156,3 +156,8 @@ def test_each_kind_of_entry_has_its_own_limit() -> None:
     frame = SessionFrame.FromString(builder.encoded())
     assert (len(frame.results), len(frame.events), frame.ping) == (FULL_FRAME, FULL_FRAME, 7)
     assert builder.entries == 2 * FULL_FRAME
+
+
+@given(st.integers(0, 2**64 - 1) | st.sampled_from([1023, 1024, 131_071, 131_072]))
+def test_whole_numbers_are_encoded_as_the_contract_has_them(number: int) -> None:
+    assert SessionFrame.FromString(b"\x48" + varint(number)).ping == number

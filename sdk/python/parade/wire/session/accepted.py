@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from parade.v1 import error_pb2, session_pb2
-from parade.wire.session.frames import EVENT, RESULT, FrameBuilder
+from parade.wire.session.frames import EVENT, RESULT, FrameBuilder, varint
 from parade.wire.session.limits import MAX_ENTRY_BYTES, MAX_TIMEOUT, SMALL_FRAME_BYTES, room_taken
 from parade.wire.session.outbox import Outbox
 from parade.wire.session.violations import check_from_opener, check_size, violation
+
+_NUMBER = b"\x08"
+"""The tag of `SessionResult.number`: field 1, a varint."""
 
 
 class Handler(Protocol):
@@ -63,18 +66,16 @@ class Exchange:
         self.credited: Callable[[], None] | None = None
         """Set by the handler. Called when the window has grown."""
 
-    def answer(self, result: session_pb2.SessionResult) -> None:
-        """Says how the call ended: the last word. The number is set here."""
+    def answer(self, result: session_pb2.SessionResult | bytes) -> None:
+        """Says how the call ended: the last word. The number is set here; as bytes it is a `SessionResult` encoded without one."""
         if self.ended:
             return
         self.ended = True
         self.cancelled = self.credited = self.note = None
-        result.number = self.number
-        encoded = result.SerializeToString()
+        body = result if isinstance(result, bytes) else result.SerializeToString()
+        encoded = body + _NUMBER + varint(self.number)
         if len(encoded) > MAX_ENTRY_BYTES:
-            instead = _too_large("the result", len(encoded))
-            instead.number = self.number
-            encoded = instead.SerializeToString()
+            encoded = _too_large("the result", len(encoded)).SerializeToString() + _NUMBER + varint(self.number)
         self.result = encoded
         self._session.answered(self, encoded)
 

@@ -17,7 +17,7 @@ _OVERHEAD = 6
 """What an entry takes beside itself at most: its tag and its length."""
 
 
-def _varint(number: int) -> bytes:
+def _encoded(number: int) -> bytes:
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -26,7 +26,18 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-_VARINTS = [_varint(number) for number in range(1024)]
+_VARINTS = [_encoded(number) for number in range(1024)]
+_LOWEST = [bytes([low | 128]) for low in range(128)]
+"""The lowest seven bits of a number that has more."""
+
+
+def varint(number: int) -> bytes:
+    """Encodes a whole number, at least 0."""
+    if number < 1024:
+        return _VARINTS[number]
+    if number < 131_072:
+        return _LOWEST[number & 127] + _VARINTS[number >> 7]
+    return _encoded(number)
 
 
 class FrameBuilder:
@@ -47,9 +58,9 @@ class FrameBuilder:
         """How many entries it holds."""
         return self.calls + self.results + self.events
 
-    def add(self, tag: bytes, entry: bytes) -> bool:
-        """Adds an entry; returns False, and adds nothing, where there is no room for it."""
-        length = len(entry)
+    def add(self, tag: bytes, entry: bytes, end: bytes = b"") -> bool:
+        """Adds an entry, which may come in two pieces; returns False, and adds nothing, where there is no room for it."""
+        length = len(entry) + len(end)
         size = self.size + length + _OVERHEAD
         if size > MAX_FRAME_BYTES and (length <= MAX_FRAME_BYTES - _OVERHEAD or self.size):
             return False
@@ -65,7 +76,7 @@ class FrameBuilder:
             if self.events == FULL_FRAME:
                 return False
             self.events += 1
-        self._parts += (tag, _VARINTS[length] if length < 1024 else _varint(length), entry)
+        self._parts += (tag, _VARINTS[length] if length < 1024 else varint(length), entry, end)
         self.size = size
         return True
 

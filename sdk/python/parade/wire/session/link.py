@@ -53,12 +53,12 @@ class Link:
         """Whether the server knows no sessions: it takes each call by itself."""
         return self._unimplemented
 
-    def send(self, call: session_pb2.SessionCall, receiver: Receiver, deadline: float) -> Sent:
+    def send(self, call: session_pb2.SessionCall | bytes, receiver: Receiver, deadline: float) -> Sent:
         """Sends a call.
 
         Args:
-            call: The call, which belongs to the link until it has ended. When it leaves its number is set, and its timeout where there is a
-                deadline.
+            call: The call without its number, and without its timeout where there is a deadline. As bytes it is a `SessionCall` encoded by
+                its sender, which has no window.
             receiver: Who hears of it.
             deadline: When it must have ended, in the loop's time; `math.inf` for none.
 

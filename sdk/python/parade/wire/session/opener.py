@@ -7,12 +7,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
+from struct import Struct
 from typing import Protocol
 
 from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
-from parade.wire.session.frames import CALL, FrameBuilder
+from parade.wire.session.frames import CALL, FrameBuilder, varint
 from parade.wire.session.limits import MAX_ACKNOWLEDGED, MAX_CONTROLS, MAX_ENTRY_BYTES, room_taken
 from parade.wire.session.violations import check_from_acceptor, check_size, violation
 from parade.wire.status import to_record
@@ -69,28 +70,40 @@ NOBODY: Receiver = _Nobody()
 Waiting = OrderedDict["Sent", None]
 """The calls that no frame has held yet, in their order."""
 
+_NUMBER = b"\x08"
+"""The tag of `SessionCall.number`: field 1, a varint."""
+_WINDOW = b"\x28"
+"""The tag of `SessionCall.window`: field 5, a varint."""
+_timeout = Struct("<cd").pack
+_TIMEOUT = b"\x21"
+"""The tag of `SessionCall.timeout`: field 4, a double."""
+
 
 class Sent:
     """A call that was handed to a link."""
 
-    __slots__ = ("_loop", "_waiting", "call", "cancelling", "deadline", "granted", "items", "number", "opener", "receiver", "room")
+    __slots__ = ("_loop", "_waiting", "body", "cancelling", "deadline", "granted", "items", "number", "opener", "receiver", "room")
 
     def __init__(
         self,
-        call: session_pb2.SessionCall,
+        call: session_pb2.SessionCall | bytes,
         receiver: Receiver,
         deadline: float,
         waiting: Waiting,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Made by `Link.send`."""
-        self.call = call
+        if isinstance(call, bytes):
+            self.body = call
+            self.granted = self.room = 0
+        else:
+            self.body = call.SerializeToString()
+            self.granted = self.room = call.window
         self.receiver = receiver
         self.deadline = deadline
         self.opener: Opener | None = None
         self.number = 0
         self.cancelling = False
-        self.granted = self.room = call.window
         self.items = 0
         self._waiting = waiting
         self._loop = loop
@@ -118,7 +131,7 @@ class Sent:
         if self.opener is not None:
             self.opener.grant(self, size)
         elif self in self._waiting:
-            self.call.window += size
+            self.body += _WINDOW + varint(self.granted)  # of a field that comes twice the last counts
 
     def end(self, result: session_pb2.SessionResult) -> None:
         """Ends a call that has not left with a result made here."""
@@ -214,19 +227,18 @@ class Opener:
             most = self.max_calls - len(self.unacknowledged)
             while waiting and len(calls) < most:
                 sent, _ = waiting.popitem(last=False)
-                call = sent.call
-                call.number = number + 1
+                body, end = sent.body, _NUMBER + varint(number + 1)
                 if sent.deadline != inf:
                     left = sent.deadline - now
                     if left <= 0.0:
                         sent.end(_failed(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call left"))
                         continue
-                    call.timeout = left
-                entry = call.SerializeToString()
-                if len(entry) > MAX_ENTRY_BYTES:
-                    sent.end(_failed(Reason.INVALID_ARGUMENTS, f"the call takes {len(entry)} bytes, and {MAX_ENTRY_BYTES} travel at most"))
+                    end += _timeout(_TIMEOUT, left)
+                size = len(body) + len(end)
+                if size > MAX_ENTRY_BYTES:
+                    sent.end(_failed(Reason.INVALID_ARGUMENTS, f"the call takes {size} bytes, and {MAX_ENTRY_BYTES} travel at most"))
                     continue
-                if not builder.add(CALL, entry):
+                if not builder.add(CALL, body, end):
                     # It stays the first for the next frame.
                     waiting[sent] = None
                     waiting.move_to_end(sent, last=False)
