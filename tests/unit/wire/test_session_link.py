@@ -508,3 +508,22 @@ def test_a_link_that_closes_without_cancelling_leaves_its_calls_as_a_process_doe
         assert handler.cancelled == [True]
 
     in_virtual_time(main)
+
+
+def test_calls_hear_of_it_when_what_writes_their_session_fails() -> None:
+    async def main() -> None:
+        one, _ = target()
+        link = to(one)
+        held, _ = send(link, "hold")
+        await asyncio.sleep(0.1)
+        send(link, "echo", deadline="soon")  # type: ignore[arg-type]  # what no caller does, and no frame can be made of
+        await asyncio.sleep(0.1)
+        after, _ = send(link)
+        await asyncio.sleep(0.1)
+        await link.close()
+
+        (lost,) = held.ends
+        assert (lost.reason, lost.sent) == (Reason.INTERNAL, True)
+        assert [type(end) for end in after.ends] == [SessionResult]
+
+    in_virtual_time(main)

@@ -185,6 +185,8 @@ class Session:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
+            if writer.done() and not writer.cancelled() and (failure := writer.exception()) is not None:
+                raise failure from None
             if not self._frozen:
                 return None  # it was closed, and the acceptor took its time over that
             self._channel.drop()
@@ -224,6 +226,9 @@ class Session:
                     outbox.wake()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
             return  # the reader learns why
+        except Exception:
+            stream.cancel()  # nothing more can be written: the reader must not wait for answers
+            raise
 
     def _after(self, frame: session_pb2.SessionFrame) -> None:
         opener = self.opener
