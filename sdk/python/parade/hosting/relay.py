@@ -58,6 +58,9 @@ class Relay:
                 await self._stream(call, arguments, how, nested)
         except ParadeError as error:
             result.error.CopyFrom(to_record(error))
+        except Exception as error:  # noqa: BLE001  # the worker waits for an answer, whatever happened
+            message = f"the call of {call.function} failed unexpectedly: {type(error).__name__}"
+            result.error.CopyFrom(to_record(ParadeError(Reason.INTERNAL, message)))
         finally:
             self._running.pop(call.number, None)
         self._pipe.send_frame(session_pb2.SessionFrame(results=[result]))
