@@ -253,6 +253,7 @@ class Context:
         finally:
             working.cancel()
             cancelled.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     def _mesh(self) -> Calls:
         if self._calls is None:

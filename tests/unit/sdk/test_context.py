@@ -131,6 +131,27 @@ async def test_cancellation_ends_the_waiting_of_a_thread() -> None:
     assert caught.value.reason is Reason.CANCELLED
 
 
+async def test_a_thread_whose_waiting_was_cancelled_goes_on_once_what_it_waited_for_has_ended() -> None:
+    async def slow_to_end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append(True)
+
+    begun, ended, cancelled = asyncio.Event(), list[bool](), Cancellation()
+    context = parade.Context(cancelled=cancelled, loop=asyncio.get_running_loop())
+    waiting = asyncio.create_task(asyncio.to_thread(lambda: context.wait(slow_to_end())))
+    await begun.wait()
+
+    cancelled.set()
+
+    with pytest.raises(ParadeError):
+        await waiting
+    assert ended == [True]
+
+
 async def test_a_coroutine_is_told_to_await_in_place_of_waiting() -> None:
     context = parade.Context(calls=Recorder(), loop=asyncio.get_running_loop())
 
