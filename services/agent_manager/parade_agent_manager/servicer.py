@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
+from grpc.aio import EOF
 
 from parade.v1 import agent_manager_pb2 as pb
 from parade.v1 import agent_manager_pb2_grpc
@@ -80,14 +81,17 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
     ) -> AsyncIterator[pb.HeartbeatResponse]:
         """See the contract."""
         identity = current().caller
-        requests = aiter(request_iterator)
-        while True:
-            async with self._waits.bounded(SILENT_LEASES * self._engine.timings.lease_duration):
-                request = await anext(requests, None)
-            if request is None:
-                return
-            instance, lease_end = self._engine.heartbeat(identity, convert.heartbeat(request))
-            yield pb.HeartbeatResponse(state=convert.to_state(instance), lease_expire_time=convert.to_timestamp(lease_end))
+        wait = self._waits.bounded(SILENT_LEASES * self._engine.timings.lease_duration)
+        try:
+            while True:
+                with wait:
+                    request = await context.read()
+                if request is EOF:
+                    return
+                instance, lease_end = self._engine.heartbeat(identity, convert.heartbeat(request))
+                yield pb.HeartbeatResponse(state=convert.to_state(instance), lease_expire_time=convert.to_timestamp(lease_end))
+        finally:
+            wait.forget()
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
         """See the contract."""

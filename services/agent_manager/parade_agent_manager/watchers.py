@@ -3,6 +3,7 @@
 from asyncio import Queue, QueueFull
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from math import inf
 
 from parade.wire.errors import ParadeError, Reason
 from parade_agent_manager.model import Agent, Instance
@@ -51,8 +52,9 @@ class Watcher:
             ParadeError: NO_CAPACITY where the reader is too slow: a change is missing, so that it must start over. UNAVAILABLE where the
                 process stops.
         """
+        wait = self._waits.bounded(inf)
         while True:
-            async with self._waits.bounded(None):
+            with wait:
                 change = await self._queue.get()
             if self._behind:
                 raise ParadeError(
