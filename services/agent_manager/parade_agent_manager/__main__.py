@@ -14,7 +14,7 @@ from parade_agent_manager.waits import Waits
 from parade_chassis.ca import CertificateAuthority
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
-from parade_chassis.server import running
+from parade_chassis.server import MANY_CONNECTIONS, running
 from parade_chassis.store import Database
 
 
@@ -42,7 +42,7 @@ async def serve(process: Process[Config]) -> None:
     process.background(upkeep.write(), "writing")
     process.background(ownership.keep(clock), "ownership")
     servicer = Servicer(engine, Catalogue(registry), enrolment, waits, lambda: process.certificates.current().trust_bundle)
-    async with running(process, servicer, enrolment_listen=config.enrolment_listen) as server:
+    async with running(process, servicer, enrolment_listen=config.enrolment_listen, options=MANY_CONNECTIONS) as server:
         log.info("enrolment open", address=server.enrolment_address)
         await process.stopped()
         waits.end()

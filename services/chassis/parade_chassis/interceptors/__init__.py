@@ -1,1 +1,1 @@
-"""What stands around every handler, in this order: context, telemetry, errors, authorization. One concern a file."""
+"""What stands around every handler: context, telemetry, authorization, in this order, and errors. One concern a file."""

@@ -1,7 +1,6 @@
 """The last concern: lets a request through only where the contract's allow list names its caller's kind."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -48,15 +47,13 @@ class AuthorizationConcern:
         """Takes the allow list."""
         self._rows = rows
 
-    @asynccontextmanager
-    async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Lets the request through, or raises UNAUTHENTICATED or PERMISSION_DENIED."""
         caller = current().caller
         if caller.kind not in self._rows[method]:
             if caller.kind is Kind.ANONYMOUS:
                 raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh; an agent gets its own by enrolling")
             raise ParadeError(Reason.PERMISSION_DENIED, f"{caller.uri} may not call {method}")
-        yield
 
 
 def _kind(number: access_pb2.CallerKind.ValueType) -> Kind:

@@ -1,7 +1,5 @@
 """The first concern: reads who is asking, before anything else can need it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -16,9 +14,7 @@ class ContextConcern:
         """Takes the trust domain whose names are believed."""
         self._domain = domain
 
-    @asynccontextmanager
-    async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Reads the facts from the connection and the metadata."""
         metadata = dict(context.invocation_metadata() or ())
         request_context.enter(request_context.of_request(method, context.auth_context(), metadata, self._domain))
-        yield

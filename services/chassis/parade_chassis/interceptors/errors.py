@@ -1,9 +1,6 @@
-"""The third concern: a failure leaves as one typed status; what nobody foresaw leaves masked, under an id that stands in the log."""
+"""What a failure becomes: it leaves as one typed status; what nobody foresaw leaves masked, under an id that stands in the log."""
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -21,17 +18,12 @@ class ErrorsConcern:
         """Takes the log for what nobody foresaw."""
         self._log = log
 
-    @asynccontextmanager
-    async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-        """Turns an exception into the RPC's status."""
-        try:
-            yield
-        except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
-            raise
-        except ParadeError as error:
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        except Exception as error:  # noqa: BLE001  # the one place where nothing may pass: its text could hold secrets
+    async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+        """Turns an exception into the RPC's status. One that aborts the RPC by itself is left alone."""
+        if isinstance(error, grpc.aio.AbortError):
+            return
+        if not isinstance(error, ParadeError):
             incident = secrets.token_hex(4)
             self._log.error("request failed unexpectedly", method=method, incident=incident, exception=error)
-            masked = ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")
-            await context.abort_with_status(rpc_status.to_status(to_status(masked)))
+            error = ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")
+        await context.abort_with_status(rpc_status.to_status(to_status(error)))

@@ -1,20 +1,33 @@
-"""Puts the concerns around a handler, whatever its shape. It knows the order and gRPC's handler types, and no concern."""
+"""Puts the concerns around a handler, whatever its shape. It knows the order and gRPC's handler types, and no concern.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+An open stream keeps what stands here for as long as it lives, and a service may have thousands: so it is one coroutine for each, and no
+stack of context managers.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
-Concern = Callable[[str, grpc.aio.ServicerContext[Any, Any]], AbstractAsyncContextManager[None]]
+Context = grpc.aio.ServicerContext[Any, Any]
+Concern = Callable[[str, Context], Callable[[], None] | None]
+"""What to do before a handler, given the method's name and gRPC's context; it refuses by raising, and returns what to do at the end."""
+Failing = Callable[[str, Context, Exception], Awaitable[None]]
+"""What makes of a failure the RPC's status, by aborting it."""
 
 
 class Pipeline(grpc.aio.ServerInterceptor):
     """Runs every handler inside the concerns, the first outermost."""
 
-    def __init__(self, *concerns: "Concern") -> None:
-        """Takes the concerns: each makes, of a method's name and gRPC's context, what to do before and after."""
+    def __init__(self, *concerns: "Concern", failing: "Failing") -> None:
+        """Takes what stands around every handler.
+
+        Args:
+            concerns: What is done before and after, in this order.
+            failing: What is done where a concern or the handler raises, before the concerns end.
+        """
         self._concerns = concerns
+        self._failing = failing
 
     async def intercept_service(
         self,
@@ -36,22 +49,43 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return make_unary(self._answering(method, unary), **coders)
 
     def _answering(self, method: str, inner: Any) -> Any:
-        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with AsyncExitStack() as stack:
-                for concern in self._concerns:
-                    await stack.enter_async_context(concern(method, context))
+        async def answer(request: Any, context: Context) -> Any:
+            endings: list[Callable[[], None]] = []
+            try:
+                self._begin(method, context, endings)
                 return await inner(request, context)
+            except Exception as error:
+                await self._failing(method, context, error)
+                raise
+            finally:
+                for ending in reversed(endings):
+                    ending()
 
         return answer
 
     def _streaming(self, method: str, inner: Any) -> Any:
-        async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with AsyncExitStack() as stack:
-                for concern in self._concerns:
-                    await stack.enter_async_context(concern(method, context))
+        # A coroutine that writes, where a generator would do too: the handler is one already, and each takes its part of every message.
+        async def stream(request: Any, context: Context) -> None:
+            endings: list[Callable[[], None]] = []
+            try:
+                self._begin(method, context, endings)
                 responses = inner(request, context)
-                stack.push_async_callback(responses.aclose)
-                async for response in responses:
-                    yield response
+                try:
+                    async for response in responses:
+                        await context.write(response)
+                finally:
+                    await responses.aclose()
+            except Exception as error:
+                await self._failing(method, context, error)
+                raise
+            finally:
+                for ending in reversed(endings):
+                    ending()
 
         return stream
+
+    def _begin(self, method: str, context: Context, endings: list[Callable[[], None]]) -> None:
+        for concern in self._concerns:
+            ending = concern(method, context)
+            if ending is not None:
+                endings.append(ending)

@@ -1,12 +1,12 @@
 """The second concern: a span and a measurement for every request."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import grpc
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry import context as tracing
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry, remote_parent
@@ -25,32 +25,36 @@ class TelemetryConcern:
         self._telemetry = telemetry
         self._durations = telemetry.tally(("rpc.service", "rpc.method", "rpc.failed"), {"rpc.server.duration": "How long requests took"})
 
-    @asynccontextmanager
-    async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-        """Opens the span and closes it with how the request ended."""
+    def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Callable[[], None] | None:
+        """Opens the span and returns what closes it with how the request ended."""
         if method.startswith(QUIET):
-            yield
-            return
+            return None
         service, _, name = method.strip("/").partition("/")
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri}
         metadata = dict(context.invocation_metadata() or ())
-        started = time.perf_counter()
-        with self._telemetry.tracer.start_as_current_span(
+        span = self._telemetry.tracer.start_span(
             f"{service.rpartition('.')[2]}/{name}",
             context=remote_parent(lambda key: _text(metadata.get(key))),
             kind=SpanKind.SERVER,
-            attributes=attributes,
+            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri},
             record_exception=False,
             set_status_on_exception=False,
-        ) as span:
-            try:
-                yield
-            finally:
-                code = context.code()
-                failed = code not in (None, 0, grpc.StatusCode.OK)
-                if failed:
-                    span.set_status(Status(StatusCode.ERROR, context.details() or ""))
-                self._durations.record((service, name, failed), time.perf_counter() - started)
+        )
+        # Every request has a task, and so a context, of its own: what is put there goes with it.
+        tracing.attach(set_span_in_context(span))
+        started = time.perf_counter()
+
+        def end() -> None:
+            self._end(method, context, span, started)
+
+        return end
+
+    def _end(self, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Span, started: float) -> None:
+        service, _, name = method.strip("/").partition("/")
+        failed = context.code() not in (None, 0, grpc.StatusCode.OK)
+        if failed:
+            span.set_status(Status(StatusCode.ERROR, context.details() or ""))
+        self._durations.record((service, name, failed), time.perf_counter() - started)
+        span.end()
 
 
 def _text(value: str | bytes | None) -> str | None:
