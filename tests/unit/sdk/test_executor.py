@@ -628,10 +628,12 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-        self.failure: ParadeError | None = None
+        self.failure: Exception | None = None
 
     async def resolve(self, value: value_pb2.Value) -> bytes:
         await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
         if value.artifact.digest not in self.kept:
             raise ParadeError(Reason.NOT_FOUND, "no such artifact")
         return self.kept[value.artifact.digest]
@@ -693,14 +695,32 @@ async def test_large_arguments_that_are_not_there_are_invalid(make: Making) -> N
     assert bench.capacity.in_flight == 0
 
 
-async def test_a_result_that_cannot_be_stored_is_the_functions_failure(make: Making) -> None:
+async def test_large_arguments_that_fail_to_come_as_nobody_foresaw_end_their_call(make: Making) -> None:
     store = Store()
-    store.failure = ParadeError(Reason.UNAVAILABLE, "the gateway is away")
+    store.failure = OSError("secret")
+    bench, exchange = make(repeat, artifacts=store), KeepingExchange()
+    call = session_pb2.SessionCall(function="tested.repeat", timeout=5)
+    call.arguments.artifact.digest = "arguments"
+
+    bench.executor.begin(call, exchange)
+
+    error = await exchange.error()
+    assert error.reason is Reason.INTERNAL
+    assert "secret" not in error.message
+    assert bench.capacity.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"), [(ParadeError(Reason.UNAVAILABLE, "the gateway is away"), "UNAVAILABLE"), (OSError("unforeseen"), "INTERNAL")]
+)
+async def test_a_result_that_cannot_be_stored_is_the_functions_failure(make: Making, failure: Exception, cause: str) -> None:
+    store = Store()
+    store.failure = failure
     bench = make(repeat, artifacts=store)
 
     error = await bench.begin("repeat", {"text": "ab", "times": 1_000_000}, run_id="").error()
 
-    assert (error.reason, error.metadata["cause"]) == (Reason.AGENT_ERROR, "UNAVAILABLE")
+    assert (error.reason, error.metadata["cause"]) == (Reason.AGENT_ERROR, cause)
     await bench.idle()
 
 

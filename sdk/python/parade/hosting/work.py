@@ -15,6 +15,7 @@ from parade.context import Context
 from parade.hosting.exchange import Exchange, Nobody
 from parade.hosting.failures import failure_of
 from parade.hosting.host import MAX_INLINE_BYTES, MAX_STEP_BYTES, Host
+from parade.hosting.large import fetched, stored
 from parade.hosting.notes import Notes
 from parade.hosting.served import Served
 from parade.v1 import call_pb2, session_pb2, value_pb2
@@ -155,7 +156,7 @@ class Work(ABC):
         if not data and value.HasField("artifact"):
             if host.artifacts is None:
                 raise ParadeError(Reason.FAILED_PRECONDITION, "the arguments are an artifact, and this agent has no way to read artifacts")
-            self._aside = host.loop.create_task(self._fetch(host.artifacts.resolve(value)))
+            self._aside = host.loop.create_task(self._fetch(fetched(host.artifacts, value)))
         else:
             if len(data) > MAX_INLINE_BYTES:
                 served.function.check_arguments_size(data)
@@ -170,8 +171,7 @@ class Work(ABC):
             self.run(data)
         except ParadeError as error:
             self._aside = None
-            passing = error.reason in (Reason.INVALID_ARGUMENTS, Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED)
-            self.fail(error if passing else ParadeError(Reason.INVALID_ARGUMENTS, f"the arguments cannot be read: {error.message}"))
+            self.fail(error)
             self.left()
 
     def arguments(self, data: bytes) -> dict[str, Any]:
@@ -309,7 +309,7 @@ class Work(ABC):
         elif len(data) <= MAX_INLINE_BYTES or len(data) <= self.inline_bytes:
             self._answer(inline(data), None)
         elif self.host.artifacts is not None:
-            self._aside = self.host.loop.create_task(self._store(self.host.artifacts.shrink(data)))
+            self._aside = self.host.loop.create_task(self._store(stored(self.host.artifacts, data, self.served.function.name)))
         else:
             try:
                 self.served.function.check_result_size(data)
@@ -322,8 +322,7 @@ class Work(ABC):
             value = await content
             self._answer(_Result(result=value), None)
         except ParadeError as error:
-            text = f"what {self.served.function.name} returned cannot be stored: {error.message}"
-            self.fail(ParadeError(Reason.AGENT_ERROR, text, metadata={"cause": error.reason.value}, retryable=error.retryable))
+            self.fail(error)
         self._aside = None
         self.left()
 
