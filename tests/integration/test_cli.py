@@ -285,6 +285,63 @@ def test_a_definition_with_faults_is_refused_with_their_lines(project: Path) -> 
     assert "line 4: " in result.stderr
 
 
+def test_a_check_tells_every_fault_and_what_to_write_instead(project: Path) -> None:
+    (project / "unsound.yaml").write_text("name: unsound\nsteps:\n  a: {call: worker.duoble}\n  b: {call: worker.nap, wiht: {}}\n")
+
+    result = run(project, "workflow", "check", "unsound.yaml", "workflow.yaml")
+
+    assert (result.returncode, result.stdout.splitlines()) == (
+        1,
+        [
+            "unsound.yaml:3: no agent has registered the function `worker.duoble` (did you mean `worker.double`?)",
+            "unsound.yaml:4: there is no word `wiht` here (did you mean `with`?)",
+        ],
+    )
+    found = json.loads(run(project, "workflow", "check", "unsound.yaml", "--allow-unregistered", "-o", "json").stdout)
+    assert [(entry["file"], entry["faultCount"]) for entry in found] == [("unsound.yaml", 1)]
+    assert found[0]["faults"][0] == {
+        "field": "steps.b.wiht",
+        "line": 4,
+        "description": "there is no word `wiht` here",
+        "hint": "did you mean `with`?",
+    }
+
+
+def test_a_check_that_finds_nothing_says_so_in_a_line_and_stores_nothing(project: Path) -> None:
+    (project / "fresh.yaml").write_text("name: fresh\nsteps:\n  a: {call: worker.nap}\n")
+
+    one, two = run(project, "workflow", "check", "fresh.yaml"), run(project, "workflow", "check", "fresh.yaml", "workflow.yaml")
+
+    assert (one.returncode, one.stdout, one.stderr) == (0, "no fault in fresh.yaml\n", "")
+    assert (two.returncode, two.stdout) == (0, "no fault in 2 files\n")
+    assert run(project, "workflow", "get", "fresh").returncode == 1
+
+
+def test_a_workflow_is_drawn_from_its_file_and_by_its_name(project: Path) -> None:
+    run(project, "workflow", "put", "napping.yaml")
+
+    chart = run(project, "workflow", "graph", "workflow.yaml")
+    stored = run(project, "workflow", "graph", "napping")
+    picture = run(project, "workflow", "graph", "workflow.yaml", "--format", "svg", "--output", "workflow.svg")
+
+    assert (chart.returncode, chart.stderr) == (0, "")
+    assert 'step_double[["double<br/>worker.double<br/>for each item"]]' in chart.stdout
+    assert 'step_nap["nap<br/>worker.nap"]' in stored.stdout
+    assert (picture.returncode, picture.stdout) == (0, "")
+    assert (project / "workflow.svg").read_text().startswith("<svg ")
+
+
+def test_what_cannot_be_drawn_is_told(project: Path) -> None:
+    (project / "undrawn.yaml").write_text("name: undrawn\nsteps:\n  a: {call: worker.double, needs: [a]}\n")
+
+    faulty, unknown = run(project, "workflow", "graph", "undrawn.yaml"), run(project, "workflow", "graph", "nowhere")
+
+    assert (faulty.returncode, faulty.stdout) == (1, "")
+    assert "undrawn.yaml:3: " in faulty.stderr
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "[NOT_FOUND]" in unknown.stderr
+
+
 def test_a_run_that_is_cancelled_exits_with_1_where_it_is_followed(project: Path) -> None:
     with subprocess.Popen([PARADE, "run", "napping.yaml"], cwd=project, stdout=-1, stderr=-1, text=True) as following:
         until(lambda: bool(running(project)))

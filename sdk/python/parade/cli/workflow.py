@@ -1,16 +1,30 @@
 """`parade workflow`: the definitions that runs are started from."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from parade.cli.connection import with_mesh
+from parade.cli.group import FAILED
 from parade.cli.output import Format, Output, say, table, write
+from parade.wire.errors import ParadeError, Reason
+
+if TYPE_CHECKING:
+    from parade.client import Mesh
+    from parade.v1.scheduler_pb2 import CheckWorkflowResponse
 
 app = typer.Typer(no_args_is_help=True, help="The definitions that runs are started from.")
 
 AllowUnregistered = Annotated[bool, typer.Option("--allow-unregistered", help="Accept functions that no agent has registered yet.")]
+
+
+class Drawing(StrEnum):
+    """What a graph is drawn as."""
+
+    MERMAID = "mermaid"
+    SVG = "svg"
 
 
 @app.command()
@@ -36,6 +50,81 @@ def put(
         print(workflow.name)
     else:
         write(plain(workflow), output)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Definitions, YAML or JSON; - for standard input.")],
+    allow_unregistered: AllowUnregistered = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show every fault of definitions with its line and what to write instead, and store nothing.
+
+    Exits with 1 where there is a fault.
+
+    For example:
+
+        parade workflow check workflow.yaml
+    """
+    from parade.cli.plain import plain
+
+    sources = {file: definition(file) for file in files}
+
+    async def work(mesh: "Mesh") -> "list[CheckWorkflowResponse]":
+        return [await mesh.check_workflow(source, allow_unregistered=allow_unregistered) for source in sources.values()]
+
+    checks = dict(zip(sources, with_mesh(work), strict=True))
+    if output is not Format.TABLE:
+        write([{"file": str(file), **plain(found)} for file, found in checks.items()], output)
+    elif any(found.faults for found in checks.values()):
+        print("\n".join(line for file, found in checks.items() for line in _faults(file, found)))
+    else:
+        print(f"no fault in {files[0]}" if len(checks) == 1 else f"no fault in {len(checks)} files")
+    if any(found.faults for found in checks.values()):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def graph(
+    name: Annotated[
+        str, typer.Argument(metavar="FILE|WORKFLOW", help="A definition; or a stored workflow by name, in its newest version.")
+    ],
+    format: Annotated[Drawing, typer.Option(help="What to draw it as.")] = Drawing.MERMAID,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it; - for standard output.")] = Path("-"),
+) -> None:
+    """Draw the steps of a workflow and which needs which, as a Mermaid flowchart or an SVG picture.
+
+    A need that follows from others has no line. A step with a for-each is drawn with a second edge, one with an if with a dashed border.
+
+    For example:
+
+        parade workflow graph workflow.yaml --format svg --output workflow.svg
+    """
+    from parade.cli.graph_svg import svg
+    from parade.cli.mermaid import mermaid
+
+    file = Path(name)
+    source = definition(file) if name == "-" or file.suffix or file.exists() else None
+
+    async def work(mesh: "Mesh") -> "CheckWorkflowResponse":
+        text = (await mesh.workflow(name)).source if source is None else source
+        return await mesh.check_workflow(text, allow_unregistered=True)
+
+    found = with_mesh(work)
+    if found.faults:
+        for line in _faults(file, found):
+            say(line)
+        raise typer.Exit(FAILED)
+    if not found.HasField("graph"):
+        raise ParadeError(Reason.INVALID_ARGUMENTS, f"the graph of {name} is too large to be drawn")
+    drawing = svg(found.graph) if format is Drawing.SVG else mermaid(found.graph)
+    if str(output) == "-":
+        print(drawing, end="")
+        return
+    try:
+        output.write_text(drawing, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error}") from error
 
 
 @app.command()
@@ -89,6 +178,18 @@ def schema() -> None:
     from importlib.resources import files
 
     print((files("parade.cli") / "workflow.schema.json").read_text(encoding="utf-8"), end="")
+
+
+def _faults(file: Path, found: "CheckWorkflowResponse") -> list[str]:
+    """Returns the faults of a file, a line each, as compilers write them so that editors can follow."""
+    lines = []
+    for fault in found.faults:
+        place = f"{file}:{fault.line}" if fault.line else str(file)
+        words = " ".join(f"{fault.description} ({fault.hint})".split() if fault.hint else fault.description.split())
+        lines.append(f"{place}: {words}")
+    if found.fault_count > len(found.faults):
+        lines.append(f"{file}: and {found.fault_count - len(found.faults):,} more")
+    return lines
 
 
 def definition(file: Path) -> str:
