@@ -24,7 +24,7 @@ DOCUMENTS = {
     },
     "doubling": test_cli.WORKFLOW,
     "napping": test_cli.NAPPING,
-    "page": (ROOT / "docs/reference/workflows.md").read_text().split("```yaml\n")[2].split("```")[0],
+    "page": (ROOT / "docs/reference/workflows.md").read_text().split("```yaml\n")[1].split("```")[0],
 }
 
 
