@@ -1,14 +1,12 @@
 """Calls of coroutine functions and asynchronous generators: a task of the event loop each, unless they end in their first step."""
 
 import asyncio
-from collections.abc import Coroutine
-from types import CoroutineType
 from typing import Any
 
 from parade.hosting.exchange import Exchange
 from parade.hosting.host import MAX_INLINE_BYTES, Host
 from parade.hosting.served import Served
-from parade.hosting.turn import Turn
+from parade.hosting.turn import WAITS, Turn
 from parade.hosting.work import Work, inline
 from parade.v1 import session_pb2, value_pb2
 from parade.wire.errors import ParadeError
@@ -41,28 +39,24 @@ def begin_plain(host: Host, served: Served, call: session_pb2.SessionCall, excha
     except ParadeError:
         CoroutineWork(host, served, call, exchange).begin()
         return
-    turn = turn_of(host)
+    turn = host.turn
+    if turn is None or turn.over:
+        turn = host.turn = Turn(host.loop)
     began = now()
-    returned, failure = None, None
     try:
-        coroutine = started(served.handler, arguments)
-        waited = turn.first_step(coroutine)
-    except StopIteration as stop:
-        returned = stop.value
+        returned = turn.first_step(served.handler, arguments)
     except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
-        failure = error
-    else:
-        CoroutineWork(host, served, call, exchange, arrived).take_over(turn, began, coroutine, waited)
+        CoroutineWork(host, served, call, exchange, arrived).take_end(began, None, error)
         return
-    turn.check()
-    encoded = None
-    if failure is None:
-        try:
-            encoded = served.encode(returned)
-        except Exception as error:  # noqa: BLE001  # a type of the author's own may raise anything when it is written
-            failure = error
+    if returned is WAITS:
+        CoroutineWork(host, served, call, exchange, arrived).take_over(turn, began)
+        return
+    try:
+        encoded = served.encode(returned)
+    except Exception:  # noqa: BLE001  # a type of the author's own may raise anything when it is written, and does so again below
+        encoded = None
     if encoded is None or len(encoded) > MAX_INLINE_BYTES:
-        CoroutineWork(host, served, call, exchange, arrived).take_end(began, returned, failure)
+        CoroutineWork(host, served, call, exchange, arrived).take_end(began, returned, None)
         return
     seconds = now() - began
     result = inline(encoded)
@@ -71,24 +65,6 @@ def begin_plain(host: Host, served: Served, call: session_pb2.SessionCall, excha
     host.observer.succeeded(served.name, seconds)
     capacity.completed += 1
     exchange.answer(result)
-
-
-def turn_of(host: Host) -> Turn:
-    """Returns where functions take their first steps now."""
-    turn = host.turn
-    if turn is None or turn.over:
-        turn = host.turn = Turn(host.loop)
-    return turn
-
-
-def started(handler: Any, arguments: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-    """Calls a coroutine function; what it returns has not begun."""
-    coroutine: Coroutine[Any, Any, Any] = handler(**arguments)
-    return coroutine if type(coroutine) is CoroutineType else _awaited(coroutine)
-
-
-async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
 
 
 class CoroutineWork(Work):
@@ -103,43 +79,43 @@ class CoroutineWork(Work):
         if self.span is not None:
             self.run_in_task(arguments)
             return
-        turn = turn_of(self.host)
-        self._task = turn.task
-        self.began = self.host.now()
+        host, served = self.host, self.served
+        turn = host.turn
+        if turn is None or turn.over:
+            turn = host.turn = Turn(host.loop)
+        self.began = host.now()
         try:
-            coroutine = started(self.served.handler, arguments)
-            waited = turn.first_step(coroutine)
-        except StopIteration as stop:
-            self.returned(stop.value)
+            value = turn.first_step(served.handler, arguments)
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
             self.raised(error)
         except BaseException:
             self.left()
             raise
         else:
-            turn.keep(self, self.served.name, coroutine, waited)
-            return
-        self._task = None
-        turn.check()
+            if value is WAITS:
+                self._task = turn.task
+                turn.keep(self, served.name)
+                return
+            self.returned(value)
         self.left()
 
     def run_in_task(self, arguments: dict[str, Any]) -> None:
         """Begins the function in a task of its own, which others find under its span where the call is recorded."""
         self._task = self.host.loop.create_task(self._run(arguments), name=self.served.name, context=self.environment())
 
-    def take_over(self, turn: Turn, began: float, coroutine: Coroutine[Any, Any, Any], waited: Any) -> None:
+    def take_over(self, turn: Turn, began: float) -> None:
         """Takes a call over whose function has begun without it and waits now."""
         self._task = turn.task
         self.began = began
-        self.enter()
-        turn.keep(self, self.served.name, coroutine, waited)
+        self._enter_late()
+        turn.keep(self, self.served.name)
         self.watch()
 
     def take_end(self, began: float, value: Any, error: BaseException | None) -> None:
         """Takes a call over whose function has ended without it."""
         self._task = None
         self.began = began
-        self.enter()
+        self._enter_late()
         if error is not None:
             self.raised(error)
         else:
@@ -147,6 +123,11 @@ class CoroutineWork(Work):
         if not self.answered:
             self.watch()
         self.left()
+
+    def _enter_late(self) -> None:
+        # There was a place when the function began, and only what that function did itself has happened since.
+        self.host.capacity.in_flight += 1
+        self.host.running.add(self)
 
     def stop(self) -> None:
         """Cancels the task. One that has not begun yet is over with that."""

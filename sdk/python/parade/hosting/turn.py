@@ -10,9 +10,12 @@ import asyncio
 import contextvars
 import sys
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import Any, Protocol
 
+WAITS: Any = object()
+"""What a first step returns that has not ended its function."""
 _NOTHING: Any = object()
 
 
@@ -50,38 +53,42 @@ class Turn(Coroutine[Any, Any, None]):
         self.task: asyncio.Task[None] = loop.create_task(self, context=self._context)
         self._references = sys.getrefcount(self.task)
 
-    def first_step(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a function until it waits, and returns for what. `keep` or `check` follows.
-
-        Raises:
-            StopIteration: It has ended, with this value.
-            BaseException: What it raises.
-        """
+    def first_step(self, handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """Calls a coroutine function, runs it until it ends or has to wait, and returns its value, or `WAITS`: then `keep` follows."""
         self.over = True
-        loop, task = self._loop, self.task
+        coroutine = handler(**arguments)
+        if type(coroutine) is not CoroutineType:
+            coroutine = _awaited(coroutine)
+        loop = self._loop
         running = asyncio.current_task(loop)
         if running is not None:
             _leave_task(loop, running)
-        _enter_task(loop, task)
+        _enter_task(loop, self.task)
         try:
-            return self._context.run(coroutine.send, None)
+            self._waited = self._context.run(coroutine.send, None)
+        except StopIteration as stop:
+            value = stop.value
+        else:
+            self._coroutine = coroutine
+            return WAITS
         finally:
-            _leave_task(loop, task)
+            _leave_task(loop, self.task)
             if running is not None:
                 _enter_task(loop, running)
+        self._look()
+        return value
 
-    def check(self) -> None:
+    def _look(self) -> None:
         """Lets others use the task after a function has ended, where that one has left it as it was and nobody holds it."""
         try:
-            used = self._context != self._pristine or sys.getrefcount(self.task) != self._references or self.task.cancelling()
-        except Exception:  # noqa: BLE001  # values in a context may be of types that cannot be compared
-            return
-        if not used:
-            self.over = False
+            if self._context == self._pristine and sys.getrefcount(self.task) == self._references and not self.task.cancelling():
+                self.over = False
+        except Exception:  # noqa: BLE001, S110  # values in a context may be of types that cannot be compared
+            pass
 
-    def keep(self, work: Runs, name: str, coroutine: Coroutine[Any, Any, Any], waited: Any) -> None:
-        """Gives the task to a function that waits."""
-        self._work, self._coroutine, self._waited = work, coroutine, waited
+    def keep(self, work: Runs, name: str) -> None:
+        """Gives the task to the function that waits."""
+        self._work = work
         self.task.set_name(name)
 
     # ------------------------------------------------------------------------------------------- what the task asks for
@@ -133,3 +140,7 @@ class Turn(Coroutine[Any, Any, None]):
         self._work = self._coroutine = None
         del self.task
         raise StopIteration
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
