@@ -97,7 +97,7 @@ def _measured(name: str, case: Case, plan: Plan) -> bool:
     signal.alarm(case.limit)
     try:
         with running(plan, case.agents) as bench:
-            settle()
+            settle([*bench.services(), *bench.agents()])
             for result in case.measure(bench):
                 sys.stdout.write(result.line() + "\n")
                 sys.stdout.flush()

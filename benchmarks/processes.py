@@ -14,7 +14,7 @@ from benchmarks import mesh
 from benchmarks.mesh import Bench
 from benchmarks.result import Result, compared
 from benchmarks.rivals import raw
-from benchmarks.turns import processor_seconds
+from benchmarks.turns import processor_seconds, rest
 from parade.wire.mesh_file import STATE_FOLDER
 
 RUNS = 5
@@ -72,7 +72,7 @@ def idle(bench: Bench) -> Iterator[Result]:
         for _ in range(SERVICES):
             stack.enter_context(raw.server(bench.folder))
         bare = [child for child in psutil.Process().children() if "benchmarks.rivals.raw" in child.cmdline()]
-        time.sleep(3)  # what they do at their start is not what they do idle
+        rest([*processes, *bare])
         before = processor_seconds(processes), processor_seconds(bare)
         time.sleep(IDLE_SECONDS)
         after = processor_seconds(processes), processor_seconds(bare)

@@ -12,6 +12,10 @@ from benchmarks.load import Sample
 
 SETTLE = 0.3
 """Seconds of rest before a run, for what the last one left behind."""
+AT_REST = 0.1
+"""The share of a core that all of a mesh's processes together take at most where nobody calls."""
+REST_TIMEOUT = 30.0
+"""Seconds in which what was started must come to rest."""
 OURS = ""
 """Our name among the contestants."""
 
@@ -64,7 +68,18 @@ def processor_seconds(processes: Sequence[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def rest() -> None:
-    """Waits until what was just started has settled."""
+def rest(processes: Sequence[psutil.Process]) -> None:
+    """Waits until processes that were just started do next to nothing: what they do at their start is not what is measured.
+
+    Raises:
+        TimeoutError: They go on and on.
+    """
     gc.collect()
-    time.sleep(3 * SETTLE)
+    deadline = time.monotonic() + REST_TIMEOUT
+    while True:
+        before, began = processor_seconds(processes), time.monotonic()
+        time.sleep(SETTLE)
+        if processor_seconds(processes) - before <= AT_REST * (time.monotonic() - began):
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"what was started has not come to rest within {REST_TIMEOUT:.0f} s")
