@@ -271,6 +271,13 @@ def test_what_to_write_instead_stands_apart_from_what_is_wrong() -> None:
     assert list(examined.definition.steps) == ["first", "last"]
 
 
+def test_a_word_that_is_missing_is_explained() -> None:
+    (fault,) = examine("name: flow\nsteps:\n  only: {timeout: 1s}\n").faults
+
+    assert (fault.line, fault.field, fault.description) == (3, "steps.only", "a step needs `call`")
+    assert fault.hint == "add `call`: The function that it calls, `agent.function`"
+
+
 def test_a_document_that_cannot_be_read_has_no_definition() -> None:
     examined = examine("name: flow\n---\nname: flow\n")
 

@@ -184,7 +184,7 @@ STEP: Final = Vocabulary(
 WORKFLOW: Final = Vocabulary(
     "a workflow",
     {
-        "name": Word("Its name.", WORKFLOW_NAME.value, required=True),
+        "name": Word("Its name, by which its runs are started.", WORKFLOW_NAME.value, required=True),
         "description": Word("What it does, for people.", _TEXT),
         "inputs": Word(
             "What a run is given, by name.",

@@ -37,7 +37,7 @@ class Words:
                 self.faults.unknown_word(f"{path}.{word}".lstrip("."), key.line, word, words)
         for word, meaning in words.items():
             if meaning.required and word not in node.entries:
-                self.faults.add(path or word, line, f"{vocabulary.what} needs `{word}`", meaning.description)
+                self.faults.add(path or word, line, f"{vocabulary.what} needs `{word}`", f"add `{word}`: {meaning.description.rstrip('.')}")
             if meaning.beside and word in found and meaning.beside not in found:
                 self.faults.add(f"{path}.{word}", found[word].line, f"`{word}` has a meaning only with `{meaning.beside}`")
         return found
