@@ -5,9 +5,10 @@ loses nothing that was acknowledged.
 """
 
 import asyncio
+import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from benchmarks import postgres
@@ -32,6 +33,7 @@ RATE = 1000
 PATIENCE = 120.0
 """Seconds that a run may take before it counts as failed."""
 POLL = 1.0
+NOBODY = "none: no rival is to be had here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def commits(bench: Bench, kind: Kind = Kind.SQLITE) -> Iterator[Result]:
 
 
 async def _commits(stand: Ground, case: str) -> list[Result]:
-    count = stand.bench.plan.count(320)
+    count, runs, unit = stand.bench.plan.count(320), stand.bench.plan.runs, "commits a step"
     found: list[Result] = []
     async with workflows_of(stand) as workflows:
 
@@ -118,14 +120,18 @@ async def _commits(stand: Ground, case: str) -> list[Result]:
         await alone(0.2)
         for rival in (DBOS, LANGGRAPH):
             async with rival.running(stand.rivals[rival.name]) as program:
+                if program is None:
+                    continue
+                theirs_alone = program.ordered(_chain_order(64, count // 2))
                 ours: list[float] = []
                 theirs: list[float] = []
-                for _ in range(stand.bench.plan.runs):
+                for _ in range(runs):
                     ours.append(await _commits_of_a_step(stand.database, alone))
-                    if program is not None:
-                        theirs.append(await _commits_of_a_step(stand.rivals[rival.name], program.ordered(_chain_order(64, count // 2))))
-                if program is not None:
-                    found.append(replace(compared(case, "commits a step", ours, rival.name, theirs), rival_versions=program.versions))
+                    theirs.append(await _commits_of_a_step(stand.rivals[rival.name], theirs_alone))
+                found.append(replace(compared(case, unit, ours, rival.name, theirs), rival_versions=program.versions))
+        if not found:
+            ours = [await _commits_of_a_step(stand.database, alone) for _ in range(runs)]
+            found.append(Result(case, statistics.median(ours), unit, NOBODY, None, None, runs))
     return found
 
 
@@ -180,20 +186,31 @@ def _matches(
     if not _possible(name, kind):
         return
     with ground(bench, kind, [rival.name for rival in rivals]) as stand:
-        for rival in rivals:
+        alone = True
+        for rival in (*rivals, None):
+            if rival is None and not alone:
+                return
             against = asyncio.run(_against(stand, rival, match))
             if against is not None:
-                contest, versions = against
-                found = judged(name, unit, figure, contest.ours, rival.name, contest.samples[rival.name], versions)
+                alone = False
+                contest, who, versions = against
+                found = judged(name, unit, figure, contest.ours, who, contest.samples.get(who, ()), versions)
                 yield replace(found, unit=f"{unit}; {_answered(contest.ours)}") if answered else found
 
 
-async def _against(stand: Ground, rival: Rival, match: Match) -> tuple[Contest, str] | None:
-    async with workflows_of(stand) as workflows, rival.running(stand.rivals[rival.name]) as program:
-        if program is None:
-            return None
-        contestants = {OURS: match.ours(workflows), rival.name: match.theirs(program)}
-        return await take_turns(contestants, stand.bench.plan.runs, stand.processes), program.versions
+async def _against(stand: Ground, rival: Rival | None, match: Match) -> tuple[Contest, str, str] | None:
+    """Returns the runs, the rival's name and versions; None where the rival cannot be had. Without a rival it measures us alone."""
+    async with AsyncExitStack() as stack:
+        workflows = await stack.enter_async_context(workflows_of(stand))
+        contestants = {OURS: match.ours(workflows)}
+        name, versions = NOBODY, ""
+        if rival is not None:
+            program = await stack.enter_async_context(rival.running(stand.rivals[rival.name]))
+            if program is None:
+                return None
+            name, versions = rival.name, program.versions
+            contestants[name] = match.theirs(program)
+        return await take_turns(contestants, stand.bench.plan.runs, stand.processes), name, versions
 
 
 @asynccontextmanager
