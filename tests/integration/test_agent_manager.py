@@ -283,6 +283,26 @@ async def first_events(manager: "agent_manager_pb2_grpc.AgentManagerServiceAsync
     return events
 
 
+async def test_an_answer_of_megabytes_arrives_whole(mesh: Mesh) -> None:
+    schema = b'{"type": "object", "title": "' + b"x" * 250_000 + b'"}'
+    offer = registration()
+    described = offer.functions[0]
+    described.arguments_schema.data = schema
+    for number in range(5):
+        another = offer.functions.add()
+        another.CopyFrom(described)
+        another.name = f"also-{number}"
+    for _ in range(2):
+        _, source = await mesh.enrolled("large")
+        await mesh.reach(source).RegisterInstance(offer)
+
+    (found,) = (await mesh.as_(CLIENT).ListAgents(pb.ListAgentsRequest())).agents
+
+    listed = [*found.functions, *(function for instance in found.instances for function in instance.functions)]
+    assert found.ByteSize() > 4 * 1024 * 1024
+    assert [function.arguments_schema.data for function in listed] == [schema] * 18
+
+
 async def test_bad_pages_are_refused(mesh: Mesh) -> None:
     client = mesh.as_(CLIENT)
     assert await refusal(client.ListAgents(pb.ListAgentsRequest(page_token="made-up"))) is Reason.INVALID_ARGUMENTS

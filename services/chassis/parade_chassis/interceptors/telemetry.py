@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
 from opentelemetry import context as tracing
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry, remote_parent
@@ -15,6 +16,10 @@ from parade_chassis.context import current
 QUIET = ("/grpc.health.", "/opentelemetry.", DISPATCHER_SESSION)
 """Methods that are not traced: probes, telemetry itself, which would otherwise report on its own reports, and sessions, whose calls have
 their own spans."""
+
+LASTING = "/parade.v1.AgentManagerService/Heartbeat"
+"""A method that is measured and not traced: it lasts as long as an instance lives, and a span that nobody sees before it ends would be kept
+in memory for each of thousands."""
 
 
 class TelemetryConcern:
@@ -29,6 +34,9 @@ class TelemetryConcern:
         """Opens the span and returns what closes it with how the request ended."""
         if method.startswith(QUIET):
             return None
+        started = time.perf_counter()
+        if method == LASTING:
+            return partial(self._end, method, context, INVALID_SPAN, started)
         service, _, name = method.strip("/").partition("/")
         metadata = dict(context.invocation_metadata() or ())
         span = self._telemetry.tracer.start_span(
@@ -41,12 +49,7 @@ class TelemetryConcern:
         )
         # Every request has a task, and so a context, of its own: what is put there goes with it.
         tracing.attach(set_span_in_context(span))
-        started = time.perf_counter()
-
-        def end() -> None:
-            self._end(method, context, span, started)
-
-        return end
+        return partial(self._end, method, context, span, started)
 
     def _end(self, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Span, started: float) -> None:
         service, _, name = method.strip("/").partition("/")
