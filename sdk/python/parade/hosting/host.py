@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -128,7 +129,7 @@ class Host:
         self.artifacts = artifacts
         self.workers = workers
         self.loop = asyncio.get_running_loop()
-        self.now: Callable[[], float] = self.loop.time
+        self.now: Callable[[], float] = time.monotonic
         self.thread = threading.get_ident()
         """The thread of the event loop."""
         self.threads = ThreadPoolExecutor(capacity.maximum, thread_name_prefix="function")
