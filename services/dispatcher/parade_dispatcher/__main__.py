@@ -1,6 +1,5 @@
 """The dispatcher's process: `python -m parade_dispatcher`."""
 
-from parade.wire.event_loop import new_event_loop
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_dispatcher.calling import Calling
@@ -32,4 +31,4 @@ async def serve(process: Process[Config]) -> None:
 
 
 if __name__ == "__main__":
-    run("dispatcher", Config, serve, new_event_loop)
+    run("dispatcher", Config, serve)

@@ -1,7 +1,6 @@
 """The parts of one dispatcher that make calls, put together."""
 
 import asyncio
-import time
 from random import Random
 
 from parade.wire.channel import MAX_VALUE_BYTES, Channel
@@ -43,7 +42,7 @@ class Calling:
             schemas=Schemas(MAX_VALUE_BYTES),
             measurements=CallMeasurements(process.telemetry),
             deadlines=Deadlines(),
-            now=time.monotonic,  # as the loop counts, and finer: uvloop tells whole milliseconds, and the timing of calls is told in less
+            now=loop.time,
             later=loop.call_later,
             chance=Random().random,  # noqa: S311  # it spreads pauses, and nobody gains by guessing them
             interceptors=load_interceptors(config.interceptors),

@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 
-from parade.wire.event_loop import new_event_loop
 from parade.wire.identity import Identity
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -22,6 +22,10 @@ from parade_gateway.server import listen, serving
 from parade_gateway.servicer import GatewayServicer
 from parade_gateway.transcoded import Transcoded
 from parade_gateway.upstream import Upstream
+
+new_event_loop = asyncio.new_event_loop
+with suppress(ImportError):  # it is not made for every platform
+    from uvloop import new_event_loop
 
 
 async def serve(process: Process[Config]) -> None:

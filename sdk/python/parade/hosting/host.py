@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -129,7 +128,7 @@ class Host:
         self.artifacts = artifacts
         self.workers = workers
         self.loop = asyncio.get_running_loop()
-        self.now: Callable[[], float] = time.monotonic
+        self.now: Callable[[], float] = self.loop.time
         self.thread = threading.get_ident()
         """The thread of the event loop."""
         self.threads = ThreadPoolExecutor(capacity.maximum, thread_name_prefix="function")

@@ -19,7 +19,6 @@ from parade.hosting.life import living
 from parade.hosting.offer import Offer
 from parade.hosting.settings import Settings, SettingsError
 from parade.wire.errors import ParadeError
-from parade.wire.event_loop import new_event_loop
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
 
@@ -35,8 +34,7 @@ def run(offer: Offer) -> int:
         settings = Settings.from_environment()
     except SettingsError as error:
         return _explained(str(error), 2)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(offer, settings))
+    return asyncio.run(_serve(offer, settings))
 
 
 async def _serve(offer: Offer, settings: Settings) -> int:
