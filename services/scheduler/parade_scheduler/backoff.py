@@ -11,7 +11,7 @@ _MAX_EXPONENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential waits, each lengthened by chance by up to a quarter, so that many waiters do not all come back at once."""
+    """Exponential waits, each lengthened by chance, so that many waiters do not all come back at once."""
 
     delay: float
     """The first wait, in seconds."""
@@ -19,11 +19,13 @@ class Backoff:
     """What each wait is multiplied by to give the next."""
     max_delay: float = 60.0
     """The longest wait, in seconds."""
+    jitter: float = 0.25
+    """By what part of itself each wait may be longer by chance, from 0 to 1."""
 
     def seconds(self, failures: int, jitter: Jitter) -> float:
         """Returns the wait after that many failures in a row, counted from 1."""
         wait = min(self.max_delay, self.delay * self.factor ** min(failures - 1, _MAX_EXPONENT))
-        return wait * (1 + jitter() / 4)
+        return wait * (1 + self.jitter * jitter())
 
 
 OUTAGE = Backoff(delay=0.2, factor=2.0, max_delay=5.0)

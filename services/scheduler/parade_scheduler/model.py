@@ -16,11 +16,36 @@ from parade_scheduler.document import Document
 class RunState(StrEnum):
     """Where a run stands: the names of `parade.v1.RunState` without their prefix."""
 
+    QUEUED = "QUEUED"
+    """It waits until its concurrency group lets it begin."""
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    """Nothing more begins; what was handed out comes to its end."""
     CANCELLING = "CANCELLING"
+    COMPENSATING = "COMPENSATING"
+    """Its steps have ended, not all well, and what succeeded is undone in reverse order."""
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+
+
+class Kind(StrEnum):
+    """What a step or a task does: the names of `parade.v1.StepKind` without their prefix."""
+
+    CALL = "CALL"
+    """It calls a function."""
+    RUN = "RUN"
+    """It starts a run of another workflow, and ends with it."""
+    APPROVAL = "APPROVAL"
+    """It waits until somebody approves or rejects."""
+    SIGNAL = "SIGNAL"
+    """It waits until the run is sent a signal of its name."""
+    TIMER = "TIMER"
+    """It waits until a time has come."""
+    EVENT = "EVENT"
+    """It waits for an event that is published in its namespace."""
+    RACE = "RACE"
+    """It ends with the first of some steps that succeeds, and cancels the others. It has no tasks."""
 
 
 class StepState(StrEnum):
@@ -39,6 +64,8 @@ class TaskState(StrEnum):
 
     RUNNING = "RUNNING"
     """An attempt is handed out."""
+    WAITING = "WAITING"
+    """It waits for something from outside, or for `due`."""
     RETRYING = "RETRYING"
     """It is handed out again at `retry_time`."""
     SUCCEEDED = "SUCCEEDED"
@@ -53,14 +80,21 @@ class EventType(StrEnum):
     STEP_STARTED = "STEP_STARTED"
     TASK_STARTED = "TASK_STARTED"
     TASK_PROGRESS = "TASK_PROGRESS"
+    TASK_WAITING = "TASK_WAITING"
     TASK_SUCCEEDED = "TASK_SUCCEEDED"
     TASK_RETRYING = "TASK_RETRYING"
     TASK_FAILED = "TASK_FAILED"
+    TASK_CANCELLED = "TASK_CANCELLED"
     STEP_SUCCEEDED = "STEP_SUCCEEDED"
     STEP_FAILED = "STEP_FAILED"
     STEP_SKIPPED = "STEP_SKIPPED"
     STEP_CANCELLED = "STEP_CANCELLED"
+    SIGNAL_RECEIVED = "SIGNAL_RECEIVED"
+    RUN_QUEUED = "RUN_QUEUED"
+    RUN_PAUSED = "RUN_PAUSED"
+    RUN_RESUMED = "RUN_RESUMED"
     RUN_CANCELLING = "RUN_CANCELLING"
+    RUN_COMPENSATING = "RUN_COMPENSATING"
     RUN_SUCCEEDED = "RUN_SUCCEEDED"
     RUN_FAILED = "RUN_FAILED"
     RUN_CANCELLED = "RUN_CANCELLED"
@@ -71,8 +105,11 @@ STEP_ENDED: Final = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.
 TASK_ENDED: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
 
 RUN_MOVES: Final[Mapping[RunState, frozenset[RunState]]] = {
-    RunState.RUNNING: frozenset({RunState.CANCELLING, RunState.SUCCEEDED, RunState.FAILED}),
-    RunState.CANCELLING: frozenset({RunState.CANCELLED, RunState.FAILED}),
+    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.RUNNING: frozenset({RunState.PAUSED, RunState.CANCELLING, RunState.COMPENSATING, RunState.SUCCEEDED, RunState.FAILED}),
+    RunState.PAUSED: frozenset({RunState.RUNNING, RunState.CANCELLING}),
+    RunState.CANCELLING: frozenset({RunState.COMPENSATING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.COMPENSATING: frozenset({RunState.CANCELLED, RunState.FAILED}),
 }
 """From where a run may move to where. CANCELLING ends FAILED when it was the run's own timeout that asked."""
 
@@ -83,7 +120,8 @@ STEP_MOVES: Final[Mapping[StepState, frozenset[StepState]]] = {
 """From where a step may move to where. PENDING fails at once where its condition or its list of items cannot be computed."""
 
 TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = {
-    TaskState.RUNNING: frozenset({TaskState.SUCCEEDED, TaskState.RETRYING, TaskState.FAILED, TaskState.CANCELLED}),
+    TaskState.RUNNING: frozenset({TaskState.SUCCEEDED, TaskState.RETRYING, TaskState.WAITING, TaskState.FAILED, TaskState.CANCELLED}),
+    TaskState.WAITING: frozenset({TaskState.RUNNING, TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED}),
     TaskState.RETRYING: frozenset({TaskState.RUNNING, TaskState.FAILED, TaskState.CANCELLED}),
 }
 """From where a task may move to where."""
@@ -134,7 +172,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of a step's function: the only one, or the one for an item of its for-each."""
+    """One piece of a step's work: the only one, that for an item of its for-each, a turn of its loop, or what a durable function asked for.
+
+    Signals that the run was sent and that nothing has taken yet are tasks of the step `""`, WAITING, in the order of their arrival.
+    """
 
     step: str
     index: int
@@ -158,6 +199,17 @@ class Task:
     """The instance that answered last."""
     output: Document | None = None
     failure: Failure | None = None
+    kind: Kind = Kind.CALL
+    due: datetime | None = None
+    """When a timer is to ring, or what else it waits for is given up, in WAITING."""
+    name: str = ""
+    """What a durable function asked for, or the name of a signal: the function, the workflow, the signal, the type of event."""
+    arguments: Document | None = None
+    """What a durable function gave it; None where the step's definition says it."""
+    child: str = ""
+    """The run that it has started, for a RUN."""
+    by: str = ""
+    """Who approved, rejected or signalled: a SPIFFE id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +220,7 @@ class Step:
     position: int
     """Its place in the definition, counted from 0."""
     call: str
-    """The function that it calls, `agent.function`."""
+    """The function that it calls, `agent.function`, or the workflow that it runs; empty for other kinds."""
     state: StepState = StepState.PENDING
     tasks: int = 0
     """How many tasks it has; 0 before it starts."""
@@ -183,6 +235,17 @@ class Step:
     """Why it failed; set while its other tasks are still being cancelled."""
     start_time: datetime | None = None
     end_time: datetime | None = None
+    kind: Kind = Kind.CALL
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The task that started a run."""
+
+    run: str
+    step: str
+    task: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +274,14 @@ class Run:
     end_time: datetime | None = None
     last_sequence: int = 0
     """The sequence number of its newest event."""
+    priority: int = 0
+    """From -100 to 100: of what waits for a place in its namespace, the highest goes first."""
+    parent: Parent | None = None
+    """The task whose outcome is this run's, where another run has started it."""
+    group: str = ""
+    """Its concurrency group, where its workflow has one: of such runs of a namespace so many may go on at once as the workflow says."""
+    origin: str = ""
+    """The run that it repeats or branched off from."""
 
     @property
     def ended(self) -> bool:
@@ -240,4 +311,8 @@ class RunEvent:
     failure: Failure | None = None
     retry_time: datetime | None = None
     message: str = ""
-    """Why, for STEP_SKIPPED and RUN_CANCELLING."""
+    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal."""
+    by: str = ""
+    """Who did it, where somebody did: a SPIFFE id."""
+    child: str = ""
+    """The run that a task has started, for TASK_WAITING."""

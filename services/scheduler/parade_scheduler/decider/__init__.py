@@ -1,38 +1,67 @@
 """The rules of runs, pure: occurrences in, decisions out."""
 
-from parade_scheduler.decider.decider import Decider
-from parade_scheduler.decider.decisions import CancelTask, Decisions, Dispatch, Effect, RunEnded, SetTimer
-from parade_scheduler.decider.execution import Execution
+from parade_scheduler.decider.decider import (
+    Decider,
+)
+from parade_scheduler.decider.decisions import (
+    CancelChild,
+    CancelTask,
+    Decisions,
+    Dispatch,
+    Effect,
+    RunEnded,
+    SetTimer,
+    StartChild,
+)
+from parade_scheduler.decider.execution import (
+    Execution,
+)
 from parade_scheduler.decider.occurrences import (
+    Admitted,
+    ApprovalResolved,
     CancelRequested,
+    EventReceived,
     Occurrence,
+    PauseRequested,
     Recovered,
+    ResumeRequested,
     RetryDue,
+    SignalReceived,
     Started,
     TaskCancelled,
     TaskFailed,
     TaskProgressed,
     TaskSucceeded,
     TimeoutPassed,
+    WaitDue,
 )
 
 __all__ = [
+    "Admitted",
+    "ApprovalResolved",
+    "CancelChild",
     "CancelRequested",
     "CancelTask",
     "Decider",
     "Decisions",
     "Dispatch",
     "Effect",
+    "EventReceived",
     "Execution",
     "Occurrence",
+    "PauseRequested",
     "Recovered",
+    "ResumeRequested",
     "RetryDue",
     "RunEnded",
     "SetTimer",
+    "SignalReceived",
+    "StartChild",
     "Started",
     "TaskCancelled",
     "TaskFailed",
     "TaskProgressed",
     "TaskSucceeded",
     "TimeoutPassed",
+    "WaitDue",
 ]

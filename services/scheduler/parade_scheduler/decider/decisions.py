@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from parade_scheduler.decider.occurrences import RetryDue, TimeoutPassed
+from parade_scheduler.decider.occurrences import RetryDue, TimeoutPassed, WaitDue
 from parade_scheduler.document import Document
 from parade_scheduler.model import Run, RunEvent, Step, Task
 
@@ -36,11 +36,32 @@ class CancelTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StartChild:
+    """Start a run of another workflow for a task, unless it was started before. TaskSucceeded, TaskFailed or TaskCancelled comes back."""
+
+    step: str
+    task: int
+    attempt: int
+    run: str
+    """The new run's id. It is made of the task's, so that the same attempt never starts two."""
+    workflow: str
+    inputs: Document
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChild:
+    """Cancel a run that a task has started. The task's outcome is still awaited."""
+
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimer:
     """Say `occurrence` when it is `time`."""
 
     time: datetime
-    occurrence: RetryDue | TimeoutPassed
+    occurrence: RetryDue | TimeoutPassed | WaitDue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +69,7 @@ class RunEnded:
     """Nothing more comes of this run."""
 
 
-Effect = Dispatch | CancelTask | SetTimer | RunEnded
+Effect = Dispatch | CancelTask | StartChild | CancelChild | SetTimer | RunEnded
 
 
 @dataclass(frozen=True, slots=True)

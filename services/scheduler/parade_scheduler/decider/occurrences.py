@@ -1,6 +1,7 @@
 """What can happen to a run: everything that the decider is told."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from parade_scheduler.document import Document
 from parade_scheduler.model import Failure, Progress
@@ -72,6 +73,66 @@ class CancelRequested:
     """Somebody asks the run to end."""
 
     reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Somebody wants nothing more to begin for now."""
+
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody wants a paused run to go on."""
+
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """The run was sent a signal. It is kept until a step takes it, at most `MAX_SIGNALS` at a time."""
+
+    name: str
+    value: Document
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResolved:
+    """Somebody approved or rejected what a task waits for."""
+
+    step: str
+    task: int
+    approved: bool
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceived:
+    """An event was published that a waiting task may want."""
+
+    id: str
+    type: str
+    value: Document
+
+
+@dataclass(frozen=True, slots=True)
+class WaitDue:
+    """The time has come for which a waiting task waits, or after which it waits no more."""
+
+    step: str
+    task: int
+    time: datetime
+    """For when it was set; another wait of the task is not meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The run's concurrency group lets it begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +140,21 @@ class Recovered:
     """The process that led the run is gone, and with it every attempt it had handed out and every timer."""
 
 
-Occurrence = Started | TaskSucceeded | TaskFailed | TaskCancelled | TaskProgressed | RetryDue | TimeoutPassed | CancelRequested | Recovered
+Occurrence = (
+    Started
+    | TaskSucceeded
+    | TaskFailed
+    | TaskCancelled
+    | TaskProgressed
+    | RetryDue
+    | TimeoutPassed
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | SignalReceived
+    | ApprovalResolved
+    | EventReceived
+    | WaitDue
+    | Admitted
+    | Recovered
+)

@@ -12,6 +12,7 @@ from parade_scheduler.backoff import Backoff
 from parade_scheduler.expression import Expression
 from parade_scheduler.language.inputs import Inputs
 from parade_scheduler.language.template import Template
+from parade_scheduler.model import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,94 @@ class Retry:
     attempts: int = 1
     """How often it is tried in all; 1 is once."""
     backoff: Backoff = field(default_factory=lambda: Backoff(delay=1.0))
+    on: frozenset[str] = frozenset()
+    """The failures after which it is tried again: reasons (`AGENT_ERROR`) and types of exceptions (`TimeoutError`); any where empty."""
+    never: frozenset[str] = frozenset()
+    """Failures after which it is not, whatever else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an approval asks."""
+
+    approvers: tuple[str, ...] = ()
+    """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call where empty."""
+    message: Template = field(default_factory=lambda: Template(""))
+    """What they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Which signal is waited for."""
+
+    name: str
+    schema: Mapping[str, Any] | None = None
+    """The JSON Schema that its value must fit; another is refused to its sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """When a timer rings: after a while or at a time."""
+
+    duration: Template | None = None
+    """A duration, `5m`, or a number of seconds."""
+    until: Template | None = None
+    """A time as RFC 3339 writes it. One that has passed rings at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Which event is waited for, or starts runs."""
+
+    type: str
+    condition: Expression | None = None
+    """What must hold of it, with `event` as its value."""
+
+
+Wait = Approval | Signal | Timer | Event
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How often a step is repeated, one turn after the other."""
+
+    until: Expression
+    """The turn after which this is true is the last; it sees `output` and `index` of that turn."""
+    limit: int
+    """How many turns there may be; a step that is not done after the last has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When runs start by themselves."""
+
+    cron: str
+    """Five fields, as cron has them."""
+    time_zone: str = "UTC"
+    """An IANA name."""
+    catch_up: str = "last"
+    """What becomes of times that passed while nobody led: `none` of them, the `last`, or `all` (at most 100)."""
+    inputs: Template = field(default_factory=lambda: Template({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Which events start runs."""
+
+    event: Event
+    inputs: Template = field(default_factory=lambda: Template({}))
+    """It sees `event`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many runs of a group may go on at once."""
+
+    group: Template
+    """Its name; it sees `inputs`."""
+    limit: int = 1
+    cancel_in_progress: bool = False
+    """Whether a new run cancels the oldest of the group instead of waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +120,9 @@ class StepDefinition:
     call_line: int
     """The line of its `call`, counted from 1."""
     call: str
-    """The function's full name, `agent.function`."""
+    """The function's full name, `agent.function`, or the workflow's name for a RUN; empty for other kinds."""
     arguments: Template
+    kind: Kind = Kind.CALL
     description: str = ""
     needs: tuple[str, ...] = ()
     condition: Expression | bool | None = None
@@ -45,7 +135,14 @@ class StepDefinition:
     """How many of its tasks are under way at most."""
     retry: Retry = field(default_factory=Retry)
     timeout: float | None = None
-    """The longest one attempt may take, in seconds, with all waiting for a free instance."""
+    """The longest one attempt may take, or what it waits for may take to come, in seconds, with all waiting for a free instance."""
+    wait: Wait | None = None
+    """What it waits for, where it is an APPROVAL, a SIGNAL, a TIMER or an EVENT."""
+    race: tuple[str, ...] = ()
+    """The steps that race, for a RACE. It needs them, and their failure or cancellation fails neither it nor the run unless all fail."""
+    loop: Loop | None = None
+    compensation: "StepDefinition | None" = None
+    """What undoes the step once it has succeeded, with the id `<step>.compensate`: a CALL or a RUN, which sees `output` of the step."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +160,12 @@ class Definition:
     """The longest a run may take, in seconds."""
     canonical: bytes
     """The document as JSON with its keys in order and without comments: equal for definitions that mean the same."""
+    schedules: tuple[Schedule, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    concurrency: Concurrency | None = None
+    priority: int = 0
+    env: Mapping[str, Template] = field(default_factory=dict)
+    """Values that expressions see as `env.<name>`; they see `inputs` and `secrets`. Not kept on record: computed where they are used."""
 
     @cached_property
     def hash(self) -> str:
