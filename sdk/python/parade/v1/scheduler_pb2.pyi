@@ -10,8 +10,11 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from parade.v1 import approval_pb2 as _approval_pb2
 from parade.v1 import error_pb2 as _error_pb2
 from parade.v1 import progress_pb2 as _progress_pb2
+from parade.v1 import schedule_pb2 as _schedule_pb2
+from parade.v1 import step_kind_pb2 as _step_kind_pb2
 from parade.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -42,6 +45,12 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """It ended because a step failed; it has an error."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 5
     """It ended because somebody asked."""
+    RUN_STATE_QUEUED: _RunState.ValueType  # 6
+    """It waits until its concurrency group lets it begin."""
+    RUN_STATE_PAUSED: _RunState.ValueType  # 7
+    """Somebody paused it: nothing more begins until it is resumed."""
+    RUN_STATE_COMPENSATING: _RunState.ValueType  # 8
+    """Its steps have ended, not all well, and what succeeded is being undone."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """Where a run stands."""
@@ -58,6 +67,12 @@ RUN_STATE_FAILED: RunState.ValueType  # 4
 """It ended because a step failed; it has an error."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 5
 """It ended because somebody asked."""
+RUN_STATE_QUEUED: RunState.ValueType  # 6
+"""It waits until its concurrency group lets it begin."""
+RUN_STATE_PAUSED: RunState.ValueType  # 7
+"""Somebody paused it: nothing more begins until it is resumed."""
+RUN_STATE_COMPENSATING: RunState.ValueType  # 8
+"""Its steps have ended, not all well, and what succeeded is being undone."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _StepState:
@@ -138,6 +153,20 @@ class _RunEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunEvent
     """The run failed."""
     RUN_EVENT_TYPE_RUN_CANCELLED: _RunEventType.ValueType  # 15
     """The run was cancelled."""
+    RUN_EVENT_TYPE_TASK_WAITING: _RunEventType.ValueType  # 16
+    """A task waits for something from outside or for a time."""
+    RUN_EVENT_TYPE_TASK_CANCELLED: _RunEventType.ValueType  # 17
+    """A task has ended because nothing is to come of it any more."""
+    RUN_EVENT_TYPE_SIGNAL_RECEIVED: _RunEventType.ValueType  # 18
+    """The run was sent a signal."""
+    RUN_EVENT_TYPE_RUN_QUEUED: _RunEventType.ValueType  # 19
+    """The run waits for its concurrency group."""
+    RUN_EVENT_TYPE_RUN_PAUSED: _RunEventType.ValueType  # 20
+    """Somebody paused the run."""
+    RUN_EVENT_TYPE_RUN_RESUMED: _RunEventType.ValueType  # 21
+    """Somebody let it go on."""
+    RUN_EVENT_TYPE_RUN_COMPENSATING: _RunEventType.ValueType  # 22
+    """What succeeded begins to be undone."""
 
 class RunEventType(_RunEventType, metaclass=_RunEventTypeEnumTypeWrapper):
     """What happened."""
@@ -174,6 +203,20 @@ RUN_EVENT_TYPE_RUN_FAILED: RunEventType.ValueType  # 14
 """The run failed."""
 RUN_EVENT_TYPE_RUN_CANCELLED: RunEventType.ValueType  # 15
 """The run was cancelled."""
+RUN_EVENT_TYPE_TASK_WAITING: RunEventType.ValueType  # 16
+"""A task waits for something from outside or for a time."""
+RUN_EVENT_TYPE_TASK_CANCELLED: RunEventType.ValueType  # 17
+"""A task has ended because nothing is to come of it any more."""
+RUN_EVENT_TYPE_SIGNAL_RECEIVED: RunEventType.ValueType  # 18
+"""The run was sent a signal."""
+RUN_EVENT_TYPE_RUN_QUEUED: RunEventType.ValueType  # 19
+"""The run waits for its concurrency group."""
+RUN_EVENT_TYPE_RUN_PAUSED: RunEventType.ValueType  # 20
+"""Somebody paused the run."""
+RUN_EVENT_TYPE_RUN_RESUMED: RunEventType.ValueType  # 21
+"""Somebody let it go on."""
+RUN_EVENT_TYPE_RUN_COMPENSATING: RunEventType.ValueType  # 22
+"""What succeeded begins to be undone."""
 Global___RunEventType: _TypeAlias = RunEventType  # noqa: Y015
 
 @_typing.final
@@ -237,12 +280,13 @@ class StepRun(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The step's id in the definition."""
     state: Global___StepState.ValueType
     """Where it stands."""
     call: _builtins.str
-    """The function that it calls."""
+    """The function that it calls, or the workflow that it runs."""
     tasks: _builtins.int
     """How many tasks it has: 1, or the number of items of its for-each; 0 before it starts."""
     tasks_succeeded: _builtins.int
@@ -251,6 +295,8 @@ class StepRun(_message.Message):
     """How many of them failed for good."""
     attempts: _builtins.int
     """How many attempts its tasks have taken together."""
+    kind: _step_kind_pb2.StepKind.ValueType
+    """What it does."""
     @_builtins.property
     def output(self) -> _value_pb2.Value:
         """Its output, once it succeeded; a list for a for-each."""
@@ -281,10 +327,11 @@ class StepRun(_message.Message):
         error: _error_pb2.Error | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: _step_kind_pb2.StepKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "call", b"call", "end_time", b"end_time", "error", b"error", "id", b"id", "output", b"output", "start_time", b"start_time", "state", b"state", "tasks", b"tasks", "tasks_failed", b"tasks_failed", "tasks_succeeded", b"tasks_succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "call", b"call", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "output", b"output", "start_time", b"start_time", "state", b"state", "tasks", b"tasks", "tasks_failed", b"tasks_failed", "tasks_succeeded", b"tasks_succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,6 +377,10 @@ class Run(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_RUN_ID_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_GROUP_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, sortable by start."""
     workflow: _builtins.str
@@ -344,6 +395,14 @@ class Run(_message.Message):
     """The sequence number of its newest event."""
     trace_id: _builtins.str
     """The trace that it belongs to, hexadecimal."""
+    priority: _builtins.int
+    """From -100 to 100: of what waits for a free place in its namespace, the highest goes first."""
+    parent_run_id: _builtins.str
+    """The run that has started it as one of its steps."""
+    origin_run_id: _builtins.str
+    """The run that it repeats or branched off from."""
+    concurrency_group: _builtins.str
+    """Its concurrency group."""
     @_builtins.property
     def inputs(self) -> _value_pb2.Value:
         """Its inputs, with defaults filled in."""
@@ -370,7 +429,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepRun]:
-        """Its steps in the definition's order."""
+        """Its steps in the definition's order; then those that undo others, where it came to that."""
 
     def __init__(
         self,
@@ -389,10 +448,14 @@ class Run(_message.Message):
         last_sequence: _builtins.int = ...,
         trace_id: _builtins.str = ...,
         steps: _abc.Iterable[Global___StepRun] | None = ...,
+        priority: _builtins.int = ...,
+        parent_run_id: _builtins.str = ...,
+        origin_run_id: _builtins.str = ...,
+        concurrency_group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "inputs", b"inputs", "labels", b"labels", "last_sequence", b"last_sequence", "outputs", b"outputs", "principal", b"principal", "state", b"state", "steps", b"steps", "trace_id", b"trace_id", "workflow", b"workflow", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency_group", b"concurrency_group", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "inputs", b"inputs", "labels", b"labels", "last_sequence", b"last_sequence", "origin_run_id", b"origin_run_id", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "principal", b"principal", "priority", b"priority", "state", b"state", "steps", b"steps", "trace_id", b"trace_id", "workflow", b"workflow", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,6 +480,8 @@ class RunEvent(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     RETRY_TIME_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the run's history, counted from 1 without gaps."""
     type: Global___RunEventType.ValueType
@@ -432,7 +497,11 @@ class RunEvent(_message.Message):
     instance_id: _builtins.str
     """The instance that answered, for TASK_SUCCEEDED and TASK_FAILED where one did."""
     message: _builtins.str
-    """Why, for STEP_SKIPPED and RUN_CANCELLING."""
+    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal."""
+    by: _builtins.str
+    """Who did it, where somebody did: a SPIFFE id."""
+    child_run_id: _builtins.str
+    """The run that a task has started."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -443,7 +512,7 @@ class RunEvent(_message.Message):
 
     @_builtins.property
     def output(self) -> _value_pb2.Value:
-        """The result, for TASK_SUCCEEDED, STEP_SUCCEEDED and RUN_SUCCEEDED."""
+        """The result, for TASK_SUCCEEDED, STEP_SUCCEEDED and RUN_SUCCEEDED; the value, for SIGNAL_RECEIVED."""
 
     @_builtins.property
     def error(self) -> _error_pb2.Error:
@@ -469,10 +538,12 @@ class RunEvent(_message.Message):
         error: _error_pb2.Error | None = ...,
         retry_time: _timestamp_pb2.Timestamp | None = ...,
         message: _builtins.str = ...,
+        by: _builtins.str = ...,
+        child_run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "output", b"output", "progress", b"progress", "retry_time", b"retry_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "instance_id", b"instance_id", "message", b"message", "output", b"output", "progress", b"progress", "retry_time", b"retry_time", "sequence", b"sequence", "step", b"step", "task", b"task", "tasks", b"tasks", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "by", b"by", "child_run_id", b"child_run_id", "error", b"error", "instance_id", b"instance_id", "message", b"message", "output", b"output", "progress", b"progress", "retry_time", b"retry_time", "sequence", b"sequence", "step", b"step", "task", b"task", "tasks", b"tasks", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -666,6 +737,11 @@ class WorkflowStep(_message.Message):
     NEEDS_FIELD_NUMBER: _builtins.int
     FOR_EACH_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    RACE_FIELD_NUMBER: _builtins.int
+    LOOP_FIELD_NUMBER: _builtins.int
+    COMPENSATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     call: _builtins.str
@@ -676,9 +752,21 @@ class WorkflowStep(_message.Message):
     """Whether it has one task for each item of a list."""
     condition: _builtins.str
     """Its `if`, without braces; empty where it has none."""
+    kind: _step_kind_pb2.StepKind.ValueType
+    """What it does."""
+    detail: _builtins.str
+    """What it waits for, in a few words: the name of the signal, the time of the timer; empty for other kinds."""
+    loop: _builtins.bool
+    """Whether it is repeated until a condition holds."""
+    compensation: _builtins.str
+    """The function or the workflow that undoes it; empty where nothing does."""
     @_builtins.property
     def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of the steps that it needs, as the document has them."""
+
+    @_builtins.property
+    def race(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The steps that race, for a RACE."""
 
     def __init__(
         self,
@@ -689,10 +777,15 @@ class WorkflowStep(_message.Message):
         needs: _abc.Iterable[_builtins.str] | None = ...,
         for_each: _builtins.bool = ...,
         condition: _builtins.str = ...,
+        kind: _step_kind_pb2.StepKind.ValueType = ...,
+        detail: _builtins.str = ...,
+        race: _abc.Iterable[_builtins.str] | None = ...,
+        loop: _builtins.bool = ...,
+        compensation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "condition", b"condition", "description", b"description", "for_each", b"for_each", "id", b"id", "needs", b"needs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "compensation", b"compensation", "condition", b"condition", "description", b"description", "detail", b"detail", "for_each", b"for_each", "id", b"id", "kind", b"kind", "loop", b"loop", "needs", b"needs", "race", b"race"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -833,12 +926,15 @@ class StartRunRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """The workflow's name."""
     version: _builtins.int
     """Its version; the newest where 0."""
     request_id: _builtins.str
     """Names this request, so that a retry finds its run; at most 128 characters."""
+    priority: _builtins.int
+    """From -100 to 100; what the workflow says where not given."""
     @_builtins.property
     def inputs(self) -> _value_pb2.Value:
         """The inputs: a JSON object; an empty one where not given."""
@@ -855,12 +951,15 @@ class StartRunRequest(_message.Message):
         inputs: _value_pb2.Value | None = ...,
         request_id: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "inputs", b"inputs", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "labels", b"labels", "request_id", b"request_id", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "inputs", b"inputs", "labels", b"labels", "priority", b"priority", "request_id", b"request_id", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___StartRunRequest: _TypeAlias = StartRunRequest  # noqa: Y015
 
@@ -999,6 +1098,7 @@ class ListRunsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """Only those of this workflow; of all where empty."""
     page_size: _builtins.int
@@ -1021,6 +1121,10 @@ class ListRunsRequest(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Only those started before this time."""
 
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with this input, "name=value": a text, a number, `true` or `false`, of at most 200 bytes with its name."""
+
     def __init__(
         self,
         *,
@@ -1031,10 +1135,11 @@ class ListRunsRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "states", b"states", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "inputs", b"inputs", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "states", b"states", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1167,3 +1272,866 @@ class CancelRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
+
+@_typing.final
+class RunFilter(_message.Message):
+    """Which of many runs are meant: those that everything fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    """Only those of this workflow; of all where empty."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RunState.ValueType]:
+        """Only those in one of these states; in any where empty."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those that carry this label, "key=value"."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those started at or after this time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those started before this time."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with this input, "name=value"."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        states: _abc.Iterable[Global___RunState.ValueType] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "inputs", b"inputs", "labels", b"labels", "start_time", b"start_time", "states", b"states", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunFilter: _TypeAlias = RunFilter  # noqa: Y015
+
+@_typing.final
+class RunOutcome(_message.Message):
+    """What became of one of many runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    NEW_RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Its id."""
+    new_run_id: _builtins.str
+    """The run that was started in its place, for RerunRuns."""
+    @_builtins.property
+    def error(self) -> _error_pb2.Error:
+        """Why nothing came of it; left out where all went well."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        error: _error_pb2.Error | None = ...,
+        new_run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "new_run_id", b"new_run_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOutcome: _TypeAlias = RunOutcome  # noqa: Y015
+
+@_typing.final
+class CancelRunsRequest(_message.Message):
+    """Asks many runs to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for their histories; at most 1,000 characters."""
+    dry_run: _builtins.bool
+    """True to tell which runs would be cancelled and cancel none."""
+    @_builtins.property
+    def filter(self) -> Global___RunFilter:
+        """Which; at least one of its fields says something. Runs that have ended are left out."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___RunFilter | None = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunsRequest: _TypeAlias = CancelRunsRequest  # noqa: Y015
+
+@_typing.final
+class CancelRunsResponse(_message.Message):
+    """What became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there are more."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunOutcome]:
+        """One for each run."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___RunOutcome] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunsResponse: _TypeAlias = CancelRunsResponse  # noqa: Y015
+
+@_typing.final
+class PauseRunRequest(_message.Message):
+    """Asks a run to begin nothing more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Its id."""
+    reason: _builtins.str
+    """Why, for the history; at most 1,000 characters."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRunRequest: _TypeAlias = PauseRunRequest  # noqa: Y015
+
+@_typing.final
+class PauseRunResponse(_message.Message):
+    """The run as it then is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRunResponse: _TypeAlias = PauseRunResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRunRequest(_message.Message):
+    """Asks a paused run to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunRequest: _TypeAlias = ResumeRunRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRunResponse(_message.Message):
+    """The run as it then is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunResponse: _TypeAlias = ResumeRunResponse  # noqa: Y015
+
+@_typing.final
+class SignalRunRequest(_message.Message):
+    """Sends a signal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run's id."""
+    name: _builtins.str
+    """The signal's name: a letter or `_`, then letters, digits, `_` or `-`, at most 63."""
+    request_id: _builtins.str
+    """Names this request, so that a retry is known; at most 128 characters."""
+    @_builtins.property
+    def value(self) -> _value_pb2.Value:
+        """What it carries: any JSON value; null where not given."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        value: _value_pb2.Value | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "run_id", b"run_id", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalRunRequest: _TypeAlias = SignalRunRequest  # noqa: Y015
+
+@_typing.final
+class SignalRunResponse(_message.Message):
+    """The run as it then is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalRunResponse: _TypeAlias = SignalRunResponse  # noqa: Y015
+
+@_typing.final
+class ListApprovalsRequest(_message.Message):
+    """Asks for approvals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    MINE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Only those of this run."""
+    workflow: _builtins.str
+    """Only those of runs of this workflow."""
+    mine: _builtins.bool
+    """Only those that the caller may resolve."""
+    page_size: _builtins.int
+    """How many to return; 100 where not given, at most 1,000."""
+    page_token: _builtins.str
+    """Where to go on, from an earlier answer."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_approval_pb2.ApprovalState.ValueType]:
+        """Only those in one of these states; those that wait where empty."""
+
+    def __init__(
+        self,
+        *,
+        states: _abc.Iterable[_approval_pb2.ApprovalState.ValueType] | None = ...,
+        run_id: _builtins.str = ...,
+        workflow: _builtins.str = ...,
+        mine: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mine", b"mine", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "states", b"states", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsRequest: _TypeAlias = ListApprovalsRequest  # noqa: Y015
+
+@_typing.final
+class ListApprovalsResponse(_message.Message):
+    """Approvals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty at the end."""
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[_approval_pb2.Approval]:
+        """The approvals, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        approvals: _abc.Iterable[_approval_pb2.Approval] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsResponse: _TypeAlias = ListApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class ResolveApprovalRequest(_message.Message):
+    """Approves or rejects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run's id."""
+    step: _builtins.str
+    """The step that waits."""
+    task: _builtins.int
+    """The task of the step, counted from 0."""
+    approved: _builtins.bool
+    """Whether it may go on."""
+    note: _builtins.str
+    """Why, for the history; at most 1,000 characters."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        step: _builtins.str = ...,
+        task: _builtins.int = ...,
+        approved: _builtins.bool = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "note", b"note", "run_id", b"run_id", "step", b"step", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveApprovalRequest: _TypeAlias = ResolveApprovalRequest  # noqa: Y015
+
+@_typing.final
+class ResolveApprovalResponse(_message.Message):
+    """The run as it then is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveApprovalResponse: _TypeAlias = ResolveApprovalResponse  # noqa: Y015
+
+@_typing.final
+class RerunFromStepRequest(_message.Message):
+    """Asks to repeat a run from a step on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The earlier run's id."""
+    step: _builtins.str
+    """The first step that runs again; empty to run everything again."""
+    request_id: _builtins.str
+    """Names this request, so that a retry finds its run; at most 128 characters."""
+    version: _builtins.int
+    """The version of the workflow; the earlier run's where 0. Results are kept only where it has their steps."""
+    @_builtins.property
+    def inputs(self) -> _value_pb2.Value:
+        """Inputs that replace those of the earlier run, a JSON object with some of them."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        step: _builtins.str = ...,
+        inputs: _value_pb2.Value | None = ...,
+        request_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "request_id", b"request_id", "run_id", b"run_id", "step", b"step", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunFromStepRequest: _TypeAlias = RerunFromStepRequest  # noqa: Y015
+
+@_typing.final
+class RerunFromStepResponse(_message.Message):
+    """The new run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunFromStepResponse: _TypeAlias = RerunFromStepResponse  # noqa: Y015
+
+@_typing.final
+class RerunRunsRequest(_message.Message):
+    """Asks to start ended runs again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names this request, so that a retry starts none twice; at most 100 characters."""
+    dry_run: _builtins.bool
+    """True to tell which runs would be started again and start none."""
+    @_builtins.property
+    def filter(self) -> Global___RunFilter:
+        """Which; at least one of its fields says something. Runs that have not ended are left out."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___RunFilter | None = ...,
+        request_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunRunsRequest: _TypeAlias = RerunRunsRequest  # noqa: Y015
+
+@_typing.final
+class RerunRunsResponse(_message.Message):
+    """What became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there are more."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunOutcome]:
+        """One for each run."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___RunOutcome] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunRunsResponse: _TypeAlias = RerunRunsResponse  # noqa: Y015
+
+@_typing.final
+class ForkRunRequest(_message.Message):
+    """Asks to branch off from a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run's id."""
+    after_sequence: _builtins.int
+    """The last event of its history that the new run has in common with it."""
+    request_id: _builtins.str
+    """Names this request, so that a retry finds its run; at most 128 characters."""
+    @_builtins.property
+    def inputs(self) -> _value_pb2.Value:
+        """Inputs that replace those of the run, a JSON object with some of them."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        after_sequence: _builtins.int = ...,
+        inputs: _value_pb2.Value | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "inputs", b"inputs", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkRunRequest: _TypeAlias = ForkRunRequest  # noqa: Y015
+
+@_typing.final
+class ForkRunResponse(_message.Message):
+    """The new run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkRunResponse: _TypeAlias = ForkRunResponse  # noqa: Y015
+
+@_typing.final
+class PublishEventRequest(_message.Message):
+    """Publishes an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """Its type: letters, digits, `.`, `_` or `-`, at most 128."""
+    event_id: _builtins.str
+    """Names this event, so that a retry is known; at most 128 characters."""
+    @_builtins.property
+    def value(self) -> _value_pb2.Value:
+        """What it says: any JSON value; null where not given."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        value: _value_pb2.Value | None = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "type", b"type", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishEventRequest: _TypeAlias = PublishEventRequest  # noqa: Y015
+
+@_typing.final
+class PublishEventResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The id of the event, the request's where it gave one."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishEventResponse: _TypeAlias = PublishEventResponse  # noqa: Y015
+
+@_typing.final
+class PutScheduleRequest(_message.Message):
+    """Asks to store a schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The schedule. Its times and its origin are not looked at."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _schedule_pb2.Schedule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutScheduleRequest: _TypeAlias = PutScheduleRequest  # noqa: Y015
+
+@_typing.final
+class PutScheduleResponse(_message.Message):
+    """The stored schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The schedule."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _schedule_pb2.Schedule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutScheduleResponse: _TypeAlias = PutScheduleResponse  # noqa: Y015
+
+@_typing.final
+class GetScheduleRequest(_message.Message):
+    """Asks for a schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetScheduleRequest: _TypeAlias = GetScheduleRequest  # noqa: Y015
+
+@_typing.final
+class GetScheduleResponse(_message.Message):
+    """A schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The schedule."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _schedule_pb2.Schedule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetScheduleResponse: _TypeAlias = GetScheduleResponse  # noqa: Y015
+
+@_typing.final
+class ListSchedulesRequest(_message.Message):
+    """Asks for schedules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    """Only those of this workflow; of all where empty."""
+    page_size: _builtins.int
+    """How many to return; 100 where not given, at most 1,000."""
+    page_token: _builtins.str
+    """Where to go on, from an earlier answer."""
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSchedulesRequest: _TypeAlias = ListSchedulesRequest  # noqa: Y015
+
+@_typing.final
+class ListSchedulesResponse(_message.Message):
+    """Schedules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty at the end."""
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
+        """The schedules, by name."""
+
+    def __init__(
+        self,
+        *,
+        schedules: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "schedules", b"schedules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSchedulesResponse: _TypeAlias = ListSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteScheduleRequest(_message.Message):
+    """Asks to delete a schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteScheduleRequest: _TypeAlias = DeleteScheduleRequest  # noqa: Y015
+
+@_typing.final
+class DeleteScheduleResponse(_message.Message):
+    """The schedule is deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteScheduleResponse: _TypeAlias = DeleteScheduleResponse  # noqa: Y015

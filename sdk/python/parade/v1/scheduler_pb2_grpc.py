@@ -87,6 +87,76 @@ class SchedulerServiceStub:
                 request_serializer=parade_dot_v1_dot_scheduler__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_scheduler__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.CancelRuns = channel.unary_unary(
+                '/parade.v1.SchedulerService/CancelRuns',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.CancelRunsRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.CancelRunsResponse.FromString,
+                _registered_method=True)
+        self.PauseRun = channel.unary_unary(
+                '/parade.v1.SchedulerService/PauseRun',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.PauseRunRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.PauseRunResponse.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/parade.v1.SchedulerService/ResumeRun',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
+        self.SignalRun = channel.unary_unary(
+                '/parade.v1.SchedulerService/SignalRun',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.SignalRunRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.SignalRunResponse.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/parade.v1.SchedulerService/ListApprovals',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.ResolveApproval = channel.unary_unary(
+                '/parade.v1.SchedulerService/ResolveApproval',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.ResolveApprovalRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.ResolveApprovalResponse.FromString,
+                _registered_method=True)
+        self.RerunFromStep = channel.unary_unary(
+                '/parade.v1.SchedulerService/RerunFromStep',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.RerunFromStepRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.RerunFromStepResponse.FromString,
+                _registered_method=True)
+        self.RerunRuns = channel.unary_unary(
+                '/parade.v1.SchedulerService/RerunRuns',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.RerunRunsRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.RerunRunsResponse.FromString,
+                _registered_method=True)
+        self.ForkRun = channel.unary_unary(
+                '/parade.v1.SchedulerService/ForkRun',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.ForkRunRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.ForkRunResponse.FromString,
+                _registered_method=True)
+        self.PublishEvent = channel.unary_unary(
+                '/parade.v1.SchedulerService/PublishEvent',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.PublishEventRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.PublishEventResponse.FromString,
+                _registered_method=True)
+        self.PutSchedule = channel.unary_unary(
+                '/parade.v1.SchedulerService/PutSchedule',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.PutScheduleRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.PutScheduleResponse.FromString,
+                _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/parade.v1.SchedulerService/GetSchedule',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.GetScheduleResponse.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/parade.v1.SchedulerService/ListSchedules',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/parade.v1.SchedulerService/DeleteSchedule',
+                request_serializer=parade_dot_v1_dot_scheduler__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_scheduler__pb2.DeleteScheduleResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -190,6 +260,143 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRuns(self, request, context):
+        """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
+
+        A retry goes on with those that are left. Called by clients, agents and the gateway. Returns when every wish is stored, or says why one was not.
+        Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseRun(self, request, context):
+        """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """Lets a paused run go on.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignalRun(self, request, context):
+        """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
+
+        A retry with the same `request_id` changes nothing; without one it is another signal. Called by clients, agents and the gateway.
+        Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending), INVALID_ARGUMENTS (the value does not fit the schema of the step that
+        waits for that name) and NO_CAPACITY (too many are kept).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """Lists what waits for somebody's approval, or has been resolved, in the caller's namespace, the oldest first.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveApproval(self, request, context):
+        """Approves or rejects what a step waits for. Who did is on record in the run's history, with the note.
+
+        A retry with the same answer is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, PERMISSION_DENIED (the caller is none of the
+        approvers) and FAILED_PRECONDITION (it was resolved otherwise, or nobody waits for it any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerunFromStep(self, request, context):
+        """Starts a run that repeats an earlier one from a step on: the step and all that need it, directly or through others, run again; the others keep
+        their results. The earlier run stays as it is.
+
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
+        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerunRuns(self, request, context):
+        """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
+
+        A retry with the same `request_id` starts none twice. Called by clients, agents and the gateway.
+        Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForkRun(self, request, context):
+        """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
+
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
+        and INVALID_ARGUMENTS (the inputs).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishEvent(self, request, context):
+        """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
+
+        A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
+        Fails with INVALID_ARGUMENTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutSchedule(self, request, context):
+        """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
+
+        A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
+        expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """Returns a schedule.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Lists the schedules of the caller's namespace, by name.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Deletes a schedule. Runs that it has started go on.
+
+        A retry fails with NOT_FOUND. Called by clients, agents and the gateway. Fails with NOT_FOUND, and with FAILED_PRECONDITION where it is part of a
+        workflow's definition: put the workflow without it, or pause it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -242,6 +449,76 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=parade_dot_v1_dot_scheduler__pb2.CancelRunRequest.FromString,
                     response_serializer=parade_dot_v1_dot_scheduler__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'CancelRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRuns,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.CancelRunsRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.CancelRunsResponse.SerializeToString,
+            ),
+            'PauseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRun,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.PauseRunRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.PauseRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.ResumeRunRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'SignalRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalRun,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.SignalRunRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.SignalRunResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ResolveApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveApproval,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.ResolveApprovalRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.ResolveApprovalResponse.SerializeToString,
+            ),
+            'RerunFromStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerunFromStep,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.RerunFromStepRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.RerunFromStepResponse.SerializeToString,
+            ),
+            'RerunRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerunRuns,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.RerunRunsRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.RerunRunsResponse.SerializeToString,
+            ),
+            'ForkRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkRun,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.ForkRunRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.ForkRunResponse.SerializeToString,
+            ),
+            'PublishEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishEvent,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.PublishEventRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.PublishEventResponse.SerializeToString,
+            ),
+            'PutSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSchedule,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.PutScheduleRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.PutScheduleResponse.SerializeToString,
+            ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.GetScheduleRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.GetScheduleResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=parade_dot_v1_dot_scheduler__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_scheduler__pb2.DeleteScheduleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -517,6 +794,384 @@ class SchedulerService:
             '/parade.v1.SchedulerService/CancelRun',
             parade_dot_v1_dot_scheduler__pb2.CancelRunRequest.SerializeToString,
             parade_dot_v1_dot_scheduler__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/CancelRuns',
+            parade_dot_v1_dot_scheduler__pb2.CancelRunsRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.CancelRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/PauseRun',
+            parade_dot_v1_dot_scheduler__pb2.PauseRunRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.PauseRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/ResumeRun',
+            parade_dot_v1_dot_scheduler__pb2.ResumeRunRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/SignalRun',
+            parade_dot_v1_dot_scheduler__pb2.SignalRunRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.SignalRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/ListApprovals',
+            parade_dot_v1_dot_scheduler__pb2.ListApprovalsRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/ResolveApproval',
+            parade_dot_v1_dot_scheduler__pb2.ResolveApprovalRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.ResolveApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerunFromStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/RerunFromStep',
+            parade_dot_v1_dot_scheduler__pb2.RerunFromStepRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.RerunFromStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerunRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/RerunRuns',
+            parade_dot_v1_dot_scheduler__pb2.RerunRunsRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.RerunRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/ForkRun',
+            parade_dot_v1_dot_scheduler__pb2.ForkRunRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.ForkRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/PublishEvent',
+            parade_dot_v1_dot_scheduler__pb2.PublishEventRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.PublishEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/PutSchedule',
+            parade_dot_v1_dot_scheduler__pb2.PutScheduleRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.PutScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/GetSchedule',
+            parade_dot_v1_dot_scheduler__pb2.GetScheduleRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.GetScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/ListSchedules',
+            parade_dot_v1_dot_scheduler__pb2.ListSchedulesRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.SchedulerService/DeleteSchedule',
+            parade_dot_v1_dot_scheduler__pb2.DeleteScheduleRequest.SerializeToString,
+            parade_dot_v1_dot_scheduler__pb2.DeleteScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -91,6 +91,87 @@ class SchedulerServiceStub:
     A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
     Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
     """
+    CancelRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CancelRunsRequest, _scheduler_pb2.CancelRunsResponse]
+    """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
+
+    A retry goes on with those that are left. Called by clients, agents and the gateway. Returns when every wish is stored, or says why one was not.
+    Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+    """
+    PauseRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PauseRunRequest, _scheduler_pb2.PauseRunResponse]
+    """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+    """
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ResumeRunRequest, _scheduler_pb2.ResumeRunResponse]
+    """Lets a paused run go on.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+    """
+    SignalRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SignalRunRequest, _scheduler_pb2.SignalRunResponse]
+    """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
+
+    A retry with the same `request_id` changes nothing; without one it is another signal. Called by clients, agents and the gateway.
+    Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending), INVALID_ARGUMENTS (the value does not fit the schema of the step that
+    waits for that name) and NO_CAPACITY (too many are kept).
+    """
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListApprovalsRequest, _scheduler_pb2.ListApprovalsResponse]
+    """Lists what waits for somebody's approval, or has been resolved, in the caller's namespace, the oldest first.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    ResolveApproval: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ResolveApprovalRequest, _scheduler_pb2.ResolveApprovalResponse]
+    """Approves or rejects what a step waits for. Who did is on record in the run's history, with the note.
+
+    A retry with the same answer is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, PERMISSION_DENIED (the caller is none of the
+    approvers) and FAILED_PRECONDITION (it was resolved otherwise, or nobody waits for it any more).
+    """
+    RerunFromStep: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.RerunFromStepRequest, _scheduler_pb2.RerunFromStepResponse]
+    """Starts a run that repeats an earlier one from a step on: the step and all that need it, directly or through others, run again; the others keep
+    their results. The earlier run stays as it is.
+
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
+    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+    """
+    RerunRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.RerunRunsRequest, _scheduler_pb2.RerunRunsResponse]
+    """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
+
+    A retry with the same `request_id` starts none twice. Called by clients, agents and the gateway.
+    Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+    """
+    ForkRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ForkRunRequest, _scheduler_pb2.ForkRunResponse]
+    """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
+
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
+    and INVALID_ARGUMENTS (the inputs).
+    """
+    PublishEvent: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PublishEventRequest, _scheduler_pb2.PublishEventResponse]
+    """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
+
+    A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
+    Fails with INVALID_ARGUMENTS.
+    """
+    PutSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]
+    """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
+
+    A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
+    expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+    """
+    GetSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetScheduleRequest, _scheduler_pb2.GetScheduleResponse]
+    """Returns a schedule.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND.
+    """
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListSchedulesRequest, _scheduler_pb2.ListSchedulesResponse]
+    """Lists the schedules of the caller's namespace, by name.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteScheduleRequest, _scheduler_pb2.DeleteScheduleResponse]
+    """Deletes a schedule. Runs that it has started go on.
+
+    A retry fails with NOT_FOUND. Called by clients, agents and the gateway. Fails with NOT_FOUND, and with FAILED_PRECONDITION where it is part of a
+    workflow's definition: put the workflow without it, or pause it.
+    """
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -154,6 +235,87 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
 
     A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
     Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+    """
+    CancelRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CancelRunsRequest, _scheduler_pb2.CancelRunsResponse]  # type: ignore[assignment]
+    """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
+
+    A retry goes on with those that are left. Called by clients, agents and the gateway. Returns when every wish is stored, or says why one was not.
+    Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+    """
+    PauseRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PauseRunRequest, _scheduler_pb2.PauseRunResponse]  # type: ignore[assignment]
+    """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+    """
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ResumeRunRequest, _scheduler_pb2.ResumeRunResponse]  # type: ignore[assignment]
+    """Lets a paused run go on.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+    """
+    SignalRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SignalRunRequest, _scheduler_pb2.SignalRunResponse]  # type: ignore[assignment]
+    """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
+
+    A retry with the same `request_id` changes nothing; without one it is another signal. Called by clients, agents and the gateway.
+    Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending), INVALID_ARGUMENTS (the value does not fit the schema of the step that
+    waits for that name) and NO_CAPACITY (too many are kept).
+    """
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListApprovalsRequest, _scheduler_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Lists what waits for somebody's approval, or has been resolved, in the caller's namespace, the oldest first.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    ResolveApproval: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ResolveApprovalRequest, _scheduler_pb2.ResolveApprovalResponse]  # type: ignore[assignment]
+    """Approves or rejects what a step waits for. Who did is on record in the run's history, with the note.
+
+    A retry with the same answer is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, PERMISSION_DENIED (the caller is none of the
+    approvers) and FAILED_PRECONDITION (it was resolved otherwise, or nobody waits for it any more).
+    """
+    RerunFromStep: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RerunFromStepRequest, _scheduler_pb2.RerunFromStepResponse]  # type: ignore[assignment]
+    """Starts a run that repeats an earlier one from a step on: the step and all that need it, directly or through others, run again; the others keep
+    their results. The earlier run stays as it is.
+
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
+    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+    """
+    RerunRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RerunRunsRequest, _scheduler_pb2.RerunRunsResponse]  # type: ignore[assignment]
+    """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
+
+    A retry with the same `request_id` starts none twice. Called by clients, agents and the gateway.
+    Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+    """
+    ForkRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ForkRunRequest, _scheduler_pb2.ForkRunResponse]  # type: ignore[assignment]
+    """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
+
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
+    and INVALID_ARGUMENTS (the inputs).
+    """
+    PublishEvent: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PublishEventRequest, _scheduler_pb2.PublishEventResponse]  # type: ignore[assignment]
+    """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
+
+    A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
+    Fails with INVALID_ARGUMENTS.
+    """
+    PutSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]  # type: ignore[assignment]
+    """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
+
+    A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
+    expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+    """
+    GetSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetScheduleRequest, _scheduler_pb2.GetScheduleResponse]  # type: ignore[assignment]
+    """Returns a schedule.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND.
+    """
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListSchedulesRequest, _scheduler_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    """Lists the schedules of the caller's namespace, by name.
+
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    DeleteSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteScheduleRequest, _scheduler_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
+    """Deletes a schedule. Runs that it has started go on.
+
+    A retry fails with NOT_FOUND. Called by clients, agents and the gateway. Fails with NOT_FOUND, and with FAILED_PRECONDITION where it is part of a
+    workflow's definition: put the workflow without it, or pause it.
     """
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -275,6 +437,171 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
         Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+        """
+
+    @_abc_1.abstractmethod
+    def CancelRuns(
+        self,
+        request: _scheduler_pb2.CancelRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.CancelRunsResponse, _abc.Awaitable[_scheduler_pb2.CancelRunsResponse]]:
+        """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
+
+        A retry goes on with those that are left. Called by clients, agents and the gateway. Returns when every wish is stored, or says why one was not.
+        Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+        """
+
+    @_abc_1.abstractmethod
+    def PauseRun(
+        self,
+        request: _scheduler_pb2.PauseRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.PauseRunResponse, _abc.Awaitable[_scheduler_pb2.PauseRunResponse]]:
+        """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _scheduler_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ResumeRunResponse, _abc.Awaitable[_scheduler_pb2.ResumeRunResponse]]:
+        """Lets a paused run go on.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+        """
+
+    @_abc_1.abstractmethod
+    def SignalRun(
+        self,
+        request: _scheduler_pb2.SignalRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.SignalRunResponse, _abc.Awaitable[_scheduler_pb2.SignalRunResponse]]:
+        """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
+
+        A retry with the same `request_id` changes nothing; without one it is another signal. Called by clients, agents and the gateway.
+        Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending), INVALID_ARGUMENTS (the value does not fit the schema of the step that
+        waits for that name) and NO_CAPACITY (too many are kept).
+        """
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _scheduler_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ListApprovalsResponse, _abc.Awaitable[_scheduler_pb2.ListApprovalsResponse]]:
+        """Lists what waits for somebody's approval, or has been resolved, in the caller's namespace, the oldest first.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveApproval(
+        self,
+        request: _scheduler_pb2.ResolveApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ResolveApprovalResponse, _abc.Awaitable[_scheduler_pb2.ResolveApprovalResponse]]:
+        """Approves or rejects what a step waits for. Who did is on record in the run's history, with the note.
+
+        A retry with the same answer is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, PERMISSION_DENIED (the caller is none of the
+        approvers) and FAILED_PRECONDITION (it was resolved otherwise, or nobody waits for it any more).
+        """
+
+    @_abc_1.abstractmethod
+    def RerunFromStep(
+        self,
+        request: _scheduler_pb2.RerunFromStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.RerunFromStepResponse, _abc.Awaitable[_scheduler_pb2.RerunFromStepResponse]]:
+        """Starts a run that repeats an earlier one from a step on: the step and all that need it, directly or through others, run again; the others keep
+        their results. The earlier run stays as it is.
+
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
+        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+        """
+
+    @_abc_1.abstractmethod
+    def RerunRuns(
+        self,
+        request: _scheduler_pb2.RerunRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.RerunRunsResponse, _abc.Awaitable[_scheduler_pb2.RerunRunsResponse]]:
+        """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
+
+        A retry with the same `request_id` starts none twice. Called by clients, agents and the gateway.
+        Fails with INVALID_ARGUMENTS (a filter that would take every run there is).
+        """
+
+    @_abc_1.abstractmethod
+    def ForkRun(
+        self,
+        request: _scheduler_pb2.ForkRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ForkRunResponse, _abc.Awaitable[_scheduler_pb2.ForkRunResponse]]:
+        """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
+
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
+        and INVALID_ARGUMENTS (the inputs).
+        """
+
+    @_abc_1.abstractmethod
+    def PublishEvent(
+        self,
+        request: _scheduler_pb2.PublishEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.PublishEventResponse, _abc.Awaitable[_scheduler_pb2.PublishEventResponse]]:
+        """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
+
+        A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
+        Fails with INVALID_ARGUMENTS.
+        """
+
+    @_abc_1.abstractmethod
+    def PutSchedule(
+        self,
+        request: _scheduler_pb2.PutScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.PutScheduleResponse, _abc.Awaitable[_scheduler_pb2.PutScheduleResponse]]:
+        """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
+
+        A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
+        expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+        """
+
+    @_abc_1.abstractmethod
+    def GetSchedule(
+        self,
+        request: _scheduler_pb2.GetScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.GetScheduleResponse, _abc.Awaitable[_scheduler_pb2.GetScheduleResponse]]:
+        """Returns a schedule.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _scheduler_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ListSchedulesResponse, _abc.Awaitable[_scheduler_pb2.ListSchedulesResponse]]:
+        """Lists the schedules of the caller's namespace, by name.
+
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSchedule(
+        self,
+        request: _scheduler_pb2.DeleteScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.DeleteScheduleResponse, _abc.Awaitable[_scheduler_pb2.DeleteScheduleResponse]]:
+        """Deletes a schedule. Runs that it has started go on.
+
+        A retry fails with NOT_FOUND. Called by clients, agents and the gateway. Fails with NOT_FOUND, and with FAILED_PRECONDITION where it is part of a
+        workflow's definition: put the workflow without it, or pause it.
         """
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
