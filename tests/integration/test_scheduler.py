@@ -15,7 +15,7 @@ from parade.v1 import error_pb2
 from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.session import caller
+from parade.wire.session import delivery
 from tests.integration.scheduler_harness import Call, World, begin, ended, history, json, progress, put, running_world, seconds
 from tests.support import postgres
 from tests.support.waiting import eventually
@@ -449,7 +449,7 @@ async def test_streams_end_at_once_when_the_scheduler_stops(world: World) -> Non
 
 
 async def test_a_dispatcher_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caller, "REDELIVERY", 0.2)
+    monkeypatch.setattr(delivery, "REDELIVERY", 0.2)
     async with running_world(tmp_path, dispatcher="127.0.0.1:1") as world:
         stub = world.stub()
         await put(stub, ONE)

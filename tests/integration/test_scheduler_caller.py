@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from parade.v1 import dispatcher_pb2_grpc, session_pb2, value_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.session import caller as session_caller
+from parade.wire.session import delivery
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.link import Link
 from parade.wire.session.methods import DISPATCHER_SESSION
@@ -160,7 +160,7 @@ async def test_an_artifact_is_too_large_for_a_run(tmp_path: Path) -> None:
 
 
 async def test_where_nobody_listens_nothing_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_caller, "REDELIVERY", 0.2)
+    monkeypatch.setattr(delivery, "REDELIVERY", 0.2)
 
     async with calling(tmp_path, None, f"127.0.0.1:{free_port()}") as (caller, _):
         error = await refused(caller, dispatch())

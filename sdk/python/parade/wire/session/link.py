@@ -53,14 +53,15 @@ class Link:
         """Whether the server knows no sessions: it takes each call by itself."""
         return self._unimplemented
 
-    def send(self, call: session_pb2.SessionCall | bytes, receiver: Receiver, deadline: float) -> Sent:
+    def send(self, call: session_pb2.SessionCall | bytes, receiver: Receiver, deadline: float, window: int = 0) -> Sent:
         """Sends a call.
 
         Args:
             call: The call without its number, and without its timeout where there is a deadline. As bytes it is a `SessionCall` encoded by
-                its sender, which has no window.
+                its sender, without a window.
             receiver: Who hears of it.
             deadline: When it must have ended, in the loop's time; `math.inf` for none.
+            window: How many bytes of items may come of a call that is given as bytes; a message has its own.
 
         Raises:
             ParadeError: NO_CAPACITY, where too many calls wait already; UNAVAILABLE, where the link is closed.
@@ -73,7 +74,7 @@ class Link:
             raise ParadeError(Reason.NO_CAPACITY, f"{MAX_WAITING:,} calls wait already to be sent")
         if self._closed:
             raise ParadeError(Reason.UNAVAILABLE, "the link is closed")
-        sent = Sent(call, receiver, deadline, waiting, loop)
+        sent = Sent(call, receiver, deadline, waiting, loop, window)
         waiting[sent] = None
         current = self._current
         if current is None:

@@ -91,11 +91,12 @@ class Sent:
         deadline: float,
         waiting: Waiting,
         loop: asyncio.AbstractEventLoop,
+        window: int = 0,
     ) -> None:
         """Made by `Link.send`."""
         if isinstance(call, bytes):
-            self.body = call
-            self.granted = self.room = 0
+            self.body = call + _WINDOW + varint(window) if window else call
+            self.granted = self.room = window
         else:
             self.body = call.SerializeToString()
             self.granted = self.room = call.window
