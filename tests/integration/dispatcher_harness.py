@@ -155,6 +155,8 @@ class SessionAgent(TestAgent):
         super().__init__(instance)
         self.calls: list[session_pb2.SessionCall] = []
         self.sessions = 0
+        self.claimed_us = 0
+        """How long it says that it took."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._acceptor = Acceptor(self)
 
@@ -182,7 +184,7 @@ class SessionAgent(TestAgent):
             arguments=call.arguments,
             origin=call.origin,
         )
-        result = session_pb2.SessionResult()
+        result = session_pb2.SessionResult(queued_us=self.claimed_us, executing_us=self.claimed_us)
         try:
             async with asyncio.timeout(call.timeout or None):
                 with self._entered(request, {"traceparent": call.traceparent}):

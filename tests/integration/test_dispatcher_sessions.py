@@ -122,6 +122,17 @@ async def test_a_call_says_where_it_belongs_and_where_its_time_went(mesh: Mesh) 
     assert 0 < result.transport_us < 10_000_000
 
 
+async def test_an_instance_may_say_that_it_took_an_age(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    agent.claimed_us = 2**64 - 1
+
+    result = await mesh.session().call()
+
+    assert (result.result.data, result.instance_id) == (b"42", agent.id)
+    assert 0 < result.executing_us < 2**64 - 1
+
+
 async def test_a_call_keeps_the_id_that_its_caller_made(mesh: Mesh) -> None:
     agent = await mesh.agent()
     await mesh.knows(agent)

@@ -22,6 +22,8 @@ from parade_dispatcher.ports import Receiver, Sending
 
 HEADS = 256
 """Beginnings of calls that a connection keeps."""
+LONGEST = 1e9
+"""Seconds that an instance is believed to have taken at most: thirty years, which a result can carry on."""
 
 
 class Connections:
@@ -156,6 +158,8 @@ class _Delivery:
     def answered(self, result: session_pb2.SessionResult) -> None:
         self.sent = None  # it knows this delivery: so both are freed now, not when garbage is next collected
         receiver, queued, executing = self._receiver, result.queued_us * 1e-6, result.executing_us * 1e-6
+        if queued > LONGEST or executing > LONGEST:  # an instance may say anything
+            queued, executing = min(queued, LONGEST), min(executing, LONGEST)
         if result.HasField("error"):
             receiver.failed(from_record(result.error), queued, executing)
             return
