@@ -5,6 +5,7 @@ A service's own `store.py` holds its tables and queries. Its migrations lie in `
 """
 
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -81,7 +82,7 @@ def _engine(url: str) -> AsyncEngine:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
-            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "connect", prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
             return engine
         case "postgresql":
@@ -93,7 +94,8 @@ def _engine(url: str) -> AsyncEngine:
             raise ValueError(f"{other} is not supported; use sqlite or postgresql")
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
+def prepare_sqlite(connection: DBAPIConnection | sqlite3.Connection, _: Any = None) -> None:
+    """Sets a new connection to SQLite up: for those of a pool, and for one that a service has for itself."""
     connection.isolation_level = None  # the driver begins no transaction by itself; `_begin_sqlite` does
     cursor = connection.cursor()
     for pragma in (

@@ -1,262 +1,147 @@
-"""Between the model and the rows of the store, both ways; pure."""
+"""Between the model and what is stored, both ways; pure.
 
+A class of the model becomes a JSON object of those fields that are not at their default. Which fields there are, and how each is written,
+is read once from the class itself, so that a new field needs no line here. Names that a reader does not know are passed over: a newer
+replica may have written them.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import Enum
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import orjson
-from sqlalchemy import Row
-
-from parade.wire.errors import Reason, Violation
 from parade_scheduler.document import Document
-from parade_scheduler.model import (
-    EventType,
-    Failure,
-    Progress,
-    Run,
-    RunEvent,
-    RunState,
-    Step,
-    StepState,
-    Task,
-    TaskState,
-    Workflow,
-)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_REQUIRED: Final = object()
+"""Stands for the default of a field that has none; equal to no value."""
+
+ModelT = TypeVar("ModelT")
+
+
+class Documents:
+    """The JSON values that some objects refer to by place, each kept once."""
+
+    __slots__ = ("_places", "data")
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self._places: dict[int, int] = {}
+        self.data: list[bytes] = []
+
+    def place(self, document: Document) -> int:
+        """Returns where a document is kept, counted from 0. It must live for as long as this does."""
+        place = self._places.get(id(document))
+        if place is None:
+            self._places[id(document)] = place = len(self.data)
+            self.data.append(document.data)
+        return place
+
+
+Find = Callable[[int], Document]
+"""Returns the document of a place."""
+_Write = Callable[[Any, Documents], Any]
+_Read = Callable[[Any, Find], Any]
+
+
+class Codec(Generic[ModelT]):
+    """Writes and reads the objects of one dataclass."""
+
+    def __init__(self, kind: type[ModelT], leave_out: Collection[str] = ()) -> None:
+        """Looks at the class's fields.
+
+        Args:
+            kind: The class.
+            leave_out: Fields that are kept elsewhere.
+
+        Raises:
+            TypeError: A field has a type that cannot be kept.
+        """
+        hints = get_type_hints(kind)
+        kept = [field for field in fields(kind) if field.name not in leave_out]  # type: ignore[arg-type]  # a dataclass, as it says
+        codecs = {field.name: _codec(hints[field.name]) for field in kept}
+        self._kind = kind
+        self._values: Callable[[ModelT], tuple[Any, ...]] = attrgetter(*codecs)
+        self._fields = tuple((field.name, _default(field), codecs[field.name][0]) for field in kept)
+        self._reads = {name: read for name, (_, read) in codecs.items()}
+
+    def write(self, value: ModelT, documents: Documents) -> dict[str, Any]:
+        """Returns what orjson can write; documents are put into `documents`."""
+        facts: dict[str, Any] = {}
+        for (name, default, write), field in zip(self._fields, self._values(value), strict=True):
+            if field is not default and field != default:
+                facts[name] = field if write is None else write(field, documents)
+        return facts
+
+    def read(self, facts: Mapping[str, Any], find: Find, **others: Any) -> ModelT:
+        """Makes the object again; `others` are the fields that were left out."""
+        reads = self._reads
+        for name, value in facts.items():
+            if name in reads:
+                read = reads[name]
+                others[name] = value if read is None else read(value, find)
+        return self._kind(**others)
 
 
 def to_micros(time: datetime | None) -> int | None:
     """Writes a time."""
-    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+    return None if time is None else micros_of(time)
+
+
+def micros_of(time: datetime) -> int:
+    """Writes a time that is there."""
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def to_time(micros: int | None) -> datetime | None:
     """Reads a time."""
-    return None if micros is None else _time(micros)
+    return None if micros is None else time_of(micros)
 
 
-def workflow_row(workflow: Workflow) -> dict[str, Any]:
-    """Writes a workflow."""
-    return {
-        "namespace": workflow.namespace,
-        "name": workflow.name,
-        "version": workflow.version,
-        "hash": workflow.hash,
-        "description": workflow.description,
-        "source": workflow.source,
-        "created": to_micros(workflow.create_time),
-    }
-
-
-def workflow_of(row: Row[Any]) -> Workflow:
-    """Reads a workflow."""
-    return Workflow(row.namespace, row.name, row.version, row.hash, row.description, row.source, _time(row.created))
-
-
-def run_row(run: Run) -> dict[str, Any]:
-    """Writes a run."""
-    return {
-        "id": run.id,
-        "namespace": run.namespace,
-        "workflow": run.workflow,
-        "version": run.version,
-        "state": run.state.value,
-        "inputs": run.inputs.data,
-        "outputs": _bytes(run.outputs),
-        "failure": _failure_text(run.failure),
-        "labels": orjson.dumps(dict(run.labels)).decode(),
-        "principal": run.principal,
-        "request_id": run.request_id or None,
-        "trace_parent": run.trace_parent,
-        "created": to_micros(run.create_time),
-        "deadline": to_micros(run.deadline),
-        "ended": to_micros(run.end_time),
-        "last_sequence": run.last_sequence,
-    }
-
-
-def run_of(row: Row[Any]) -> Run:
-    """Reads a run; one that is read without its values has empty inputs and no outputs."""
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row's names
-    return Run(
-        id=row.id,
-        namespace=row.namespace,
-        workflow=row.workflow,
-        version=row.version,
-        inputs=Document(values.get("inputs", b"{}")),
-        create_time=_time(row.created),
-        state=RunState(row.state),
-        labels=orjson.loads(row.labels),
-        principal=row.principal,
-        request_id=row.request_id or "",
-        trace_parent=row.trace_parent,
-        deadline=to_time(row.deadline),
-        outputs=_document(values.get("outputs")),
-        failure=_failure(row.failure),
-        end_time=to_time(row.ended),
-        last_sequence=row.last_sequence,
-    )
-
-
-def step_row(run: str, step: Step) -> dict[str, Any]:
-    """Writes a step of a run, without its output."""
-    return {
-        "run": run,
-        "id": step.id,
-        "position": step.position,
-        "call": step.call,
-        "state": step.state.value,
-        "tasks": step.tasks,
-        "tasks_succeeded": step.tasks_succeeded,
-        "tasks_failed": step.tasks_failed,
-        "attempts": step.attempts,
-        "items": _bytes(step.items),
-        "failure": _failure_text(step.failure),
-        "started": to_micros(step.start_time),
-        "ended": to_micros(step.end_time),
-    }
-
-
-def step_of(row: Row[Any], outputs: list[Document]) -> Step:
-    """Reads a step; `outputs` are those of its tasks, in their order."""
-    items = _document(row.items)
-    output = None
-    if row.state == StepState.SUCCEEDED:
-        output = Document.joined(outputs) if items is not None else outputs[0]
-    return Step(
-        id=row.id,
-        position=row.position,
-        call=row.call,
-        state=StepState(row.state),
-        tasks=row.tasks,
-        tasks_succeeded=row.tasks_succeeded,
-        tasks_failed=row.tasks_failed,
-        attempts=row.attempts,
-        items=items,
-        output=output,
-        failure=_failure(row.failure),
-        start_time=to_time(row.started),
-        end_time=to_time(row.ended),
-    )
-
-
-def task_row(run: str, task: Task) -> dict[str, Any]:
-    """Writes a task of a run."""
-    return {
-        "run": run,
-        "step": task.step,
-        "index": task.index,
-        "state": task.state.value,
-        "attempt": task.attempt,
-        "started": to_micros(task.started),
-        "failures": task.failures,
-        "outages": task.outages,
-        "outage_started": to_micros(task.outage_started),
-        "uncertain": task.uncertain,
-        "retry_time": to_micros(task.retry_time),
-        "instance_id": task.instance_id,
-        "output": _bytes(task.output),
-        "failure": _failure_text(task.failure),
-    }
-
-
-def task_of(row: Row[Any]) -> Task:
-    """Reads a task."""
-    return Task(
-        step=row.step,
-        index=row._mapping["index"],  # noqa: SLF001 - `row.index` is the method of a tuple
-        state=TaskState(row.state),
-        attempt=row.attempt,
-        started=_time(row.started),
-        failures=row.failures,
-        outages=row.outages,
-        outage_started=to_time(row.outage_started),
-        uncertain=row.uncertain,
-        retry_time=to_time(row.retry_time),
-        instance_id=row.instance_id,
-        output=_document(row.output),
-        failure=_failure(row.failure),
-    )
-
-
-def event_row(run: str, event: RunEvent) -> dict[str, Any]:
-    """Writes an event, without its output."""
-    facts = {
-        "tasks": event.tasks or None,
-        "instance_id": event.instance_id or None,
-        "progress": None if event.progress is None else [event.progress.fraction, event.progress.message],
-        "failure": None if event.failure is None else _failure_facts(event.failure),
-        "retry_time": to_micros(event.retry_time),
-        "message": event.message or None,
-    }
-    return {
-        "run": run,
-        "sequence": event.sequence,
-        "time": to_micros(event.time),
-        "type": event.type.value,
-        "step": event.step,
-        "task": event.task,
-        "attempt": event.attempt,
-        "facts": orjson.dumps({name: value for name, value in facts.items() if value is not None}).decode(),
-    }
-
-
-def event_of(row: Row[Any], output: Document | None) -> RunEvent:
-    """Reads an event; `output` is that of what it tells of."""
-    facts: dict[str, Any] = orjson.loads(row.facts)
-    progress, failure = facts.get("progress"), facts.get("failure")
-    return RunEvent(
-        sequence=row.sequence,
-        time=_time(row.time),
-        type=EventType(row.type),
-        step=row.step,
-        task=row.task,
-        attempt=row.attempt,
-        tasks=facts.get("tasks", 0),
-        instance_id=facts.get("instance_id", ""),
-        progress=None if progress is None else Progress(*progress),
-        output=output,
-        failure=None if failure is None else _failure_of(failure),
-        retry_time=to_time(facts.get("retry_time")),
-        message=facts.get("message", ""),
-    )
-
-
-def _time(micros: int) -> datetime:
+def time_of(micros: int) -> datetime:
+    """Reads a time that is there."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _bytes(document: Document | None) -> bytes | None:
-    return None if document is None else document.data
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return _REQUIRED if field.default is MISSING else field.default
 
 
-def _document(data: bytes | None) -> Document | None:
-    return None if data is None else Document(data)
+def _codec(hint: Any) -> tuple[_Write | None, _Read | None]:
+    """Returns how values of a type are written and read; None for as they are."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        [hint] = [argument for argument in arguments if argument is not NoneType]
+        return _codec(hint)
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        return _sequence(*_codec(arguments[0]))
+    if isinstance(origin, type) and issubclass(origin, Mapping) and arguments == (str, str):
+        return lambda value, _: dict(value), None
+    if hint in (str, int, float, bool):
+        return None, None
+    if hint is datetime:
+        return lambda value, _: micros_of(value), lambda value, _: time_of(value)
+    if hint is Document:
+        return lambda value, documents: documents.place(value), lambda value, find: find(value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return None, lambda value, _: hint(value)
+    if is_dataclass(hint) and isinstance(hint, type):
+        codec = Codec(hint)
+        return codec.write, codec.read
+    raise TypeError(f"{hint} cannot be kept")
 
 
-def _failure_text(failure: Failure | None) -> str | None:
-    return None if failure is None else orjson.dumps(_failure_facts(failure)).decode()
+def _sequence(write: _Write | None, read: _Read | None) -> tuple[_Write | None, _Read]:
+    def write_all(values: Sequence[Any], documents: Documents) -> list[Any]:
+        return [write(value, documents) for value in values] if write is not None else list(values)
 
+    def read_all(values: Sequence[Any], find: Find) -> tuple[Any, ...]:
+        return tuple(read(value, find) for value in values) if read is not None else tuple(values)
 
-def _failure(text: str | None) -> Failure | None:
-    return None if text is None else _failure_of(orjson.loads(text))
-
-
-def _failure_facts(failure: Failure) -> dict[str, Any]:
-    return {
-        "reason": failure.reason.value,
-        "message": failure.message,
-        "violations": [[violation.field, violation.description, violation.line] for violation in failure.violations],
-        "metadata": dict(failure.metadata),
-        "retryable": failure.retryable,
-    }
-
-
-def _failure_of(facts: dict[str, Any]) -> Failure:
-    return Failure(
-        Reason(facts["reason"]),
-        facts["message"],
-        tuple(Violation(*violation) for violation in facts["violations"]),
-        facts["metadata"],
-        facts["retryable"],
-    )
+    return write_all, read_all

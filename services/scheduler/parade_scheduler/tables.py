@@ -1,9 +1,10 @@
 """The scheduler's tables. Times are whole microseconds since 1970, which both databases keep exactly; JSON values are kept as their bytes.
 
-A step's output is not kept: it is that of its task, or the list of those of its tasks. An event keeps no output either.
+A run is a log of entries: its steps, tasks and history are what its entries say, the newest last. Columns are what rows are looked for by;
+everything else that a run or an entry knows stands in `facts`, as JSON.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
 
 METADATA = MetaData()
 
@@ -19,87 +20,93 @@ WORKFLOWS = Table(
     Column("created", BigInteger, nullable=False),
 )
 
+UNFINISHED = text("ended IS NULL AND NOT parked")
+PARKED = text("parked")
+ENDED = text("ended IS NOT NULL")
+REQUESTED = text("request_id IS NOT NULL")
+
 RUNS = Table(
     "run",
     METADATA,
     Column("id", Text, primary_key=True),
     Column("namespace", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
     Column("workflow", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("state", Text, nullable=False),
-    Column("inputs", LargeBinary, nullable=False),
-    Column("outputs", LargeBinary),
-    Column("failure", Text),
-    Column("labels", Text, nullable=False),
-    Column("principal", Text, nullable=False),
     Column("request_id", Text),
-    Column("trace_parent", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
-    Column("deadline", BigInteger),
     Column("ended", BigInteger),
     Column("last_sequence", BigInteger, nullable=False),
+    Column("parked", Boolean, nullable=False),
+    Column("wake", BigInteger),
+    Column("facts", Text, nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("outputs", LargeBinary),
     Index("ix_run_namespace", "namespace", "id"),
     Index("ix_run_workflow", "namespace", "workflow", "id"),
-    Index("ix_run_state", "state"),
-    Index("ix_run_request", "namespace", "request_id", unique=True),
+    Index("ix_run_state", "namespace", "state", "id"),
+    Index("ix_run_request", "namespace", "request_id", unique=True, sqlite_where=REQUESTED, postgresql_where=REQUESTED),
+    Index("ix_run_unfinished", "shard", "id", "namespace", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+    Index("ix_run_wake", "wake", "shard", "id", sqlite_where=PARKED, postgresql_where=PARKED),
+    Index("ix_run_ended", "ended", sqlite_where=ENDED, postgresql_where=ENDED),
 )
+"""Runs as they were when they started, ended, were parked or changed their state. What is newest of `last_sequence` stands in `entry`.
 
-LABELS = Table(
-    "run_label",
+Ids begin with the time of the start, so that new rows go to the end of every index; the partial indexes hold few rows.
+"""
+
+ENTRIES = Table(
+    "entry",
     METADATA,
     Column("run", Text, primary_key=True),
-    Column("label", Text, primary_key=True),
-    Index("ix_run_label_label", "label", "run"),
-)
-"""The labels of runs as `key=value`, to find runs by."""
-
-STEPS = Table(
-    "step",
-    METADATA,
-    Column("run", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("call", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("tasks", Integer, nullable=False),
-    Column("tasks_succeeded", Integer, nullable=False),
-    Column("tasks_failed", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("items", LargeBinary),
-    Column("failure", Text),
-    Column("started", BigInteger),
-    Column("ended", BigInteger),
-)
-
-TASKS = Table(
-    "task",
-    METADATA,
-    Column("run", Text, primary_key=True),
-    Column("step", Text, primary_key=True),
-    Column("index", Integer, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("started", BigInteger, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("outages", Integer, nullable=False),
-    Column("outage_started", BigInteger),
-    Column("uncertain", Boolean, nullable=False),
-    Column("retry_time", BigInteger),
-    Column("instance_id", Text, nullable=False),
-    Column("output", LargeBinary),
-    Column("failure", Text),
-)
-
-EVENTS = Table(
-    "event",
-    METADATA,
-    Column("run", Text, primary_key=True),
-    Column("sequence", BigInteger, primary_key=True),
-    Column("time", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("step", Text, nullable=False),
-    Column("task", Integer, nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("last_sequence", BigInteger, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("facts", Text, nullable=False),
+    Column("documents", LargeBinary, nullable=False),
 )
-"""The histories. `facts` holds, as JSON, what only some events have."""
+"""What one commit did to one run: see `entries.py`. `last_sequence` is that of the run after it; `number` counts them.
+
+The key begins with the sequence because histories are read from a sequence on; both grow together.
+"""
+
+TERMS = Table(
+    "run_term",
+    METADATA,
+    Column("namespace", Text, primary_key=True),
+    Column("term", Text, primary_key=True),
+    Column("run", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""What runs are found by: `label:key=value`, and `input:name=value` of inputs that are short."""
+
+SHARDS = Table(
+    "shard",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+)
+"""Who may write the runs of a shard: a replica, or nobody where empty. `epoch` grows with every change of owner."""
+
+REPLICAS = Table(
+    "replica",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+"""The schedulers and until when each has said to live, by the database's time. What one owns that has not is free to take."""
+
+COMMANDS = Table(
+    "command",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("shard", SmallInteger, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_command_shard", "shard", "id"),
+)
+"""What is meant for a run that another replica leads, until that replica has stored what followed."""

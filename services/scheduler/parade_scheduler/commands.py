@@ -1,0 +1,59 @@
+"""What is meant for runs that another replica leads, on its way there through the database."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import insert, select, text
+
+from parade_scheduler.connected import Connected
+from parade_scheduler.records import micros_of, time_of
+from parade_scheduler.tables import COMMANDS
+
+CHANNEL: Final = "parade_scheduler"
+"""Where PostgreSQL says that there is a command; the payload is its shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that is to happen to a run."""
+
+    id: str
+    shard: int
+    run: str
+    kind: str
+    data: bytes
+    create_time: datetime
+
+
+class Commands(Connected):
+    """The commands that are not settled. `Store.write` deletes them together with what followed."""
+
+    async def add_command(self, command: Command) -> None:
+        """Leaves a command for the owner of its shard."""
+        row = {
+            "id": command.id,
+            "shard": command.shard,
+            "run": command.run,
+            "kind": command.kind,
+            "data": command.data,
+            "created": micros_of(command.create_time),
+        }
+        async with self._writing() as connection:
+            await connection.execute(insert(COMMANDS).values(row))
+            if not self._database.is_sqlite:
+                await connection.execute(text("SELECT pg_notify(:channel, :shard)"), {"channel": CHANNEL, "shard": str(command.shard)})
+
+    async def commands(self, shards: Collection[int], limit: int) -> list[Command]:
+        """Returns commands of some shards that are not settled, oldest first."""
+        query = select(COMMANDS).where(COMMANDS.c.shard.in_(sorted(shards))).order_by(COMMANDS.c.id).limit(limit)
+        async with self._reading() as connection:
+            return [
+                Command(row.id, row.shard, row.run, row.kind, row.data, time_of(row.created)) for row in await connection.execute(query)
+            ]
+
+    async def command_settled(self, id: str) -> bool:
+        """Tells whether a command that was left is settled: what followed is stored."""
+        async with self._reading() as connection:
+            return (await connection.execute(select(COMMANDS.c.id).where(COMMANDS.c.id == id))).one_or_none() is None
