@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from parade.started_call import CallState, CancellationState, StartedCall
     from parade.wire.errors import ParadeError, Reason, Violation
     from parade.wire.mesh_file import MeshFile
-    from parade.workflow import INDEX, ITEM, Expression, Retry, Workflow
+    from parade.workflow_builder import INDEX, ITEM, Expression, Retry, Workflow
 
 __all__ = [
     "INDEX",
@@ -68,17 +68,17 @@ _HOMES = {
     "CancellationState": "parade.started_call",
     "Context": "parade.context",
     "EventType": "parade.run",
-    "Expression": "parade.workflow",
+    "Expression": "parade.workflow_builder",
     "FunctionError": "parade.function_error",
-    "INDEX": "parade.workflow",
-    "ITEM": "parade.workflow",
+    "INDEX": "parade.workflow_builder",
+    "ITEM": "parade.workflow_builder",
     "Mesh": "parade.client",
     "MeshFile": "parade.wire.mesh_file",
     "Outcome": "parade.outcome",
     "ParadeError": "parade.wire.errors",
     "Progress": "parade.calls",
     "Reason": "parade.wire.errors",
-    "Retry": "parade.workflow",
+    "Retry": "parade.workflow_builder",
     "RetryPolicy": "parade.retry_policy",
     "Run": "parade.run",
     "RunEvent": "parade.run",
@@ -86,7 +86,7 @@ _HOMES = {
     "StartedCall": "parade.started_call",
     "Timing": "parade.outcome",
     "Violation": "parade.wire.errors",
-    "Workflow": "parade.workflow",
+    "Workflow": "parade.workflow_builder",
     "connect": "parade.client",
 }
 """Where each public name lives. It is imported when it is first asked for, so that a program pays only for what it uses."""

@@ -28,7 +28,7 @@ from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 from parade.wire.replicas import Replicas
 from parade.wire.telemetry import Collector, Telemetry
-from parade.workflow import Workflow
+from parade.workflow_builder import Workflow
 
 PAGE_SIZE = 1000
 NEEDED = frozenset({"agent_manager", "dispatcher", "monitor", "scheduler"})
