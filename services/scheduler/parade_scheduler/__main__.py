@@ -10,8 +10,11 @@ from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
+from parade_scheduler.events import Events
 from parade_scheduler.functions import AgentManagerFunctions
 from parade_scheduler.journal import Journal
+from parade_scheduler.operations import Operations
+from parade_scheduler.schedules import Schedules
 from parade_scheduler.servicer import Servicer
 from parade_scheduler.store import Store
 from parade_scheduler.tables import METADATA
@@ -34,7 +37,7 @@ async def _lead(process: Process[Config], store: Store) -> None:
         effects = Effects(process, caller, journal.report, watchers)
         await engine.recover()
         process.background(journal.lead(effects.release), "journal")
-        async with running(process, Servicer(engine)):
+        async with running(process, Servicer(engine, Operations(engine, store), Schedules(), Events())):
             await process.stopped()
             watchers.end()
         await effects.end()

@@ -50,6 +50,8 @@ class Start:
     inputs: Document
     request_id: str
     labels: Mapping[str, str]
+    priority: int | None = None
+    """From -100 to 100; the workflow's where None."""
 
 
 class Engine:

@@ -13,6 +13,9 @@ from parade.wire.telemetry import traceparent
 from parade_chassis.context import current, required_namespace
 from parade_scheduler import convert
 from parade_scheduler.engine import Caller, Engine
+from parade_scheduler.events import Events
+from parade_scheduler.operations import Operations
+from parade_scheduler.schedules import Schedules
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -20,9 +23,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     """What `scheduler.proto` says."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, operations: Operations, schedules: Schedules, events: Events) -> None:
         """Takes what decides."""
         self._engine = engine
+        self._operations = operations
+        self._schedules = schedules
+        self._events = events
 
     async def PutWorkflow(self, request: pb.PutWorkflowRequest, context: Context) -> pb.PutWorkflowResponse:
         """See the contract."""
@@ -75,6 +81,78 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         """See the contract."""
         run, steps = await self._engine.cancel_run(_caller(), request.run_id, convert.reason(request))
         return pb.CancelRunResponse(run=convert.to_run(run, steps))
+
+    async def CancelRuns(self, request: pb.CancelRunsRequest, context: Context) -> pb.CancelRunsResponse:
+        """See the contract."""
+        wanted = convert.many(required_namespace(), request)
+        outcomes, more = await self._operations.cancel_runs(_caller(), wanted, convert.reason(request), dry_run=request.dry_run)
+        return pb.CancelRunsResponse(outcomes=convert.to_outcomes(outcomes), more=more)
+
+    async def PauseRun(self, request: pb.PauseRunRequest, context: Context) -> pb.PauseRunResponse:
+        """See the contract."""
+        run, steps = await self._operations.pause(_caller(), request.run_id, convert.reason(request))
+        return pb.PauseRunResponse(run=convert.to_run(run, steps))
+
+    async def ResumeRun(self, request: pb.ResumeRunRequest, context: Context) -> pb.ResumeRunResponse:
+        """See the contract."""
+        run, steps = await self._operations.resume(_caller(), request.run_id)
+        return pb.ResumeRunResponse(run=convert.to_run(run, steps))
+
+    async def SignalRun(self, request: pb.SignalRunRequest, context: Context) -> pb.SignalRunResponse:
+        """See the contract."""
+        run, steps = await self._operations.signal(_caller(), request.run_id, convert.signal(request))
+        return pb.SignalRunResponse(run=convert.to_run(run, steps))
+
+    async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Context) -> pb.ListApprovalsResponse:
+        """See the contract."""
+        wanted = convert.approval_filter(required_namespace(), current().principal, request)
+        approvals, token = await self._operations.approvals(wanted, request.page_size, request.page_token)
+        return pb.ListApprovalsResponse(approvals=map(convert.to_approval, approvals), next_page_token=token)
+
+    async def ResolveApproval(self, request: pb.ResolveApprovalRequest, context: Context) -> pb.ResolveApprovalResponse:
+        """See the contract."""
+        run, steps = await self._operations.resolve(_caller(), convert.resolution(request))
+        return pb.ResolveApprovalResponse(run=convert.to_run(run, steps))
+
+    async def RerunFromStep(self, request: pb.RerunFromStepRequest, context: Context) -> pb.RerunFromStepResponse:
+        """See the contract."""
+        run, steps = await self._operations.rerun(_caller(), convert.rerun(request))
+        return pb.RerunFromStepResponse(run=convert.to_run(run, steps))
+
+    async def RerunRuns(self, request: pb.RerunRunsRequest, context: Context) -> pb.RerunRunsResponse:
+        """See the contract."""
+        wanted, named = convert.many(required_namespace(), request), convert.bulk_request_id(request)
+        outcomes, more = await self._operations.rerun_runs(_caller(), wanted, named, dry_run=request.dry_run)
+        return pb.RerunRunsResponse(outcomes=convert.to_outcomes(outcomes), more=more)
+
+    async def ForkRun(self, request: pb.ForkRunRequest, context: Context) -> pb.ForkRunResponse:
+        """See the contract."""
+        run, steps = await self._operations.fork(_caller(), convert.fork(request))
+        return pb.ForkRunResponse(run=convert.to_run(run, steps))
+
+    async def PublishEvent(self, request: pb.PublishEventRequest, context: Context) -> pb.PublishEventResponse:
+        """See the contract."""
+        type, value, named = convert.event(request)
+        return pb.PublishEventResponse(event_id=await self._events.publish(_caller(), type, value, named))
+
+    async def PutSchedule(self, request: pb.PutScheduleRequest, context: Context) -> pb.PutScheduleResponse:
+        """See the contract."""
+        stored = await self._schedules.put(_caller(), convert.schedule(request.schedule))
+        return pb.PutScheduleResponse(schedule=convert.to_schedule(stored))
+
+    async def GetSchedule(self, request: pb.GetScheduleRequest, context: Context) -> pb.GetScheduleResponse:
+        """See the contract."""
+        return pb.GetScheduleResponse(schedule=convert.to_schedule(await self._schedules.get(_caller(), request.name)))
+
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Context) -> pb.ListSchedulesResponse:
+        """See the contract."""
+        found, token = await self._schedules.list(_caller(), request.workflow, request.page_size, request.page_token)
+        return pb.ListSchedulesResponse(schedules=map(convert.to_schedule, found), next_page_token=token)
+
+    async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, context: Context) -> pb.DeleteScheduleResponse:
+        """See the contract."""
+        await self._schedules.delete(_caller(), request.name)
+        return pb.DeleteScheduleResponse()
 
 
 def _caller() -> Caller:
