@@ -20,4 +20,4 @@ class Config(ServiceConfig):
     max_runs: int = Field(default=10_000, ge=1)
     """How many runs may go on at once; more are refused."""
     max_calls: int = Field(default=512, ge=1, le=10_000)
-    """How many calls of functions may run at once; the rest wait."""
+    """How many calls of functions may run at once; the rest wait, namespaces in turn. An eighth is kept for namespaces that have none."""

@@ -1,7 +1,6 @@
 """What the scheduler needs from the rest of the mesh, said in its own words."""
 
-from collections.abc import AsyncGenerator, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Protocol
 
 from parade_scheduler.decider import Dispatch
@@ -9,31 +8,42 @@ from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """The call is now with this instance."""
+class Listener(Protocol):
+    """Who made a call. `succeeded` or `failed` is the last that it hears; it hears nothing from within `Caller.call` and `Call.cancel`."""
 
-    instance_id: str
+    def assigned(self, instance_id: str) -> None:
+        """Takes that the call is now with this instance."""
+        ...
+
+    def progressed(self, progress: Progress) -> None:
+        """Takes how far the function is."""
+        ...
+
+    def succeeded(self, output: Document) -> None:
+        """Takes what the function gave."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Takes why it gave nothing: a `ParadeError`, or what nobody foresaw. UNAVAILABLE carries `not_sent` where nobody was reached."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the function gave; the last thing to come."""
+class Call(Protocol):
+    """A call under way."""
 
-    output: Document
-
-
-Answer = Assigned | Progress | Result
+    def cancel(self) -> None:
+        """Cancels it at whoever has it; its listener hears no more."""
+        ...
 
 
 class Caller(Protocol):
     """Calls functions."""
 
-    def call(self, run: Run, dispatch: Dispatch) -> AsyncGenerator[Answer, None]:
-        """Calls a function for a task and yields what comes of it.
+    def call(self, run: Run, dispatch: Dispatch, listener: Listener) -> Call:
+        """Calls a function for a task. Returns at once.
 
         Raises:
-            ParadeError: It gave no result. UNAVAILABLE carries `not_sent` in its metadata where nobody was reached.
+            ParadeError: It cannot be sent. UNAVAILABLE carries `not_sent` in its metadata, as where it fails later.
         """
         ...
 

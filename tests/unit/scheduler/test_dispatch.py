@@ -1,8 +1,8 @@
 """Attempts under way: each has one outcome, whatever becomes of its call."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,66 +14,98 @@ from parade_scheduler.decider.tasks import NOT_SENT
 from parade_scheduler.dispatch import Dispatches
 from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
-from parade_scheduler.ports import Answer, Assigned, Result
+from parade_scheduler.ports import Listener
 from tests.support.waiting import eventually
 from tests.unit.scheduler.simulation import START
 
 RUN = Run("run-1", "default", "flow", 1, Document(b"{}"), START)
 DONE = Document(b'"done"')
-Behaviour = Callable[[Dispatch], AsyncGenerator[Answer, None]]
+Behaviour = Callable[["FakeCall"], None]
 
 
-def dispatch(task: int = 0) -> Dispatch:
-    return Dispatch("a", task, 1, "x.a", Document(b"{}"), None, redelivered=False)
+def dispatch(task: int = 0, *, resumed: bool = False) -> Dispatch:
+    return Dispatch("a", task, 1, "x.a", Document(b"{}"), None, redelivered=False, resumed=resumed)
+
+
+class FakeCall:
+    """A call that does as the test says."""
+
+    def __init__(self, world: "World", run: Run, dispatch: Dispatch, listener: Listener) -> None:
+        self.world = world
+        self.run = run
+        self.dispatch = dispatch
+        self.listener = listener
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        assert self in self.world.running
+        self.cancelled = True
+        self.world.running.remove(self)
+
+    def succeed(self, output: Document = DONE) -> None:
+        self.world.running.remove(self)
+        self.listener.succeeded(output)
+
+    def fail(self, error: Exception) -> None:
+        self.world.running.remove(self)
+        self.listener.failed(error)
 
 
 class World:
-    """What the attempts report, and how the mesh behaves."""
+    """What the attempts report, and the mesh, which holds every call until the test says what becomes of it."""
 
-    def __init__(self, behaviour: Behaviour, tasks: asyncio.TaskGroup, max_calls: int) -> None:
-        self.reported: list[Occurrence] = []
-        self.behaviour = behaviour
+    def __init__(self, max_calls: int = 10) -> None:
+        self.reported: list[tuple[str, Occurrence]] = []
+        self.refusal: Exception | None = None
         self.clock = ManualClock()
-        self.running = 0
+        self.calls: list[FakeCall] = []
+        self.running: list[FakeCall] = []
         self.most = 0
-        self.left = asyncio.Event()
-        self.dispatches = Dispatches(self, lambda _, occurrence: self.reported.append(occurrence), self.clock, Log(), tasks, max_calls)
+        self.left = False
+        self.cancelled_before_leaving = False
+        self.dispatches = Dispatches(self, lambda run, occurrence: self.reported.append((run, occurrence)), self.clock, Log(), max_calls)
 
-    async def call(self, run: Run, dispatch: Dispatch) -> AsyncGenerator[Answer, None]:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            async for answer in self.behaviour(dispatch):
-                yield answer
-        finally:
-            self.running -= 1
+    @property
+    def outcomes(self) -> list[Occurrence]:
+        return [occurrence for _, occurrence in self.reported]
+
+    def call(self, run: Run, dispatch: Dispatch, listener: Listener) -> FakeCall:
+        if self.refusal is not None:
+            raise self.refusal
+        call = FakeCall(self, run, dispatch, listener)
+        self.calls.append(call)
+        self.running.append(call)
+        self.most = max(self.most, len(self.running))
+        return call
+
+    async def finish(self) -> None:
+        """Lets every call succeed in its order, and those that begin then."""
+        while self.running:
+            self.running[0].succeed()
+            await asyncio.sleep(0)
 
     async def leave(self) -> None:
-        self.left.set()
+        self.left = True
+        self.cancelled_before_leaving = any(call.cancelled for call in self.calls)
+        for call in list(self.running):
+            # As a link does that is closed.
+            call.listener.failed(ParadeError(Reason.UNAVAILABLE, "the link was closed"))
         await asyncio.sleep(0)
 
 
-@asynccontextmanager
-async def world(behaviour: Behaviour, max_calls: int = 10) -> AsyncIterator[World]:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        yield World(behaviour, tasks, max_calls)
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
-async def never(_: Dispatch) -> AsyncGenerator[Answer, None]:
-    yield Assigned("i-1")
-    await asyncio.Event().wait()
+def test_a_result_is_reported_with_its_instance(world: World) -> None:
+    world.dispatches.start(RUN, dispatch())
+    (call,) = world.calls
+    call.listener.assigned("i-1")
+    call.listener.assigned("i-2")
+    call.succeed()
 
-
-async def test_a_result_is_reported_with_its_instance() -> None:
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        yield Assigned("i-1")
-        yield Assigned("i-2")
-        yield Result(DONE)
-
-    async with world(answers) as mesh:
-        mesh.dispatches.start(RUN, dispatch())
-
-    assert mesh.reported == [TaskSucceeded("a", 0, 1, DONE, "i-2")]
+    assert world.reported == [("run-1", TaskSucceeded("a", 0, 1, DONE, "i-2"))]
 
 
 @pytest.mark.parametrize(
@@ -81,124 +113,168 @@ async def test_a_result_is_reported_with_its_instance() -> None:
     [
         (ParadeError(Reason.NO_CAPACITY, "full"), Reason.NO_CAPACITY, "full"),
         (ZeroDivisionError("secret"), Reason.INTERNAL, "failed unexpectedly"),
-        (None, Reason.INTERNAL, "ended without a result"),
     ],
-    ids=["said", "unforeseen", "silent"],
+    ids=["said", "unforeseen"],
 )
-async def test_a_failure_is_reported_whatever_it_is(error: Exception | None, reason: Reason, message: str) -> None:
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        yield Assigned("i-1")
-        if error is not None:
-            raise error
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_failure_is_reported_whatever_it_is(world: World, error: Exception, reason: Reason, message: str, *, at_once: bool) -> None:
+    world.refusal = error if at_once else None
+    world.dispatches.start(RUN, dispatch())
+    if not at_once:
+        world.calls[0].listener.assigned("i-1")
+        world.calls[0].fail(error)
 
-    async with world(answers) as mesh:
-        mesh.dispatches.start(RUN, dispatch())
-
-    (reported,) = mesh.reported
+    (reported,) = world.outcomes
     assert isinstance(reported, TaskFailed)
-    assert (reported.failure.reason, reported.instance_id) == (reason, "i-1")
+    assert (reported.failure.reason, reported.instance_id) == (reason, "" if at_once else "i-1")
     assert message in reported.failure.message
     assert "secret" not in reported.failure.message
 
 
-async def test_progress_is_passed_on_once_a_second() -> None:
-    step = asyncio.Semaphore(0)
+async def test_progress_is_passed_on_once_a_second(world: World) -> None:
+    world.dispatches.start(RUN, dispatch())
+    for number in range(6):
+        world.calls[0].listener.progressed(Progress(number / 10, ""))
+        await world.clock.advance(0.4)
 
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        for number in range(6):
-            await step.acquire()
-            yield Progress(number / 10, "")
-        yield Result(DONE)
-
-    async with world(answers) as mesh:
-        mesh.dispatches.start(RUN, dispatch())
-        for _ in range(6):
-            step.release()
-            await mesh.clock.advance(0.4)
-
-    assert [one.progress.fraction for one in mesh.reported if isinstance(one, TaskProgressed)] == [0.0, 0.3]
+    assert [one.progress.fraction for one in world.outcomes if isinstance(one, TaskProgressed)] == [0.0, 0.3]
 
 
 async def test_no_more_calls_than_the_bound_run_at_once() -> None:
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        await asyncio.sleep(0)
-        yield Result(DONE)
+    world = World(max_calls=3)
+    for task in range(20):
+        world.dispatches.start(RUN, dispatch(task))
+    await world.finish()
 
-    async with world(answers, max_calls=3) as mesh:
-        for task in range(20):
-            mesh.dispatches.start(RUN, dispatch(task))
+    assert world.most == 3
+    assert [call.dispatch.task for call in world.calls] == list(range(20))
+    assert len(world.outcomes) == 20
 
-    assert mesh.most == 3
-    assert len(mesh.reported) == 20
+
+async def test_many_that_fail_at_once_are_all_reported() -> None:
+    world = World(max_calls=1)
+    for task in range(5_000):
+        world.dispatches.start(RUN, dispatch(task))
+    world.refusal = ParadeError(Reason.UNAVAILABLE, "the link is closed")
+    world.running[0].succeed()
+    await eventually(lambda: len(world.outcomes) == 5_000)
+
+    assert sum(isinstance(one, TaskFailed) for one in world.outcomes) == 4_999
+
+
+async def test_what_waits_is_handed_out_by_namespace_and_priority() -> None:
+    world = World(max_calls=1)
+    world.dispatches.start(RUN, dispatch())
+    urgent, other = replace(RUN, id="run-2", priority=5), replace(RUN, id="run-3", namespace="other")
+    for run in (RUN, urgent, other):
+        for task in (1, 2):
+            world.dispatches.start(run, dispatch(task))
+    await world.finish()
+
+    order = [(call.run.id, call.dispatch.task) for call in world.calls[1:]]
+    assert order == [("run-2", 1), ("run-3", 1), ("run-2", 2), ("run-3", 2), ("run-1", 1), ("run-1", 2)]
 
 
 async def test_a_cancelled_attempt_is_reported_as_such_running_or_waiting() -> None:
-    async with world(never, max_calls=1) as mesh:
-        for task in range(2):
-            mesh.dispatches.start(RUN, dispatch(task))
-        await eventually(lambda: mesh.running == 1)
-        for task in (0, 1, 7):
-            mesh.dispatches.cancel("run-1", CancelTask("a", task, 1))
-        mesh.dispatches.cancel("run-2", CancelTask("a", 0, 1))
+    world = World(max_calls=1)
+    for task in range(3):
+        world.dispatches.start(RUN, dispatch(task))
+    for task in (0, 1, 7):
+        world.dispatches.cancel("run-1", CancelTask("a", task, 1))
+    world.dispatches.cancel("run-2", CancelTask("a", 0, 1))
+    await asyncio.sleep(0)
 
-    assert sorted(mesh.reported, key=str) == [TaskCancelled("a", 0, 1), TaskCancelled("a", 1, 1)]
-    assert mesh.running == 0
+    assert world.outcomes == [TaskCancelled("a", 0, 1), TaskCancelled("a", 1, 1)]
+    assert [call.cancelled for call in world.calls] == [True, False]
+    assert [call.dispatch.task for call in world.running] == [2]
 
 
-async def test_draining_waits_then_abandons_without_a_word_and_hands_out_nothing_more() -> None:
-    finish = asyncio.Event()
+def test_an_attempt_that_is_under_way_is_not_handed_out_twice(world: World) -> None:
+    world.dispatches.start(RUN, dispatch())
+    world.dispatches.start(RUN, dispatch(resumed=True))
+    world.calls[0].succeed()
+    world.dispatches.start(RUN, dispatch())
 
-    async def answers(asked: Dispatch) -> AsyncGenerator[Answer, None]:
-        await (finish.wait() if asked.task == 0 else asyncio.Event().wait())
-        yield Result(DONE)
+    assert len(world.calls) == 2
+    assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE)]
 
-    async with world(answers) as mesh:
-        for task in range(2):
-            mesh.dispatches.start(RUN, dispatch(task))
-        await eventually(lambda: mesh.running == 2)
-        draining = asyncio.create_task(mesh.dispatches.drain(0.2))
-        finish.set()
-        await eventually(lambda: len(mesh.reported) == 1)
-        mesh.dispatches.start(RUN, dispatch(2))
-        await draining
 
-    assert mesh.reported[0] == TaskSucceeded("a", 0, 1, DONE, "")
-    refused = mesh.reported[1]
+async def test_a_run_that_is_left_is_heard_of_no_more_and_cancelled_nowhere() -> None:
+    world = World(max_calls=2)
+    other = replace(RUN, id="run-2")
+    for task in range(3):
+        world.dispatches.start(RUN, dispatch(task))
+    world.dispatches.start(other, dispatch())
+    world.dispatches.leave("run-1")
+    world.dispatches.leave("run-7")
+    await world.finish()
+
+    assert [(call.run.id, call.dispatch.task, call.cancelled) for call in world.calls] == [
+        ("run-1", 0, False),
+        ("run-1", 1, False),
+        ("run-2", 0, False),
+    ]
+    assert world.reported == [("run-2", TaskSucceeded("a", 0, 1, DONE))]
+
+
+def test_a_run_that_was_left_and_comes_back_is_heard_of_again(world: World) -> None:
+    world.dispatches.start(RUN, dispatch())
+    world.dispatches.leave("run-1")
+    world.dispatches.start(RUN, dispatch(resumed=True))
+    (call,) = world.calls
+    call.succeed()
+
+    assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE)]
+
+
+async def test_draining_waits_then_abandons_without_a_word_and_hands_out_nothing_more(world: World) -> None:
+    for task in range(2):
+        world.dispatches.start(RUN, dispatch(task))
+    draining = asyncio.create_task(world.dispatches.drain(0.2))
+    await asyncio.sleep(0)
+    world.calls[0].succeed()
+    world.dispatches.start(RUN, dispatch(2))
+    await draining
+
+    assert world.outcomes[0] == TaskSucceeded("a", 0, 1, DONE, "")
+    refused = world.outcomes[1]
     assert isinstance(refused, TaskFailed)
     assert (refused.task, refused.failure.reason, refused.failure.metadata) == (2, Reason.UNAVAILABLE, {NOT_SENT: "true"})
-    assert len(mesh.reported) == 2
+    assert len(world.outcomes) == 2
+    assert world.left
 
 
-async def test_draining_leaves_what_runs_before_it_ends_it_and_takes_that_for_no_outcome() -> None:
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        try:
-            await mesh.left.wait()
-        except asyncio.CancelledError:
-            cancelled.append(mesh.left.is_set())
-            raise
-        if mesh.left.is_set():
-            raise ParadeError(Reason.UNAVAILABLE, "the link was closed")
-        yield Result(DONE)
+async def test_what_waits_when_draining_begins_was_not_sent() -> None:
+    world = World(max_calls=1)
+    for task in range(3):
+        world.dispatches.start(RUN, dispatch(task))
+    draining = asyncio.create_task(world.dispatches.drain(5))
+    await eventually(lambda: len(world.outcomes) == 2)
+    world.calls[0].succeed()
+    await draining
 
-    cancelled: list[bool] = []
-    async with world(answers) as mesh:
-        for task in range(2):
-            mesh.dispatches.start(RUN, dispatch(task))
-        await eventually(lambda: mesh.running == 2)
-        await mesh.dispatches.drain(0.01)
-
-    assert mesh.reported == []
-    assert False not in cancelled
+    assert [(one.task, one.failure.metadata) for one in world.outcomes if isinstance(one, TaskFailed)] == [
+        (1, {NOT_SENT: "true"}),
+        (2, {NOT_SENT: "true"}),
+    ]
+    assert len(world.calls) == 1
+    assert not world.left
 
 
-async def test_draining_leaves_nobody_where_all_has_ended() -> None:
-    async def answers(_: Dispatch) -> AsyncGenerator[Answer, None]:
-        await asyncio.sleep(0.01)
-        yield Result(DONE)
+async def test_draining_leaves_what_runs_before_it_ends_it_and_takes_that_for_no_outcome(world: World) -> None:
+    for task in range(2):
+        world.dispatches.start(RUN, dispatch(task))
+    await world.dispatches.drain(0.01)
 
-    async with world(answers) as mesh:
-        mesh.dispatches.start(RUN, dispatch())
-        await mesh.dispatches.drain(5)
+    assert world.reported == []
+    assert world.left
+    assert not world.cancelled_before_leaving
 
-    assert mesh.reported == [TaskSucceeded("a", 0, 1, DONE, "")]
-    assert not mesh.left.is_set()
+
+async def test_draining_leaves_nobody_where_all_has_ended(world: World) -> None:
+    world.dispatches.start(RUN, dispatch())
+    asyncio.get_running_loop().call_later(0.01, world.calls[0].succeed)
+    await world.dispatches.drain(5)
+
+    assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE, "")]
+    assert not world.left
