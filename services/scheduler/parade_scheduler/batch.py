@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parade_scheduler.entries import Change, entry_of
+from parade_scheduler.notes import Row, Statement, notes_of
 from parade_scheduler.rows import RunRow, RunUpdate, run_row, run_update, terms_of
 
 EntryRow = tuple[str, int, int, str, bytes]
@@ -22,6 +23,8 @@ class Batch:
     entries: list[EntryRow] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
     """The ids of commands that are deleted."""
+    notes: dict[Statement, list[Row]] = field(default_factory=dict)
+    """What else is executed, in this order: for each statement the rows of its values."""
 
 
 def batch_of(changes: Sequence[Change]) -> Batch:
@@ -37,6 +40,10 @@ def batch_of(changes: Sequence[Change]) -> Batch:
         entry = entry_of(change)
         batch.entries.append((run.id, entry.last_sequence, entry.number, entry.facts, entry.documents))
         batch.settled += change.commands
+        for statement, row in notes_of(change):
+            batch.notes.setdefault(statement, []).append(row)
     # Two replicas whose new runs have the same request meet in one order, so that neither waits for the other.
     batch.new_runs.sort(key=lambda row: (row.namespace, row.request_id or "", row.id))
+    for rows in batch.notes.values():
+        rows.sort()
     return batch

@@ -4,9 +4,10 @@ A run is a log of entries: its steps, tasks and history are what its entries say
 everything else that a run or an entry knows stands in `facts`, as JSON.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
-METADATA = MetaData()
+from parade_scheduler import waking_tables  # noqa: F401  # so that `METADATA` holds every table
+from parade_scheduler.metadata import METADATA as METADATA  # noqa: PLC0414  # its users find it beside the tables
 
 WORKFLOWS = Table(
     "workflow",

@@ -96,6 +96,8 @@ async def _write(driver: Any, batch: Batch, epochs: Mapping[int, int] | None) ->
     await driver.execute(_INSERT_ENTRIES, *_columns(batch.entries))
     if batch.settled:
         await driver.execute(_DELETE_COMMANDS, batch.settled)
+    for statement, rows in batch.notes.items():
+        await driver.executemany(statement.postgres, rows)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -53,6 +53,8 @@ class SqliteWriter:
             connection.executemany(_INSERT_ENTRY, batch.entries)
             if batch.settled:
                 connection.executemany(_DELETE_COMMAND, [(id,) for id in batch.settled])
+            for statement, rows in batch.notes.items():
+                connection.executemany(statement.sqlite, rows)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

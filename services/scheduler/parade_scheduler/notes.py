@@ -1,0 +1,54 @@
+"""What is noted beside a run in the transaction that writes it, so that others find it: who waits for an event, who is in a group. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from typing import Any, Final
+
+from parade_scheduler.entries import Change
+from parade_scheduler.model import Kind, RunState, Task, TaskState
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that is executed once for each of some rows of values."""
+
+    sqlite: str
+    """As SQLite has it: a `?` for each value."""
+
+    @cached_property
+    def postgres(self) -> str:
+        """As PostgreSQL has it: a number for each value."""
+        numbers = count(1)
+        return "".join(f"${next(numbers)}" if part == "?" else part for part in self.sqlite)
+
+
+Row = tuple[Any, ...]
+
+AWAIT_EVENT: Final = Statement("INSERT INTO awaited_event (namespace, type, run, step, task) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+NO_LONGER_AWAIT_EVENT: Final = Statement("DELETE FROM awaited_event WHERE namespace = ? AND type = ? AND run = ? AND step = ? AND task = ?")
+JOIN_GROUP: Final = Statement(
+    "INSERT INTO group_member (namespace, workflow, name, run, version, priority, admitted, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
+)
+LEAVE_GROUP: Final = Statement("DELETE FROM group_member WHERE namespace = ? AND workflow = ? AND name = ? AND run = ?")
+
+
+def notes_of(change: Change) -> Iterator[tuple[Statement, Row]]:
+    """Yields what is to be noted of a change. Most changes have nothing; this is on the way of every step."""
+    run = change.run
+    for task in change.tasks.values():
+        if task.kind is Kind.EVENT:
+            yield _awaiting(run.namespace, run.id, task)
+    if run.group:
+        if run.ended:
+            yield LEAVE_GROUP, (run.namespace, run.workflow, run.group, run.id)
+        elif change.is_new:
+            admitted = run.state is not RunState.QUEUED
+            yield JOIN_GROUP, (run.namespace, run.workflow, run.group, run.id, run.version, run.priority, admitted, False)
+
+
+def _awaiting(namespace: str, run: str, task: Task) -> tuple[Statement, Row]:
+    statement = AWAIT_EVENT if task.state is TaskState.WAITING else NO_LONGER_AWAIT_EVENT
+    return statement, (namespace, task.name, run, task.step, task.index)
