@@ -1,11 +1,12 @@
 """What is meant for runs that another replica leads, on its way there through the database."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 
 from parade_scheduler.connected import Connected
 from parade_scheduler.records import micros_of, time_of
@@ -57,3 +58,20 @@ class Commands(Connected):
         """Tells whether a command that was left is settled: what followed is stored."""
         async with self._reading() as connection:
             return (await connection.execute(select(COMMANDS.c.id).where(COMMANDS.c.id == id))).one_or_none() is None
+
+    async def drop_commands(self, ids: Collection[str]) -> None:
+        """Deletes commands after which nothing followed: to a run that has ended, or that there is not."""
+        async with self._writing() as connection:
+            await connection.execute(delete(COMMANDS).where(COMMANDS.c.id.in_(sorted(ids))))
+
+    async def hear(self, told: Callable[[], None]) -> None:
+        """Calls back for every notification of PostgreSQL's, until its connection breaks."""
+        async with self._database.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            broken = asyncio.Event()
+            driver.add_termination_listener(lambda _: broken.set())
+            await driver.add_listener(CHANNEL, lambda *_: told())
+            try:
+                await broken.wait()
+            finally:
+                await connection.invalidate()

@@ -64,7 +64,7 @@ class Codec(Generic[ModelT]):
         kept = [field for field in fields(kind) if field.name not in leave_out]  # type: ignore[arg-type]  # a dataclass, as it says
         codecs = {field.name: _codec(hints[field.name]) for field in kept}
         self._kind = kind
-        self._values: Callable[[ModelT], tuple[Any, ...]] = attrgetter(*codecs)
+        self._values = _getter(tuple(codecs))
         self._fields = tuple((field.name, _default(field), codecs[field.name][0]) for field in kept)
         self._reads = {name: read for name, (_, read) in codecs.items()}
 
@@ -105,6 +105,12 @@ def to_time(micros: int | None) -> datetime | None:
 def time_of(micros: int) -> datetime:
     """Reads a time that is there."""
     return _EPOCH + timedelta(microseconds=micros)
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)  # much the fastest, but of one name it gives no tuple
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def _default(field: Field[Any]) -> Any:
