@@ -236,6 +236,8 @@ class Step:
     start_time: datetime | None = None
     end_time: datetime | None = None
     kind: Kind = Kind.CALL
+    end_sequence: int = 0
+    """The sequence number of the event that tells of its end, where it can be undone: several steps may end at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +312,10 @@ class RunEvent:
     """The result. Not stored with the event: it is that of the task, the step or the run, which do not change it any more."""
     failure: Failure | None = None
     retry_time: datetime | None = None
+    """When the next attempt starts, for TASK_RETRYING; when a timer rings or a wait is given up, for TASK_WAITING."""
     message: str = ""
     """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal."""
     by: str = ""
     """Who did it, where somebody did: a SPIFFE id."""
     child: str = ""
-    """The run that a task has started, for TASK_WAITING."""
+    """The run that a task has started, for TASK_STARTED."""

@@ -19,7 +19,19 @@ MAX_COPIES: Final = 4096
 MAX_JOINS: Final = 64
 """How much longer `+` may make a text or list. CEL copies what is joined: a chain of 20 doublings makes a gigabyte out of a kilobyte."""
 
-VARIABLES: Final = ("inputs", "steps", "item", "index", "run", "success", "failure")
+VARIABLES: Final = (
+    "inputs",
+    "steps",
+    "item",
+    "index",
+    "run",
+    "success",
+    "failure",
+    "env",
+    "secrets",
+    "event",
+    "output",
+)
 """Every name that some expression may use. Which of them a place of the definition offers is for the language to say."""
 
 _PLACE: Final = re.compile(r"<input>:(-?\d+):(-?\d+): ([^\n]*)")

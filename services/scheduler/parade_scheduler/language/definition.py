@@ -11,7 +11,7 @@ import orjson
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.expression import Expression
 from parade_scheduler.language.inputs import Inputs
-from parade_scheduler.language.template import Template
+from parade_scheduler.language.template import Template, expressions
 from parade_scheduler.model import Kind
 
 
@@ -118,7 +118,7 @@ class StepDefinition:
 
     id: str
     call_line: int
-    """The line of its `call`, counted from 1."""
+    """The line of its `call` or `run`, or of what it does instead, counted from 1."""
     call: str
     """The function's full name, `agent.function`, or the workflow's name for a RUN; empty for other kinds."""
     arguments: Template
@@ -163,9 +163,13 @@ class Definition:
     schedules: tuple[Schedule, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     concurrency: Concurrency | None = None
+    manual: bool = True
+    """Whether a run may be started by hand."""
     priority: int = 0
     env: Mapping[str, Template] = field(default_factory=dict)
     """Values that expressions see as `env.<name>`; they see `inputs` and `secrets`. Not kept on record: computed where they are used."""
+    secrets: frozenset[str] = frozenset()
+    """The names of the secrets that it refers to."""
 
     @cached_property
     def hash(self) -> str:
@@ -181,14 +185,59 @@ class Definition:
                 result[needed].append(step.id)
         return {step: tuple(needing) for step, needing in result.items()}
 
+    @cached_property
+    def raced_by(self) -> Mapping[str, tuple[str, ...]]:
+        """For each step that races, the races that it is in."""
+        result: dict[str, list[str]] = {}
+        for race in self.steps.values():
+            for racer in race.race:
+                result.setdefault(racer, []).append(race.id)
+        return {step: tuple(races) for step, races in result.items()}
+
+    @cached_property
+    def compensations(self) -> Mapping[str, StepDefinition]:
+        """What undoes steps, by its own id."""
+        found = (step.compensation for step in self.steps.values())
+        return {compensation.id: compensation for compensation in found if compensation is not None}
+
+    @cached_property
+    def in_order(self) -> Sequence[str]:
+        """The steps, each after those that it needs."""
+        missing = {step.id: len(step.needs) for step in self.steps.values()}
+        order = [step for step, count in missing.items() if count == 0]
+        for step in order:
+            for follower in self.needed_by[step]:
+                missing[follower] -= 1
+                if missing[follower] == 0:
+                    order.append(follower)
+        return order
+
+    @cached_property
+    def secret_env(self) -> frozenset[str]:
+        """The names in `env` whose values are made of secrets."""
+        return frozenset(
+            name
+            for name, template in self.env.items()
+            if any(reference.root == "secrets" for found in expressions(template.value) for reference in found.references)
+        )
+
     @property
     def functions(self) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """The functions that it calls, each with the path and the line of every step that calls it."""
+        """The functions that it calls, each with the path and the line of every step or compensation that calls it."""
+        return self._named(Kind.CALL, "call")
+
+    @property
+    def workflows(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """The workflows that it runs, each with the path and the line of every step or compensation that runs it."""
+        return self._named(Kind.RUN, "run")
+
+    def _named(self, kind: Kind, word: str) -> dict[str, list[tuple[str, int]]]:
         result: dict[str, list[tuple[str, int]]] = {}
         for step in self.steps.values():
-            # A step whose `call` is at fault has none.
-            if step.call:
-                result.setdefault(step.call, []).append((f"steps.{step.id}.call", step.call_line))
+            for part in (step, step.compensation):
+                # A step whose `call` is at fault has none.
+                if part is not None and part.kind is kind and part.call:
+                    result.setdefault(part.call, []).append((f"steps.{part.id}.{word}", part.call_line))
         return result
 
 
