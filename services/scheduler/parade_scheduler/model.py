@@ -210,6 +210,8 @@ class Task:
     """The run that it has started, for a RUN."""
     by: str = ""
     """Who approved, rejected or signalled: a SPIFFE id."""
+    request_id: str = ""
+    """What the sender of the signal named the request, so that a retry of it is known; empty where not named."""
 
 
 @dataclass(frozen=True, slots=True)

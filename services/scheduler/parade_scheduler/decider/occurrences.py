@@ -98,6 +98,8 @@ class SignalReceived:
     name: str
     value: Document
     by: str = ""
+    request_id: str = ""
+    """Names the request: a second signal of the same changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
