@@ -117,11 +117,11 @@ async def test_the_program_of_the_first_mesh_runs(own_mesh: MeshFile, tmp_path: 
     assert "Ada" in answer.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reference/workflows.md"])
-def test_the_workflows_on_the_pages_are_accepted(page: str) -> None:
+@pytest.mark.parametrize(("page", "names"), [("README.md", ["prices"]), ("docs/reference/workflows.md", ["prices", "close-books"])])
+def test_the_workflows_on_the_pages_are_accepted(page: str, names: list[str]) -> None:
     workflows = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
-    assert [language.read(source).name for source in workflows] == ["prices"]
+    assert [language.read(source).name for source in workflows] == names
 
 
 def test_the_promises_name_tests_that_exist() -> None:

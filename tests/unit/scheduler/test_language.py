@@ -274,8 +274,8 @@ def test_what_to_write_instead_stands_apart_from_what_is_wrong() -> None:
 def test_a_word_that_is_missing_is_explained() -> None:
     (fault,) = examine("name: flow\nsteps:\n  only: {timeout: 1s}\n").faults
 
-    assert (fault.line, fault.field, fault.description) == (3, "steps.only", "a step needs `call`")
-    assert fault.hint == "add `call`: The function that it calls, `agent.function`"
+    assert (fault.line, fault.field, fault.description) == (3, "steps.only", "a step needs `call`, `run`, `wait` or `race`")
+    assert fault.hint.startswith("add one of them: `call`: The function that it calls, `agent.function`; `run`: The workflow")
 
 
 def test_a_document_that_cannot_be_read_has_no_definition() -> None:

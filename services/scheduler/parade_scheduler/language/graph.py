@@ -1,7 +1,9 @@
 """Which step needs which: cycles, and everything that has ended before a step begins."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import and_, or_
 
 
 def cycles(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -17,8 +19,15 @@ def cycles(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
         _take_away(remaining, cycle)
 
 
-def ancestors(needs: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    """Returns, for each step, the steps that it needs directly or through others. Steps on a cycle, or behind one, have none."""
+def ancestors(needs: Mapping[str, Sequence[str]], races: Collection[str] = ()) -> dict[str, frozenset[str]]:
+    """Returns, for each step, the steps that have ended before it begins: those that it needs directly or through others.
+
+    Steps on a cycle, or behind one, have none. When a race ends, only what every racer needs has surely ended.
+
+    Args:
+        needs: For each step, the steps that it needs.
+        races: The steps that end with the first of those that they need.
+    """
     order = {step: place for place, step in enumerate(needs)}
     names = list(needs)
     # As bits of one number a set of a thousand steps has 125 bytes.
@@ -31,11 +40,8 @@ def ancestors(needs: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
     ready = deque(step for step, count in waiting.items() if count == 0)
     while ready:
         step = ready.popleft()
-        bits = 0
-        for needed in needs[step]:
-            if needed in order:
-                bits |= known[needed] | 1 << order[needed]
-        known[step] = bits
+        before = [known[needed] | 1 << order[needed] for needed in needs[step] if needed in order]
+        known[step] = reduce(and_ if step in races else or_, before, before[0] if before else 0)
         for follower in needing[step]:
             waiting[follower] -= 1
             if waiting[follower] == 0:

@@ -1,23 +1,24 @@
 """A workflow's text as a `Definition`, or every fault in it with its line."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 from parade.wire.errors import ParadeError
-from parade_scheduler.language import graph, tree
-from parade_scheduler.language.definition import Definition, StepDefinition, canonical
+from parade_scheduler.language import graph, places, tree
+from parade_scheduler.language.definition import Concurrency, Definition, canonical
 from parade_scheduler.language.faults import Fault, Faults, UnreadableError
 from parade_scheduler.language.inputs import Input, Inputs, validator, violations
 from parade_scheduler.language.references import References
-from parade_scheduler.language.steps import Steps
+from parade_scheduler.language.steps import ReadStep, Steps
 from parade_scheduler.language.template import Template
 from parade_scheduler.language.tree import Node
+from parade_scheduler.language.triggers import Triggers
 from parade_scheduler.language.values import Values
-from parade_scheduler.language.vocabulary import INPUT, INPUT_NAME, JSON_SCHEMA, JSON_TYPES, WORKFLOW, WORKFLOW_NAME
+from parade_scheduler.language.vocabulary import CONCURRENCY, INPUT, JSON_SCHEMA, JSON_TYPES, WORKFLOW
+from parade_scheduler.language.vocabulary.names import INPUT_NAME, MAX_GROUP_RUNS, MAX_LISTED, MAX_PRIORITY, VARIABLE_NAME, WORKFLOW_NAME
 from parade_scheduler.language.words import Words
+from parade_scheduler.model import Kind
 from parade_scheduler.refusal import refused
-
-_OUTPUT_NAMES: Final = frozenset({"inputs", "steps", "run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,57 @@ class _Reader:
     def definition(self, root: Node) -> Definition:
         found = self._words.known(root, "", root.line, WORKFLOW)
         inputs = self._inputs(found.get("inputs"))
+        starts = Triggers(self._faults, self._words, self._values, inputs).read(found.get("on"))
         steps = self._steps.read(found["steps"]) if "steps" in found else {}
-        outputs = self._outputs(found.get("outputs"))
-        self._check_graph(steps, inputs)
-        return Definition(
+        definition = Definition(
             name=self._words.name(found.get("name"), "name", WORKFLOW_NAME),
             description=self._words.text(found.get("description"), "description"),
             inputs=inputs,
-            steps={step: definition for step, (definition, _) in steps.items()},
-            outputs=outputs,
+            steps={step: read_step.definition for step, read_step in steps.items()},
+            outputs=self._outputs(found.get("outputs")),
             timeout=self._words.duration(found.get("timeout"), "timeout"),
             canonical=canonical(root.plain()),
+            schedules=starts.schedules,
+            triggers=starts.triggers,
+            concurrency=self._concurrency(found.get("concurrency")),
+            manual=starts.manual,
+            priority=self._words.whole_number(found.get("priority"), "priority", 0, MAX_PRIORITY, -MAX_PRIORITY),
+            env=self._env(found.get("env")),
         )
+        self._check_graph(steps, definition)
+        return replace(definition, secrets=self._values.secrets())
+
+    def _env(self, node: Node | None) -> dict[str, Template]:
+        if node is None or node.kind == "empty":
+            return {}
+        if node.entries is None:
+            self._faults.add("env", node.line, f"values by name stand here, not {node.kind}")
+            return {}
+        if len(node.entries) > MAX_LISTED:
+            self._faults.add("env", node.line, f"there are {len(node.entries):,} values; at most {MAX_LISTED}")
+        env: dict[str, Template] = {}
+        for name, (key, value) in node.entries.items():
+            if not VARIABLE_NAME.pattern.fullmatch(name):
+                self._faults.add(f"env.{name[:60]}", key.line, f"`{name[:60]}` is no {VARIABLE_NAME.what}", VARIABLE_NAME.rule)
+            env[name] = self._values.template(value, f"env.{name}", "", places.ENVIRONMENT)
+        return env
+
+    def _concurrency(self, node: Node | None) -> Concurrency | None:
+        if node is None:
+            return None
+        if node.entries is None:
+            return Concurrency(self._group(node, "concurrency"))
+        found = self._words.known(node, "concurrency", node.line, CONCURRENCY)
+        return Concurrency(
+            group=self._group(found["group"], "concurrency.group") if "group" in found else Template(""),
+            limit=self._words.whole_number(found.get("limit"), "concurrency.limit", 1, MAX_GROUP_RUNS),
+            cancel_in_progress=self._words.boolean(found.get("cancel-in-progress"), "concurrency.cancel-in-progress", default=False),
+        )
+
+    def _group(self, node: Node, path: str) -> Template:
+        if not self._words.text(node, path) and node.kind in ("empty", "a text"):
+            self._faults.add(path, node.line, "the name of a group stands here", "a text, which may hold `${{ inputs.<name> }}`")
+        return self._values.template(node, path, "", places.GROUP)
 
     def _inputs(self, node: Node | None) -> Inputs:
         if node is None or node.kind == "empty":
@@ -144,23 +184,31 @@ class _Reader:
         if node.entries is None:
             self._faults.add("outputs", node.line, f"the outputs by name stand here, not {node.kind}")
             return Template({})
-        return self._values.template(node, "outputs", "", _OUTPUT_NAMES)
+        return self._values.template(node, "outputs", "", places.OUTPUTS)
 
-    def _check_graph(self, steps: dict[str, tuple[StepDefinition, dict[str, int]]], inputs: Inputs) -> None:
-        needs = {step: definition.needs for step, (definition, _) in steps.items()}
+    def _check_graph(self, steps: dict[str, ReadStep], definition: Definition) -> None:
+        needs = {step: read_step.definition.needs for step, read_step in steps.items()}
+        races = {step for step, read_step in steps.items() if read_step.definition.kind is Kind.RACE}
         unreliable: set[str] = set()
-        for step, (_, lines) in steps.items():
-            for needed, line in lines.items():
+        for step, read_step in steps.items():
+            for needed, line in read_step.lines.items():
                 if needed not in steps:
                     unreliable.add(step)
                     hint = self._faults.hint(needed, steps)
-                    self._faults.add(f"steps.{step}.needs", line, f"there is no step `{needed[:60]}`", hint)
+                    self._faults.add(read_step.needs_field, line, f"there is no step `{needed[:60]}`", hint)
         cycles = graph.cycles(needs)
         for cycle in cycles:
-            self._faults.add(
-                f"steps.{cycle[0]}.needs", steps[cycle[0]][1][cycle[1]], f"the steps wait for each other: {' needs '.join(cycle)}"
-            )
+            first = steps[cycle[0]]
+            self._faults.add(first.needs_field, first.lines[cycle[1]], f"the steps wait for each other: {' needs '.join(cycle)}")
         if cycles:
             unreliable.update(steps)
-        names = [item.name for item in inputs.inputs]
-        References(names, steps, graph.ancestors(needs), unreliable, self._faults).check(self._values.uses)
+        references = References(
+            inputs=[item.name for item in definition.inputs.inputs],
+            env=definition.env,
+            secret_env=definition.secret_env,
+            steps=steps,
+            ancestors=graph.ancestors(needs, races),
+            unreliable=unreliable,
+            faults=self._faults,
+        )
+        references.check(self._values.uses)

@@ -4,18 +4,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from parade_scheduler.expression import Path, Reference
+from parade_scheduler.language import places
 from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.values import Use
 
 STEP_FIELDS = frozenset({"output", "state"})
 """What an expression can see of a step."""
 
-_WHERE = {
-    "item": "exists only in the `with` of a step that has `for-each`",
-    "index": "exists only in the `with` of a step that has `for-each`",
-    "success": "exists only in `if`",
-    "failure": "exists only in `if`",
-}
+_BY_NAME = {"env": "env.<name>", "secrets": "secrets.<name>"}
+"""The variables of which a single value is named, so that it is known beforehand which are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,10 @@ class References:
 
     inputs: Collection[str]
     """The inputs' names."""
+    env: Collection[str]
+    """The names of the environment."""
+    secret_env: Collection[str]
+    """Those that hold a secret."""
     steps: Collection[str]
     """The steps' ids."""
     ancestors: Mapping[str, frozenset[str]]
@@ -45,15 +46,26 @@ class References:
     def _fault(self, use: Use, reference: Reference) -> tuple[str, str] | None:
         """Returns what is wrong with a reference, and what to write instead."""
         root, path = reference.root, reference.path
-        if root in _WHERE and root not in use.names:
-            return f"`{root}` {_WHERE[root]}", ""
+        if root in places.WHERE and root not in use.names:
+            return f"`{root}` {places.WHERE[root]}", ""
         second = str(path[1]) if len(path) > 1 else ""
+        if root in _BY_NAME and not second:
+            return f"`{root}` alone has no value", f"write `{_BY_NAME[root]}`"
         if root == "inputs" and second and second not in self.inputs:
             return f"there is no input `{second}`", self._hint(second, self.inputs)
+        if root == "env":
+            return self._env_fault(use, second)
         if root == "run" and second and second != "id":
             return f"there is no `run.{second}`", "there is `run.id`"
         if root == "steps":
             return self._step_fault(use, path)
+        return None
+
+    def _env_fault(self, use: Use, name: str) -> tuple[str, str] | None:
+        if name not in self.env:
+            return f"there is no `{name}` in `env`", self._hint(name, self.env)
+        if name in self.secret_env and "secrets" not in use.names:
+            return f"`env.{name}` holds a secret, which would be kept on record here", "use it in the `with` of a `call`"
         return None
 
     def _step_fault(self, use: Use, path: Path) -> tuple[str, str] | None:

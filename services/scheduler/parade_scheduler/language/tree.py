@@ -21,6 +21,7 @@ MAX_NODES: Final = 200_000
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_ON: Final = frozenset({"true", "True"})
 _INT: Final = re.compile(r"[-+]?[0-9]{1,20}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _JSON_ESCAPE: Final = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
@@ -178,7 +179,16 @@ def read(source: str, faults: Faults) -> Node:
         raise faults.error("", line, f"the character #x{int(error.character):04x} may not stand in a document") from error
     if builder.root is None:
         raise faults.error("", 1, "the document is empty")
+    if builder.root.entries is not None:
+        builder.root.entries = _with_on(builder.root.entries)
     return builder.root
+
+
+def _with_on(entries: dict[str, tuple[Node, Node]]) -> dict[str, tuple[Node, Node]]:
+    """Returns the words at the top with `true` read as `on`: a program that follows YAML 1.1 writes `on` so."""
+    if "on" in entries:
+        return entries
+    return {"on" if word in _ON else word: entry for word, entry in entries.items()}
 
 
 def _events(source: str) -> Iterator[yaml.Event]:

@@ -23,7 +23,7 @@ class Use:
     field: str
     line: int
     step: str
-    """The step that it belongs to; empty for the outputs."""
+    """The step before which what it refers to must have ended; empty where all have."""
     names: frozenset[str]
     """The names that may be used there."""
 
@@ -47,6 +47,26 @@ class Values:
         if inside.startswith(_OPEN) and end_of_expression(inside, len(_OPEN)) == len(inside) - len(_CLOSE):
             text = inside[len(_OPEN) : -len(_CLOSE)]
         return self._compiled(text, path, node.text_line, step, names)
+
+    def condition(self, node: Node | None, path: str, step: str, names: frozenset[str]) -> Expression | None:
+        """Reads a condition that is computed; None where there is none, or where it is at fault."""
+        if node is None:
+            return None
+        if isinstance(node.scalar, bool):
+            return self._compiled(str(node.scalar).lower(), path, node.line, step, names)
+        if not isinstance(node.scalar, str):
+            self.faults.add(path, node.line, f"a condition stands here, `true` or `false`, not {node.kind}")
+            return None
+        return self.expression(node, path, step, names)
+
+    def joined(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
+        """Reads an expression that is made of what stands in several places."""
+        return self._compiled(text, path, line, step, names)
+
+    def secrets(self) -> frozenset[str]:
+        """Returns the names of the secrets that any expression refers to."""
+        paths = [reference.path for use in self.uses for reference in use.expression.references]
+        return frozenset(str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1)
 
     def _value(self, node: Node, path: str, step: str, names: frozenset[str]) -> Any:
         if node.entries is not None:
