@@ -1,30 +1,12 @@
 """What is noted beside a run in the transaction that writes it, so that others find it: who waits for an event, who is in a group. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import count
-from typing import Any, Final
+from typing import Final
 
+from parade_scheduler.approval_notes import approval_note
 from parade_scheduler.entries import Change
 from parade_scheduler.model import Kind, RunState, Task, TaskState
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement that is executed once for each of some rows of values."""
-
-    sqlite: str
-    """As SQLite has it: a `?` for each value."""
-
-    @cached_property
-    def postgres(self) -> str:
-        """As PostgreSQL has it: a number for each value."""
-        numbers = count(1)
-        return "".join(f"${next(numbers)}" if part == "?" else part for part in self.sqlite)
-
-
-Row = tuple[Any, ...]
+from parade_scheduler.statement import Row, Statement
 
 AWAIT_EVENT: Final = Statement("INSERT INTO awaited_event (namespace, type, run, step, task) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
 NO_LONGER_AWAIT_EVENT: Final = Statement("DELETE FROM awaited_event WHERE namespace = ? AND type = ? AND run = ? AND step = ? AND task = ?")
@@ -41,6 +23,8 @@ def notes_of(change: Change) -> Iterator[tuple[Statement, Row]]:
     for task in change.tasks.values():
         if task.kind is Kind.EVENT:
             yield _awaiting(run.namespace, run.id, task)
+        elif task.kind is Kind.APPROVAL:
+            yield from approval_note(change, task)
     if run.group:
         if run.ended:
             yield LEAVE_GROUP, (run.namespace, run.workflow, run.group, run.id)

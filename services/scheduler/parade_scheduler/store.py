@@ -8,6 +8,8 @@ from sqlalchemy import and_, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade_chassis.store import Database
+from parade_scheduler.approval_table import APPROVALS
+from parade_scheduler.approvals import Approvals
 from parade_scheduler.batch import batch_of
 from parade_scheduler.commands import Command, Commands
 from parade_scheduler.connected import refusal
@@ -39,7 +41,7 @@ _CHUNK: Final = 50
 """How many runs are read at once."""
 
 
-class Store(Workflows, Runs, Commands, Leases):
+class Store(Workflows, Runs, Approvals, Commands, Leases):
     """The scheduler's database, as one replica sees it."""
 
     def __init__(self, database: Database) -> None:
@@ -120,6 +122,7 @@ class Store(Workflows, Runs, Commands, Leases):
                 await connection.execute(delete(TERMS).where(terms))
             ids = [run.id for run in runs]
             await connection.execute(delete(ENTRIES).where(ENTRIES.c.run.in_(ids)))
+            await connection.execute(delete(APPROVALS).where(APPROVALS.c.run.in_(ids)))
             await connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
         return len(runs)
 
