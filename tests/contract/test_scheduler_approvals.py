@@ -38,8 +38,8 @@ async def begin(store: Store, *tasks: Task, run: Run = RUN) -> None:
     await store.write([new(run, tasks={(task.step, task.index): task for task in tasks})], None)
 
 
-async def end(store: Store, task: Task, number: int = 2, **event: str) -> None:
-    happened = RunEvent(number, NOW + timedelta(minutes=5), EventType.TASK_SUCCEEDED, task.step, task.index, by=task.by, **event)
+async def end(store: Store, task: Task, number: int = 2, message: str = "") -> None:
+    happened = RunEvent(number, NOW + timedelta(minutes=5), EventType.TASK_SUCCEEDED, task.step, task.index, by=task.by, message=message)
     change = Change(replace(RUN, last_sequence=number), number, tasks={(task.step, task.index): task}, events=[happened])
     await store.write([change], None)
 

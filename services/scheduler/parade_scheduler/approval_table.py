@@ -22,5 +22,7 @@ APPROVALS = Table(
     Column("approvers", Text, nullable=False),
     Index("ix_approval_state", "namespace", "state", "created", "run", "step", "task"),
 )
-"""One row for each task that waits, or waited, for an approval. It says in a few words what the run's entries say in full, and is written in
-their transactions. `approvers` is a list, as JSON."""
+"""One row for each task that waits, or waited, for an approval, written in the transactions of its run, whose entries say the same in full.
+
+`approvers` is a list, as JSON.
+"""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parade_scheduler.entries import Change, entry_of
-from parade_scheduler.notes import Row, Statement, notes_of
+from parade_scheduler.notes import notes_of
 from parade_scheduler.rows import RunRow, RunUpdate, run_row, run_update, terms_of
+from parade_scheduler.statement import Row, Statement
 
 EntryRow = tuple[str, int, int, str, bytes]
 """Run, last sequence, number, facts, documents."""
