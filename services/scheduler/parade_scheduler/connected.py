@@ -50,6 +50,8 @@ def refusal(error: BaseException) -> ParadeError | None:
         return ParadeError(Reason.NO_CAPACITY, message, metadata={"retry_after": "5"})
     if code.startswith(("22", "23", "42", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_ERROR")):
         return None
-    if code or isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
+    # asyncpg's own errors, which no server sent, are those of a connection that is gone.
+    lost = type(cause).__module__.startswith("asyncpg.")
+    if code or lost or isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
         return ParadeError(Reason.UNAVAILABLE, f"the scheduler's database cannot be used now: {cause}")
     return None
