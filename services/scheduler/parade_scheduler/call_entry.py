@@ -1,6 +1,6 @@
 """A step's call as it goes into a session, encoded. Pure.
 
-It is put together as bytes, as `parade.wire.session.frames` does with frames: to make a message of it would take three times as long.
+It is put together as bytes, as `parade.wire.session.frames` does with frames: to make a message of it takes more than twice as long.
 """
 
 from functools import lru_cache

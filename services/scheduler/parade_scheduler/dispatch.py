@@ -153,6 +153,7 @@ class Dispatches:
             self._begin(attempt)
 
     def _forget(self, attempt: "_Attempt") -> None:
+        attempt.call = None  # the two let go of each other, and are freed at once, not when garbage is next collected
         attempts = self._attempts[attempt.run.id]
         del attempts[attempt.dispatch.step, attempt.dispatch.task, attempt.dispatch.attempt]
         if attempts:
