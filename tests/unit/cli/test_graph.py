@@ -8,6 +8,7 @@ from parade.cli.graph_layout import Layout, direct_needs, lay_out
 from parade.cli.graph_svg import svg
 from parade.cli.mermaid import mermaid
 from parade.v1 import scheduler_pb2
+from parade.v1.step_kind_pb2 import StepKind
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -16,6 +17,19 @@ def graph(**needs: str) -> scheduler_pb2.WorkflowGraph:
     """Returns a graph whose steps need those that are named, with a blank between."""
     steps = [scheduler_pb2.WorkflowStep(id=step, call=f"agent.{step}", needs=needed.split()) for step, needed in needs.items()]
     return scheduler_pb2.WorkflowGraph(name="flow", description="What it does.", steps=steps)
+
+
+def every_kind() -> scheduler_pb2.WorkflowGraph:
+    """Returns a graph that has a step of each kind."""
+    flow = graph(ask="", wait="ask", stop="ask", first="ask wait stop", sub="first", poll="sub")
+    for step, kind in zip(flow.steps, ("APPROVAL", "EVENT", "SIGNAL", "RACE", "RUN", "CALL"), strict=True):
+        step.kind = StepKind.Value(f"STEP_KIND_{kind}")
+    ask, wait, stop, first, sub, poll = flow.steps
+    ask.call = wait.call = stop.call = first.call = ""
+    ask.detail, wait.detail, stop.detail, sub.call = "", "order.paid", "stop", "prices"
+    first.race.extend(["ask", "wait", "stop"])
+    poll.loop, poll.compensation = True, "agent.undo"
+    return flow
 
 
 def parsed(drawing: str) -> ET.Element:
@@ -132,3 +146,44 @@ def test_mermaid_has_a_node_for_every_step_and_an_arrow_for_every_need() -> None
 
 def test_mermaid_has_no_more_than_it_needs() -> None:
     assert "classDef" not in mermaid(graph(a="", b="a"))
+
+
+def test_mermaid_shows_what_waits_races_runs_and_turns() -> None:
+    chart = mermaid(every_kind())
+
+    assert '    step_ask(["ask<br/>approval"])\n' in chart
+    assert '    step_wait(["wait<br/>event order.paid"])\n' in chart
+    assert '    step_stop(["stop<br/>signal stop"])\n' in chart
+    assert '    step_first{{"first<br/>the first to succeed"}}\n' in chart
+    assert '    step_sub[/"sub<br/>run prices"/]\n' in chart
+    assert '    step_poll["poll<br/>agent.poll<br/>again and again<br/>undone by agent.undo"]\n' in chart
+    arrows = [line.strip() for line in chart.splitlines() if "->" in line]
+    assert arrows == [
+        "step_ask --> step_wait",
+        "step_ask --> step_stop",
+        "step_ask -.-> step_first",
+        "step_wait -.-> step_first",
+        "step_stop -.-> step_first",
+        "step_first --> step_sub",
+        "step_sub --> step_poll",
+        "step_poll --> step_poll",
+    ]
+
+
+def test_the_drawing_shows_what_waits_races_runs_and_turns() -> None:
+    drawing = svg(every_kind())
+
+    lines = texts(drawing)
+    assert [line for line in lines if line in ("approval", "event order.paid", "signal stop", "run prices", "the first to succeed")] == [
+        "approval",
+        "event order.paid",
+        "signal stop",
+        "the first to succeed",
+        "run prices",
+    ]
+    assert lines[-4:] == ["poll", "agent.poll", "again and again", "undone by agent.undo"]
+    classes = [element.get("class") for element in parsed(drawing).iter() if element.get("class") not in (None, "id", "need")]
+    assert classes == ["need racing"] * 3 + ["step", "step", "step", "step race", "step run", "step"]
+    rounded = [float(element.get("rx", "0")) for element in parsed(drawing).iter(f"{SVG}rect")]
+    assert [radius > 6 for radius in rounded] == [True, True, True, False, False, False]
+    assert len([path for path in parsed(drawing).iter(f"{SVG}path") if path.get("class") == "need"]) == 5  # four needs and the loop

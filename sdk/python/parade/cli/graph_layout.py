@@ -71,6 +71,12 @@ def direct_needs(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {step: direct[step] for step in needs}
 
 
+def drawn_needs(needs: Mapping[str, Sequence[str]], races: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns the needs that are drawn: the direct ones, and every step that races."""
+    direct = direct_needs(needs)
+    return {step: [needed for needed in needs[step] if needed in direct[step] or needed in races.get(step, ())] for step in needs}
+
+
 def lay_out(needs: Mapping[str, Sequence[str]], sizes: Mapping[str, tuple[float, float]]) -> Layout:
     """Lays steps out.
 

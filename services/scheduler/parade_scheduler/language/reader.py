@@ -10,7 +10,7 @@ from parade_scheduler.language.faults import Fault, Faults, UnreadableError
 from parade_scheduler.language.inputs import Input, Inputs, validator, violations
 from parade_scheduler.language.references import References
 from parade_scheduler.language.steps import ReadStep, Steps
-from parade_scheduler.language.template import Template
+from parade_scheduler.language.template import Template, expressions
 from parade_scheduler.language.tree import Node
 from parade_scheduler.language.triggers import Triggers
 from parade_scheduler.language.values import Values
@@ -205,10 +205,14 @@ class _Reader:
         references = References(
             inputs=[item.name for item in definition.inputs.inputs],
             env=definition.env,
-            secret_env=definition.secret_env,
+            secret_env=[name for name, template in definition.env.items() if _holds_secret(template)],
             steps=steps,
             ancestors=graph.ancestors(needs, races),
             unreliable=unreliable,
             faults=self._faults,
         )
         references.check(self._values.uses)
+
+
+def _holds_secret(template: Template) -> bool:
+    return any(reference.root == "secrets" for expression in expressions(template.value) for reference in expression.references)
