@@ -32,3 +32,26 @@ async def leading(process: Process[Any], url: str, tables: MetaData) -> AsyncIte
         yield database, ownership
         await ownership.release()
     await database.close()
+
+
+@asynccontextmanager
+async def sharing(process: Process[Any], url: str, tables: MetaData) -> AsyncIterator[Database | None]:
+    """Gives the block the service's database, which replicas share on PostgreSQL: how they do is the service's own business.
+
+    SQLite has one replica: there the block begins once no other process has the database. Where this one is asked to end before, the block
+    gets None.
+
+    Args:
+        process: The process that is to use it.
+        url: Where the database is; see `Database.open`.
+        tables: The service's tables as they are now.
+    """
+    if url.startswith("sqlite"):
+        async with leading(process, url, tables) as led:
+            yield None if led is None else led[0]
+        return
+    database = await Database.open(url, f"parade_{process.service}", tables)
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -54,14 +54,20 @@ class Process(Generic[ConfigT]):
         """Returns a channel to a service of the mesh, for example `("dispatcher", "127.0.0.1:7003")`; its user closes it."""
         return Channel(target, self.certificates, Identity.service(service, self.config.domain).server_name, peer=service)
 
-    def background(self, loop: Coroutine[Any, Any, None], name: str) -> None:
-        """Runs a loop for as long as the process lives. One that ends or fails stops the process: half a service is worse than none."""
+    def background(self, loop: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs a loop for as long as the process lives. One that ends or fails stops the process: half a service is worse than none.
+
+        Returns:
+            The loop, for those who must see it end before the process does: they cancel it, and wait for it.
+        """
 
         async def supervised() -> None:
             await loop
             raise RuntimeError(f"the {name} loop ended")
 
-        self._loops.add(self.tasks.create_task(supervised(), name=name))
+        task = self.tasks.create_task(supervised(), name=name)
+        self._loops.add(task)
+        return task
 
     def end_background(self) -> None:
         """Cancels the loops, at the end of the process."""

@@ -18,6 +18,8 @@ class Config(ServiceConfig):
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It knows which functions there are."""
     max_runs: int = Field(default=10_000, ge=1)
-    """How many runs may go on at once; more are refused."""
+    """How many runs may be in memory at once; more are refused. Runs that sleep or wait for long are not in memory."""
     max_calls: int = Field(default=512, ge=1, le=10_000)
     """How many calls of functions may run at once; the rest wait, namespaces in turn. An eighth is kept for namespaces that have none."""
+    retention: int = Field(default=30, ge=1, le=36_500)
+    """How many days a run is kept after its end."""

@@ -30,6 +30,10 @@ class Definitions:
         """Looks for the faults of a definition."""
         return await asyncio.to_thread(examine, source)
 
+    def known(self, namespace: str, name: str, version: int) -> Definition | None:
+        """Returns a definition that was used lately; None for any other."""
+        return self._known.get((namespace, name, version))
+
     async def of(self, workflow: Workflow) -> Definition:
         """Returns the definition of a stored workflow."""
         key = (workflow.namespace, workflow.name, workflow.version)

@@ -2,47 +2,38 @@
 
 from parade_chassis.lifecycle import Process
 from parade_scheduler.config import Config
-from parade_scheduler.decider import CancelTask, Decisions, Dispatch, RunEnded, SetTimer
+from parade_scheduler.decider import CancelTask, Dispatch, Effect
 from parade_scheduler.dispatch import Dispatches
 from parade_scheduler.model import Run
 from parade_scheduler.ports import Caller
-from parade_scheduler.timers import Report, Timers
-from parade_scheduler.watchers import Watchers
+from parade_scheduler.timers import Report
 
 
 class Effects:
-    """Carries decisions out."""
+    """Carries effects out."""
 
-    def __init__(self, process: Process[Config], caller: Caller, report: Report, watchers: Watchers) -> None:
+    def __init__(self, process: Process[Config], caller: Caller, report: Report) -> None:
         """Takes what it works with.
 
         Args:
-            process: The time, the log, and the parent of every attempt.
+            process: The time and the log.
             caller: Calls functions.
-            report: Is told what came of attempts, and which times have come.
-            watchers: Are told that there is news of a run.
+            report: Is told what came of attempts.
         """
         self._drain_timeout = process.config.drain_timeout
-        self._dispatches = Dispatches(caller, report, process.clock, process.log, process.tasks, process.config.max_calls)
-        self._timers = Timers(process.clock, report)
-        self._watchers = watchers
+        self._dispatches = Dispatches(caller, report, process.clock, process.log, process.config.max_calls)
 
-    def release(self, run: Run, decisions: Decisions) -> None:
-        """Carries out, in their order, decisions that are committed."""
-        for effect in decisions.effects:
-            match effect:
-                case Dispatch():
-                    self._dispatches.start(run, effect)
-                case CancelTask():
-                    self._dispatches.cancel(run.id, effect)
-                case SetTimer():
-                    self._timers.set(run.id, effect)
-                case RunEnded():
-                    self._timers.forget(run.id)
-        if decisions.events:
-            self._watchers.notify(run.id)
+    def release(self, run: Run, effect: Effect) -> None:
+        """Carries an effect out that is committed."""
+        if isinstance(effect, Dispatch):
+            self._dispatches.start(run, effect)
+        elif isinstance(effect, CancelTask):
+            self._dispatches.cancel(run.id, effect)
+
+    def leave(self, run: str) -> None:
+        """Leaves the calls of a run to the process that leads it now."""
+        self._dispatches.leave(run)
 
     async def end(self) -> None:
-        """Drops the timers, and gives the attempts under way the time that the process has for its end; see `Dispatches.drain`."""
-        self._timers.end()
+        """Gives the attempts under way the time that the process has for its end; see `Dispatches.drain`."""
         await self._dispatches.drain(self._drain_timeout)

@@ -1,32 +1,40 @@
 """What the scheduler does when it is asked: store workflows, start runs, tell of them, end them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.log import Log
 from parade_chassis import paging
-from parade_chassis.clock import Clock
-from parade_chassis.ids import Ids
-from parade_scheduler.decider import CancelRequested, Execution, Recovered, Started
-from parade_scheduler.definitions import Definitions
+from parade_chassis.lifecycle import Process
+from parade_scheduler.config import Config
+from parade_scheduler.decider import CancelRequested, Execution, Occurrence, Started
 from parade_scheduler.document import Document
-from parade_scheduler.journal import Journal
+from parade_scheduler.happenings import Whole
+from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition, Examined
-from parade_scheduler.model import Run, RunEvent, RunState, Step, Workflow
+from parade_scheduler.leadership import Leadership
+from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions
 from parade_scheduler.refusal import refused
-from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.store import SHARD_COUNT, RunFilter, Store
 from parade_scheduler.unregistered import unregistered
-from parade_scheduler.watchers import Watchers
 
 POLL_INTERVAL: Final = 30.0
-"""Seconds after which one who waits for news looks into the store without any."""
+"""Seconds after which one who waits for news of a run that is led here looks into the store without any."""
+FIRST_POLL: Final = 0.1
+LAST_POLL: Final = 1.0
+"""Seconds between two looks after a run that is led elsewhere: from this, twice as long each time, up to that."""
+LEAST_WAIT: Final = 0.05
+"""Seconds that lie at least between two readings of a history that is followed."""
 _PAGE: Final = 50
 """How many events are read at once."""
+_ATTEMPTS: Final = 5
+"""How often a start is tried anew because its shard went to another replica meanwhile."""
+_ENDS: Final = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +65,20 @@ class Start:
 class Engine:
     """The scheduler without its edges."""
 
-    def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        watchers: Watchers,
-        functions: Functions,
-        *,
-        clock: Clock,
-        ids: Ids,
-        log: Log,
-        max_runs: int,
-    ) -> None:
-        """Takes what it works with; `max_runs` bounds how many runs go on at once."""
+    def __init__(self, process: Process[Config], store: Store, leadership: Leadership, functions: Functions) -> None:
+        """Takes the time, ids and the log, where runs are kept, what leads them, and who knows the functions."""
         self._store = store
-        self._journal = journal
-        self._watchers = watchers
+        self._journal = leadership.journal
+        self._shards = leadership.shards
+        self._catalogue = leadership.catalogue
+        self._outbox = leadership.outbox
+        self._watchers = leadership.watchers
         self._functions = functions
-        self._clock = clock
-        self._ids = ids
-        self._log = log
-        self._max_runs = max_runs
-        self._definitions = Definitions()
+        self._clock = process.clock
+        self._ids = process.ids
+        self._log = process.log
+        self._max_runs = process.config.max_runs
         self._putting = asyncio.Lock()
-        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
-
-    async def recover(self) -> None:
-        """Takes up every run that a process before this one has not brought to its end."""
-        count = 0
-        async for run, steps, tasks in self._store.unfinished():
-            try:
-                definition = await self._definition(run.namespace, run.workflow, run.version)
-            except ParadeError as error:
-                self._log.error("run cannot be taken up", run=run.id, workflow=run.workflow, error=str(error))
-                continue
-            self._journal.adopt(Execution(definition, run, steps, tasks), Recovered())
-            count += 1
-        if count:
-            self._log.info("runs taken up", count=count)
 
     async def put_workflow(self, caller: Caller, source: str, *, allow_unregistered: bool) -> Workflow:
         """Stores a definition as a new version, unless the newest is the same.
@@ -102,12 +86,12 @@ class Engine:
         Raises:
             ParadeError: INVALID_ARGUMENTS, naming every fault and its line.
         """
-        definition = await self._definitions.of_source(source)
+        definition = await self._catalogue.read(source)
         if not allow_unregistered:
             await self._check_functions(caller, definition)
         workflow = Workflow(caller.namespace, definition.name, 0, definition.hash, definition.description, source, self._clock.now())
         async with self._putting:
-            stored = await self._store.put_workflow(workflow)
+            stored = await self._catalogue.put(workflow)
         self._log.info("workflow put", workflow=stored.name, version=stored.version, namespace=caller.namespace)
         return stored
 
@@ -117,7 +101,7 @@ class Engine:
         Raises:
             ParadeError: UNAVAILABLE, where nobody can be asked which functions there are.
         """
-        examined = await self._definitions.examined(source)
+        examined = await self._catalogue.examined(source)
         if examined.definition is None or allow_unregistered:
             return examined
         missing = await unregistered(self._functions, caller.namespace, caller.principal, examined.definition)
@@ -129,11 +113,7 @@ class Engine:
         Raises:
             ParadeError: NOT_FOUND.
         """
-        found = await self._store.workflow(caller.namespace, name, version)
-        if found is None:
-            described = f"the workflow `{name}`" + (f" in version {version}" if version else "")
-            raise ParadeError(Reason.NOT_FOUND, f"{described} does not exist in the namespace `{caller.namespace}`")
-        return found
+        return await self._catalogue.workflow(caller.namespace, name, version)
 
     async def workflows(self, caller: Caller, page_size: int, page_token: str) -> tuple[list[Workflow], str]:
         """Returns a page of the newest versions by name, and the token of the next.
@@ -142,46 +122,53 @@ class Engine:
             ParadeError: INVALID_ARGUMENTS, where the page token is bad.
         """
         size, after = paging.size_of(page_size), paging.last_of(caller.namespace, page_token)
-        found = await self._store.workflows(caller.namespace, after, size + 1)
+        found = await self._catalogue.workflows(caller.namespace, after, size + 1)
         return paging.page_of(found, size, caller.namespace, lambda one: one.name, lambda one: 400 + 4 * len(one.description))
 
-    async def start_run(self, caller: Caller, start: Start) -> tuple[Run, list[Step]]:
+    async def start_run(self, caller: Caller, start: Start) -> Whole:
         """Starts a run and returns it once it is stored; the same request gives the same run.
 
         Raises:
-            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, NO_CAPACITY.
+            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, NO_CAPACITY, UNAVAILABLE.
         """
-        if not start.request_id:
+        try:
             return await self._start(caller, start)
-        async with self._turn(caller.namespace, start.request_id):
-            known = await self._store.run_of_request(caller.namespace, start.request_id)
-            if known is not None:
-                return known, await self._store.steps(known.id)
-            return await self._start(caller, start)
+        except ParadeError:
+            # The same request may have been accepted before, when what now stands against it did not.
+            known = await self._run_of_request(caller, start) if start.request_id else None
+            if known is None:
+                raise
+            return known
 
-    async def run(self, caller: Caller, id: str) -> tuple[Run, list[Step]]:
+    async def run(self, caller: Caller, id: str) -> Whole:
         """Returns a run with its steps.
 
         Raises:
             ParadeError: NOT_FOUND.
         """
-        run = _found(await self._store.run(caller.namespace, id), caller, id)
-        return run, await self._store.steps(run.id)
+        if self._journal.holds(id):
+            with suppress(ElsewhereError):
+                return _found(await self._journal.request(id, None), caller, id)
+        run = await self._store.run(caller.namespace, id)
+        return _found(None if run is None else (run, await self._store.steps(run.id)), caller, id)
 
-    async def wait_run(self, caller: Caller, id: str, seconds: float) -> tuple[Run, list[Step]]:
+    async def wait_run(self, caller: Caller, id: str, seconds: float) -> Whole:
         """Waits until a run has ended or the time has passed, and returns it as it then is.
 
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE, where the process stops first.
         """
-        deadline = self._clock.monotonic() + seconds
-        with self._watchers.watching(id) as watcher:
+        deadline, pause = self._clock.monotonic() + seconds, FIRST_POLL
+        with self._watchers.awaiting_end(id) as watcher:
             while True:
                 brief = await self._brief_run(caller, id)
                 left = deadline - self._clock.monotonic()
                 if brief.ended or left <= 0:
                     return await self.run(caller, id)
-                await watcher.news(min(left, POLL_INTERVAL))
+                await watcher.news(min(left, POLL_INTERVAL if self._shards.owns(id) else pause))
+                if watcher.ended is not None:
+                    return watcher.ended
+                pause = min(2 * pause, LAST_POLL)
 
     async def runs(self, wanted: RunFilter, page_size: int, page_token: str) -> tuple[list[Run], str]:
         """Returns a page of runs, newest first, and the token of the next.
@@ -189,7 +176,20 @@ class Engine:
         Raises:
             ParadeError: INVALID_ARGUMENTS, where the page token is bad.
         """
-        scope = f"{wanted.namespace} {wanted.workflow} {sorted(wanted.states)} {sorted(wanted.labels)} {wanted.since} {wanted.before}"
+        scope = " ".join(
+            map(
+                str,
+                (
+                    wanted.namespace,
+                    wanted.workflow,
+                    sorted(wanted.states),
+                    sorted(wanted.labels),
+                    sorted(wanted.inputs),
+                    wanted.since,
+                    wanted.before,
+                ),
+            )
+        )
         size, before = paging.size_of(page_size), paging.last_of(scope, page_token)
         found = await self._store.runs(wanted, before, size + 1)
         return paging.page_of(found, size, scope, lambda run: run.id, _weight)
@@ -200,73 +200,107 @@ class Engine:
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE, where the process stops first.
         """
+        pause = FIRST_POLL
         with self._watchers.watching(id) as watcher:
+            brief = await self._stored_brief(caller, id)
+            if brief.ended and after >= brief.last_sequence:
+                return
             while True:
-                run = await self._brief_run(caller, id)
-                while after < run.last_sequence:
-                    for event in await self._store.events(id, after, _PAGE):
-                        yield event
-                        after = event.sequence
-                if run.ended:
-                    return
-                await watcher.news(POLL_INTERVAL)
+                events = await self._store.events(id, after, _PAGE)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                    if event.type in _ENDS:
+                        return
+                if len(events) == _PAGE:
+                    continue
+                pause = FIRST_POLL if events else min(2 * pause, LAST_POLL)
+                read_at = self._clock.monotonic()
+                await watcher.news(POLL_INTERVAL if self._shards.owns(id) else pause)
+                # A run whose steps end by the thousand is read in pieces that are worth it.
+                await self._clock.sleep(max(0.0, read_at + LEAST_WAIT - self._clock.monotonic()))
 
-    async def cancel_run(self, caller: Caller, id: str, reason: str) -> tuple[Run, list[Step]]:
+    async def cancel_run(self, caller: Caller, id: str, reason: str) -> Whole:
         """Asks a run to end, and returns it once that is stored.
 
         Raises:
             ParadeError: NOT_FOUND; FAILED_PRECONDITION, where it ended in another way.
         """
-        run = await self._brief_run(caller, id)
-        if not run.ended:
-            await self._journal.request(id, CancelRequested(reason))
-            run = await self._brief_run(caller, id)
+        run, steps = await self.happen(caller, id, CancelRequested(reason, caller.principal))
         if run.state in (RunState.SUCCEEDED, RunState.FAILED):
             raise ParadeError(Reason.FAILED_PRECONDITION, f"the run `{id}` has ended already: it is {run.state}")
+        return run, steps
+
+    async def happen(self, caller: Caller, id: str, occurrence: Occurrence) -> Whole:
+        """Lets something happen to a run, whichever replica leads it, and returns the run once what followed is stored.
+
+        Nothing happens to a run that has ended.
+
+        Raises:
+            ParadeError: NOT_FOUND; UNAVAILABLE, where it could not be stored; NO_CAPACITY.
+        """
+        brief = await self._brief_run(caller, id)
+        if brief.ended:
+            return await self.run(caller, id)
+        if self._shards.owns(id):
+            with suppress(ElsewhereError):
+                return _found(await self._journal.request(id, occurrence), caller, id)
+        await self._outbox.happen(id, occurrence)
         return await self.run(caller, id)
 
     async def _brief_run(self, caller: Caller, id: str) -> Run:
-        return _found(await self._store.brief_run(caller.namespace, id), caller, id)
+        """Returns a run, of which state and outputs may be older than what is stored, but not where it has ended."""
+        held = self._journal.held(id)
+        if held is not None and not held.ended:
+            return _found((held, []), caller, id)[0]
+        return await self._stored_brief(caller, id)
 
-    async def _start(self, caller: Caller, start: Start) -> tuple[Run, list[Step]]:
+    async def _stored_brief(self, caller: Caller, id: str) -> Run:
+        run = await self._store.brief_run(caller.namespace, id)
+        return _found(None if run is None else (run, []), caller, id)[0]
+
+    async def _start(self, caller: Caller, start: Start) -> Whole:
+        workflow = await self.workflow(caller, start.workflow, start.version)
+        definition = await self._catalogue.definition(workflow)
+        inputs = Document.of(definition.inputs.complete(start.inputs.value))
         if self._journal.active >= self._max_runs:
             raise ParadeError(Reason.NO_CAPACITY, f"{self._max_runs:,} runs go on already; try again when some have ended")
-        workflow = await self.workflow(caller, start.workflow, start.version)
-        definition = await self._definitions.of(workflow)
-        inputs = Document.of(definition.inputs.complete(start.inputs.value))
-        run = Run(
-            id=self._ids.new("run"),
-            namespace=caller.namespace,
-            workflow=workflow.name,
-            version=workflow.version,
-            inputs=inputs,
-            create_time=self._clock.now(),
-            labels=dict(start.labels),
-            principal=caller.principal,
-            request_id=start.request_id,
-            trace_parent=caller.trace_parent,
-        )
-        decisions = await self._journal.start(Execution(definition, run), Started())
-        return decisions.run or run, sorted(decisions.steps, key=lambda step: step.position)
+        for _ in range(_ATTEMPTS):
+            shard = self._shards.any()
+            run = Run(
+                id=f"{self._ids.new('run')}-{secrets.randbelow(SHARD_COUNT) if shard is None else shard:02}",
+                namespace=caller.namespace,
+                workflow=workflow.name,
+                version=workflow.version,
+                inputs=inputs,
+                create_time=self._clock.now(),
+                labels=dict(start.labels),
+                principal=caller.principal,
+                request_id=start.request_id,
+                trace_parent=caller.trace_parent,
+                priority=definition.priority if start.priority is None else start.priority,
+            )
+            started = await self._start_here(definition, run) if shard is not None else await self._start_elsewhere(caller, run)
+            found = started or (await self._run_of_request(caller, start) if start.request_id else None)
+            if found is not None:
+                return found
+        raise ParadeError(Reason.UNAVAILABLE, "the run could not be started where it belongs; ask again")
 
-    @asynccontextmanager
-    async def _turn(self, namespace: str, request_id: str) -> AsyncIterator[None]:
-        """Lets one request of a name in at a time."""
-        key = (namespace, request_id)
-        turn, waiting = self._turns.get(key, (asyncio.Lock(), 0))
-        self._turns[key] = (turn, waiting + 1)
-        try:
-            async with turn:
-                yield
-        finally:
-            waiting = self._turns[key][1] - 1
-            if waiting:
-                self._turns[key] = (turn, waiting)
-            else:
-                del self._turns[key]
+    async def _start_here(self, definition: Definition, run: Run) -> Whole | None:
+        """Starts a run; returns None where another has its request, or its shard has gone to another replica."""
+        with suppress(ElsewhereError):
+            return await self._journal.start(Execution(definition, run), Started())
+        return None
 
-    async def _definition(self, namespace: str, name: str, version: int) -> Definition:
-        return await self._definitions.of(await self.workflow(Caller(namespace, ""), name, version))
+    async def _start_elsewhere(self, caller: Caller, run: Run) -> Whole | None:
+        """Has a run started by the owner of its shard; returns None where another has its request."""
+        await self._outbox.start(run)
+        stored = await self._store.run(caller.namespace, run.id)
+        return None if stored is None else (stored, await self._store.steps(stored.id))
+
+    async def _run_of_request(self, caller: Caller, start: Start) -> Whole | None:
+        run = await self._store.run_of_request(caller.namespace, start.request_id)
+        return None if run is None else (run, await self._store.steps(run.id))
 
     async def _check_functions(self, caller: Caller, definition: Definition) -> None:
         missing = await unregistered(self._functions, caller.namespace, caller.principal, definition)
@@ -275,10 +309,10 @@ class Engine:
             raise refused(faults, "the workflow calls functions that do not exist; start their agents first, or allow unregistered ones")
 
 
-def _found(run: Run | None, caller: Caller, id: str) -> Run:
-    if run is None:
+def _found(whole: Whole | None, caller: Caller, id: str) -> Whole:
+    if whole is None or whole[0].namespace != caller.namespace:
         raise ParadeError(Reason.NOT_FOUND, f"the run `{id}` does not exist in the namespace `{caller.namespace}`")
-    return run
+    return whole
 
 
 def _weight(run: Run) -> int:

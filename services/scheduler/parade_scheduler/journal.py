@@ -1,159 +1,490 @@
 """The one writer of runs. It takes everything that has queued, decides on it in memory, and commits it all in one transaction.
 
-Nothing leaves before its commit: replies, calls, timers and news to watchers are released afterwards. A commit that fails ends the
-process, for then memory and store no longer agree; the next process takes the runs up from what is stored.
+Nothing leaves before its commit: replies, calls, timers and news to watchers are released afterwards. A run that only waits, for longer
+than `PARK_AFTER` or for something from outside, leaves memory; what happens to it then loads it first. A commit that fails puts nothing at
+risk: the runs concerned are forgotten and loaded again as they are stored, who asked is told, and what attempts reported is tried again.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final, Protocol
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_scheduler.decider import Decider, Decisions, Execution, Occurrence
+from parade_scheduler.backoff import Backoff
+from parade_scheduler.crash_points import reached
+from parade_scheduler.decider import CancelTask, Decider, Dispatch, Effect, Execution, Occurrence, Recovered, RunEnded, SetTimer
+from parade_scheduler.happenings import OUTCOMES, Attempt, Happening, Held, Share, Together, Whole
 from parade_scheduler.model import Run
-from parade_scheduler.store import Changes, Store
+from parade_scheduler.store import LostError, Store, TakenError, refusal
+from parade_scheduler.timers import NEAR, Timers
+from parade_scheduler.watchers import Watchers
 
 MAX_BATCH: Final = 1_000
-"""How many occurrences one transaction takes at most, so that a commit stays short."""
+"""How many happenings one transaction takes at most, so that a commit stays short."""
 MAX_WAITING: Final = 10_000
 """How many requests may wait for the writer; more are refused. What tasks report always finds place, for they are bounded themselves."""
+PARK_AFTER: Final = NEAR
+"""Seconds that a run which only waits for a time must have left for it to leave memory."""
+PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
+"""The waits after commits that failed."""
+STOPPED: Final = "the scheduler has stopped; ask again"
 
-Release = Callable[[Run, Decisions], None]
-"""What is told, after the commit, of each run's decisions."""
+
+class Carrier(Protocol):
+    """Carries effects out. It must not wait."""
+
+    def release(self, run: Run, effect: Effect) -> None:
+        """Carries an effect out that is committed."""
+        ...
+
+    def leave(self, run: str) -> None:
+        """Reports no more outcomes of a run that another replica leads, and cancels nothing."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One thing that happened to one run."""
+class ElsewhereError(Exception):
+    """The run belongs to a shard that this replica does not have."""
 
-    run: str
-    occurrence: Occurrence
-    execution: Execution | None = None
-    """The run itself, where the journal does not lead it yet."""
-    is_new: bool = False
-    """Whether the run has no rows yet."""
-    reply: "asyncio.Future[Decisions] | None" = None
-    """Who waits for the commit."""
+
+class Ownership(Protocol):
+    """Which runs this replica leads."""
+
+    def owns(self, run: str) -> bool:
+        """Tells whether a run lies in a shard of this replica."""
+        ...
+
+    def epochs(self, runs: Iterable[str]) -> Mapping[int, int] | None:
+        """Returns the shards of runs with the epochs that they were claimed with; None where there is nothing to fence."""
+        ...
+
+    def lost(self, shards: Collection[int]) -> None:
+        """Notes that shards turned out to belong to another replica."""
+        ...
 
 
 class Journal:
-    """Leads every run that has not ended."""
+    """Leads the runs of this replica that have not ended.
 
-    def __init__(self, store: Store, decider: Decider, clock: Clock) -> None:
-        """Takes where it writes, what decides, and the time."""
+    Attributes:
+        missing: What happened to runs that have to be loaded first.
+        wanted: Set where there is something in `missing`.
+    """
+
+    def __init__(self, store: Store, decider: Decider, clock: Clock, ownership: Ownership, watchers: Watchers, log: Log) -> None:
+        """Takes where it writes, what decides, the time, which runs it may lead, who wants news, and the log."""
         self._store = store
         self._decider = decider
         self._clock = clock
-        self._executions: dict[str, Execution] = {}
-        self._entries: deque[_Entry] = deque()
+        self._ownership = ownership
+        self._watchers = watchers
+        self._log = log
+        self._timers = Timers(clock, self.report)
+        self.missing: dict[str, list[Happening]] = {}
+        self.wanted = asyncio.Event()
+        self._held: dict[str, Held] = {}
+        self._under_way: dict[str, set[Attempt]] = {}
+        """The attempts that this process has handed out and of which no outcome is stored: they outlive that a run is forgotten."""
+        self._waking: set[str] = set()
+        self._left: set[str] | None = None
+        self._happenings: deque[Happening] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._failures = 0
+        self._carrier: Carrier | None = None
 
     @property
     def active(self) -> int:
-        """How many runs it leads."""
-        return len(self._executions)
+        """How many runs are in memory."""
+        return len(self._held)
 
-    async def start(self, execution: Execution, occurrence: Occurrence) -> Decisions:
-        """Begins a new run and returns what followed, once that is stored.
+    @property
+    def waking(self) -> int:
+        """How many runs are in memory of which the store says that they are parked."""
+        return len(self._waking)
+
+    def holds(self, run: str) -> bool:
+        """Tells whether a run is in memory."""
+        return run in self._held
+
+    def held(self, run: str) -> Run | None:
+        """Returns a run in memory, in which there may be what is not stored yet; None for any other."""
+        held = self._held.get(run)
+        return None if held is None else held.execution.run
+
+    @contextmanager
+    def noting_who_leaves(self) -> Iterator[set[str]]:
+        """Gives the block a set to which every run is added that leaves memory meanwhile."""
+        self._left = set()
+        try:
+            yield self._left
+        finally:
+            self._left = None
+
+    async def start(self, execution: Execution, occurrence: Occurrence, command: str = "") -> Whole | None:
+        """Begins a new run and returns it once it is stored; None where its request has started another before.
 
         Raises:
-            ParadeError: NO_CAPACITY, where too much waits to be written.
+            ParadeError: NO_CAPACITY, where too much waits to be written; UNAVAILABLE, where it could not be stored.
+            ElsewhereError: The run's shard is not this replica's.
         """
-        return await self._commit(lambda reply: _Entry(execution.run.id, occurrence, execution, is_new=True, reply=reply))
+        return await self._ask(Happening(execution.run.id, occurrence, new=execution, command=command))
 
-    def adopt(self, execution: Execution, occurrence: Occurrence) -> None:
-        """Takes up a run that is stored."""
-        self._add(_Entry(execution.run.id, occurrence, execution))
+    async def request(self, run: str, occurrence: Occurrence | None, command: str = "") -> Whole | None:
+        """Lets something happen to a run, or nothing, and returns the run once that is stored; None where it does not exist.
 
-    async def request(self, run: str, occurrence: Occurrence) -> None:
-        """Lets something happen to a run and returns once what follows is stored. Nothing happens to a run that has ended.
+        Nothing happens to a run that has ended.
 
         Raises:
-            ParadeError: NO_CAPACITY, where too much waits to be written.
+            ParadeError: NO_CAPACITY, where too much waits to be written; UNAVAILABLE, where it could not be stored.
+            ElsewhereError: The run's shard is not this replica's.
         """
-        await self._commit(lambda reply: _Entry(run, occurrence, reply=reply))
+        return await self._ask(Happening(run, occurrence, command=command))
 
     def report(self, run: str, occurrence: Occurrence) -> None:
         """Lets something happen to a run. Returns at once."""
-        self._add(_Entry(run, occurrence))
+        if isinstance(occurrence, OUTCOMES):
+            reached("on_outcome")
+        self._add(Happening(run, occurrence))
 
-    async def lead(self, release: Release) -> None:
-        """Writes for as long as the process lives.
+    def want(self, runs: Iterable[str]) -> None:
+        """Asks for runs to be brought into memory."""
+        for run in runs:
+            if run not in self._held:
+                self.missing.setdefault(run, [])
+        if self.missing:
+            self._idle.clear()
+            self.wanted.set()
 
-        Args:
-            release: Is called after each commit, once for each run's decisions in their order. It must not wait.
-        """
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._entries:
-                entries = [self._entries.popleft() for _ in range(min(MAX_BATCH, len(self._entries)))]
-                try:
-                    await self._write(entries, release)
-                except BaseException:
-                    self._refuse([*entries, *self._entries])
-                    raise
-            self._idle.set()
+    def adopt(self, execution: Execution, number: int, *, parked: bool, wake: datetime | None) -> None:
+        """Takes up a run as it is stored, and lets happen to it what waited for that. One in memory stays as it is."""
+        run = execution.run.id
+        waiting = self.missing.pop(run, [])
+        if run not in self._held and self._ownership.owns(run):
+            self._held[run] = Held(execution, number, parked=parked, wake=wake)
+            if parked:
+                self._waking.add(run)
+            self._happenings.appendleft(Happening(run, Recovered()))
+            reached("after_load")
+        self._happenings.extend(waiting)
+        self._wake.set()
+
+    def settle(self, run: str, whole: Whole | None) -> None:
+        """Says that a run cannot be taken up, because it has ended or there is none."""
+        self._under_way.pop(run, None)
+        for happening in self.missing.pop(run, []):
+            happening.answer(whole)
+        self._note_idle()
+
+    def refuse(self, run: str, error: Exception) -> None:
+        """Says that a run cannot be taken up now; what did not ask for an answer stays and waits for it."""
+        waiting = self.missing.get(run, [])
+        for happening in waiting:
+            happening.refuse(error)
+        if run in self.missing:
+            self.missing[run] = [happening for happening in waiting if happening.reply is None]
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """Says that a run cannot be taken up at all. It stays as it is stored."""
+        for happening in self.missing.pop(run, []):
+            happening.refuse(error)
+        self._note_idle()
+
+    def drop(self, shards: Collection[int], shard_of: Callable[[str], int]) -> None:
+        """Forgets the runs of shards that are no longer this replica's. The calls under way go on; the next owner asks after them."""
+        for run in [run for run in (*self._held, *self._under_way) if shard_of(run) in shards]:
+            self._leave(run)
+        for run in [run for run in self.missing if shard_of(run) in shards]:
+            for happening in self.missing.pop(run):
+                happening.refuse(ElsewhereError(run))
+        self._note_idle()
+        self._watchers.look_again()
+
+    def busy(self, shard_of: Callable[[str], int]) -> set[int]:
+        """Returns the shards in whose runs an attempt is under way."""
+        return {shard_of(run) for run in self._under_way}
+
+    def end(self) -> None:
+        """Rings no more, because the process ends."""
+        self._timers.end()
 
     async def written(self) -> None:
         """Returns once nothing waits to be written."""
         await self._idle.wait()
 
-    async def _commit(self, entry: Callable[["asyncio.Future[Decisions]"], _Entry]) -> Decisions:
-        if len(self._entries) >= MAX_WAITING:
-            raise ParadeError(Reason.NO_CAPACITY, "the scheduler has too much to write; try again in a moment")
-        reply: asyncio.Future[Decisions] = asyncio.get_running_loop().create_future()
-        self._add(entry(reply))
-        return await reply
+    async def lead(self, carrier: Carrier) -> None:
+        """Writes for as long as the process lives.
 
-    def _add(self, entry: _Entry) -> None:
-        self._entries.append(entry)
+        Args:
+            carrier: Is given, after each commit, what follows; for each run in its order.
+        """
+        self._carrier = carrier
+        batch = Together()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._happenings:
+                    batch = self._decided()
+                    await self._commit(batch)
+                self._note_idle()
+        finally:
+            self._refuse_all(batch)
+
+    async def _ask(self, happening: Happening) -> Whole | None:
+        if len(self._happenings) >= MAX_WAITING:
+            raise ParadeError(Reason.NO_CAPACITY, "the scheduler has too much to write; try again in a moment")
+        happening.reply = asyncio.get_running_loop().create_future()
+        self._add(happening)
+        return await happening.reply
+
+    def _add(self, happening: Happening) -> None:
+        self._happenings.append(happening)
         self._idle.clear()
         self._wake.set()
 
-    def _refuse(self, entries: list[_Entry]) -> None:
-        """Tells everybody who waits that the process ends; whether their wish was stored is not known."""
-        for entry in entries:
-            if entry.reply is not None and not entry.reply.done():
-                entry.reply.set_exception(ParadeError(Reason.UNAVAILABLE, "the scheduler has stopped; ask again"))
+    def _note_idle(self) -> None:
+        if not self._happenings and not self.missing:
+            self._idle.set()
 
-    async def _write(self, entries: list[_Entry], release: Release) -> None:
-        changes = Changes()
-        decided: list[tuple[_Entry, Run, Decisions]] = []
+    # ------------------------------------------------------------------------------------------------ deciding
+
+    def _decided(self) -> Together:
+        """Decides on what has queued."""
+        batch = Together()
         now = self._clock.now()
-        for entry in entries:
-            if entry.execution is not None:
-                self._executions[entry.run] = entry.execution
-            execution = self._executions.get(entry.run)
-            if execution is None:
-                if entry.reply is not None and not entry.reply.done():
-                    entry.reply.set_result(Decisions())
-                continue
-            decisions = self._decider.decide(execution, entry.occurrence, now)
-            _add_changes(changes, execution.run, decisions, is_new=entry.is_new)
-            decided.append((entry, execution.run, decisions))
-            if execution.ended:
-                del self._executions[entry.run]
-        if changes.events or changes.runs or changes.new_runs or changes.tasks:
-            await self._store.write(changes)
-        for entry, run, decisions in decided:
-            release(run, decisions)
-            if entry.reply is not None and not entry.reply.done():
-                entry.reply.set_result(decisions)
+        happenings = self._happenings
+        for _ in range(min(MAX_BATCH, len(happenings))):
+            happening = happenings.popleft()
+            held = self._held.get(happening.run)
+            if held is None:
+                held = self._begun(happening)
+            if held is not None:
+                self._decide(batch, held, happening, now)
+        for share in batch.shares.values():
+            self._park_where_it_only_waits(share, now)
+        return batch
 
+    def _begun(self, happening: Happening) -> Held | None:
+        """Returns a run that begins with this; None where the run has to be loaded first, or is not this replica's."""
+        run = happening.run
+        if not self._ownership.owns(run):
+            happening.refuse(ElsewhereError(run))
+            self._end_attempt(happening)
+        elif happening.new is not None:
+            held = self._held[run] = Held(happening.new)
+            return held
+        else:
+            self.missing.setdefault(run, []).append(happening)
+            self.wanted.set()
+        return None
 
-def _add_changes(changes: Changes, run: Run, decisions: Decisions, *, is_new: bool) -> None:
-    if is_new or run.id in changes.new_runs:
-        changes.new_runs[run.id] = run
-    elif decisions.run is not None:
-        changes.runs[run.id] = run
-    for step in decisions.steps:
-        changes.steps[run.id, step.id] = step
-    for task in decisions.tasks:
-        changes.tasks[run.id, task.step, task.index] = task
-    changes.events.extend((run.id, event) for event in decisions.events)
+    def _decide(self, batch: Together, held: Held, happening: Happening, now: datetime) -> None:
+        share = batch.share(held, is_new=happening.new is not None)
+        share.happenings.append(happening)
+        if happening.occurrence is None:
+            return
+        if held.time is not None and held.time > now:
+            now = held.time  # the time of day was set back
+        held.time = now
+        before = held.execution.run
+        try:
+            decisions = self._decider.decide(held.execution, happening.occurrence, now)
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one run must not end all others
+            self._log.error("run could not be decided on", run=happening.run, occurrence=repr(happening.occurrence), exception=error)
+            self._break_off(batch, happening)
+            return
+        share.add(happening, before, decisions)
+        if isinstance(happening.occurrence, Recovered):
+            self._cancel_unwanted(share)
+
+    def _break_off(self, batch: Together, happening: Happening) -> None:
+        """Leaves a run as it is stored, because the decider failed half-way. What else happened to it is tried on its own."""
+        for share in batch.without([happening.run]):
+            self._forget(happening.run)
+            self._end_attempt(happening)
+            happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why"))
+            self._happenings.extend(one for one in share.happenings if one is not happening and not isinstance(one.occurrence, Recovered))
+
+    def _cancel_unwanted(self, share: Share) -> None:
+        """Cancels what this process has handed out for a run that was loaded again and does not want it any more."""
+        run = share.held.execution.run.id
+        wanted = {
+            (effect.step, effect.task, effect.attempt)
+            for decisions in share.decisions
+            for effect in decisions.effects
+            if isinstance(effect, Dispatch)
+        }
+        share.unwanted.extend(CancelTask(*attempt) for attempt in self._under_way.get(run, set()) - wanted)
+
+    def _park_where_it_only_waits(self, share: Share, now: datetime) -> None:
+        held = share.held
+        execution = held.execution
+        if not execution.idle or execution.ended or not share.decisions:
+            return
+        wake = execution.sleeping_until()
+        if wake is not None and (wake - (held.time or now)).total_seconds() <= PARK_AFTER:
+            return
+        share.leaves = True
+        if share.change is not None or not held.parked or held.wake != wake:
+            change = share.written()
+            change.row_changed = change.parked = True
+            change.wake = wake
+        reached("before_park")
+
+    # ---------------------------------------------------------------------------------------------- committing
+
+    async def _commit(self, batch: Together) -> None:
+        """Stores a batch and releases what follows, whatever it takes."""
+        while changes := batch.changes:
+            reached("before_commit")
+            try:
+                await self._store.write(changes, self._ownership.epochs(change.run.id for change in changes))
+            except TakenError as error:
+                self._give_up_starts(batch, error.runs)
+            except LostError as error:
+                self._give_up_shards(batch, error.shards)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the store alone knows what became of it
+                if not await self._was_written(batch, error):
+                    return
+                break
+            else:
+                break
+        reached("after_commit")
+        self._failures = 0
+        reached("before_release")
+        for share in batch.shares.values():
+            self._carry_out(share)
+            reached("mid_release")
+
+    def _give_up_starts(self, batch: Together, runs: Collection[str]) -> None:
+        for share in batch.without(runs):
+            self._forget(share.held.execution.run.id)
+            for happening in share.happenings:
+                happening.answer(None)
+
+    def _give_up_shards(self, batch: Together, shards: Collection[int]) -> None:
+        self._ownership.lost(shards)
+        gone = [run for run in batch.shares if not self._ownership.owns(run)]
+        for share in batch.without(gone):
+            self._leave(share.held.execution.run.id)
+            for happening in share.happenings:
+                happening.refuse(ElsewhereError(happening.run))
+
+    async def _was_written(self, batch: Together, error: Exception) -> bool:
+        """Finds out whether a batch whose commit failed is stored all the same. Where it is not, its runs are taken up anew as they are."""
+        self._log.error("commit failed", runs=len(batch.shares), error=repr(error))
+        answer = refusal(error) or ParadeError(Reason.INTERNAL, "the scheduler could not store this; its log says why")
+        change = batch.changes[0]
+        while True:
+            try:
+                if await self._store.was_written(change):
+                    return True
+                break
+            except Exception as unknown:  # noqa: BLE001  # the database is away; nothing can be done before it is back
+                for share in batch.shares.values():
+                    for happening in share.happenings:
+                        happening.refuse(ParadeError(Reason.UNAVAILABLE, "the scheduler's database cannot be reached"))
+                self._log.warning("database cannot be asked", error=repr(unknown))
+                await self._pause()
+        again: list[Happening] = []
+        for run, share in batch.shares.items():
+            self._forget(run)
+            for happening in share.happenings:
+                happening.refuse(answer)
+                if happening.reply is None and not isinstance(happening.occurrence, Recovered):
+                    again.append(happening)
+        await self._pause()
+        self._happenings.extendleft(reversed(again))
+        self.want(run for run, share in batch.shares.items() if not share.is_new)
+        self._wake.set()
+        return False
+
+    async def _pause(self) -> None:
+        self._failures += 1
+        await self._clock.sleep(PAUSE.seconds(self._failures, lambda: 0.0))
+
+    # ----------------------------------------------------------------------------------------------- releasing
+
+    def _carry_out(self, share: Share) -> None:
+        """Does for one run what is due once it is committed."""
+        held, change = share.held, share.change
+        run = held.execution.run
+        if self._held.get(run.id) is not held:
+            # Its shard was given up while this was being written: what follows is the next owner's.
+            for happening in share.happenings:
+                happening.answer(held.whole)
+            return
+        if change is not None:
+            held.number = change.number
+            if change.row_changed:
+                held.parked, held.wake = change.parked, change.wake
+                self._waking.discard(run.id)
+        for happening in share.happenings:
+            self._end_attempt(happening)
+        for effect in share.effects():
+            self._carry_out_effect(held, run, effect)
+        if change is not None and change.events:
+            self._watchers.changed(run.id)
+        if run.ended and self._watchers.is_awaited(run.id):
+            self._watchers.ended(held.whole)
+        if run.ended or share.leaves:
+            self._forget(run.id)
+        for happening in share.happenings:
+            if happening.reply is not None:
+                happening.answer(held.whole)
+
+    def _carry_out_effect(self, held: Held, run: Run, effect: Effect) -> None:
+        if isinstance(effect, Dispatch):
+            attempt = (effect.step, effect.task, effect.attempt)
+            under_way = self._under_way.setdefault(run.id, set())
+            # A run that was loaded again wants its attempts handed out again, also those that go on here.
+            if attempt not in under_way:
+                under_way.add(attempt)
+                self._release(run, effect)
+                reached("after_dispatch")
+        elif isinstance(effect, SetTimer):
+            self._timers.set(run.id, effect, held.time or self._clock.now())
+        elif not isinstance(effect, RunEnded):
+            self._release(run, effect)
+
+    def _release(self, run: Run, effect: Effect) -> None:
+        if self._carrier is not None:
+            self._carrier.release(run, effect)
+
+    def _leave(self, run: str) -> None:
+        """Forgets a run that another replica leads."""
+        self._forget(run)
+        if self._under_way.pop(run, None) is not None and self._carrier is not None:
+            self._carrier.leave(run)
+
+    def _end_attempt(self, happening: Happening) -> None:
+        """Notes that an attempt is no longer under way, where this is its outcome."""
+        occurrence = happening.occurrence
+        if isinstance(occurrence, OUTCOMES):
+            under_way = self._under_way.get(happening.run)
+            if under_way is not None:
+                under_way.discard((occurrence.step, occurrence.task, occurrence.attempt))
+                if not under_way:
+                    del self._under_way[happening.run]
+
+    def _forget(self, run: str) -> None:
+        """Takes a run out of memory."""
+        if self._left is not None:
+            self._left.add(run)
+        self._held.pop(run, None)
+        self._waking.discard(run)
+        self._timers.forget(run)
+
+    def _refuse_all(self, batch: Together) -> None:
+        """Tells everybody who waits that the process ends; whether their wish was stored is not known."""
+        waiting = [happening for share in batch.shares.values() for happening in share.happenings]
+        waiting.extend(self._happenings)
+        waiting.extend(happening for happenings in self.missing.values() for happening in happenings)
+        for happening in waiting:
+            happening.refuse(ParadeError(Reason.UNAVAILABLE, STOPPED))

@@ -1,0 +1,102 @@
+"""The stored workflows, and those of their definitions that were used lately, so that starting a run reads nothing."""
+
+from collections import OrderedDict
+from typing import Final
+
+from parade.wire.errors import ParadeError, Reason
+from parade_chassis.clock import Clock
+from parade_scheduler.definitions import Definitions
+from parade_scheduler.language import Definition, Examined
+from parade_scheduler.model import Run, Workflow
+from parade_scheduler.store import Store
+
+CAPACITY: Final = 1_024
+"""How many workflows are kept."""
+FRESH: Final = 1.0
+"""Seconds for which the newest version of a name is taken to be the newest where another replica may put one."""
+
+
+class Catalogue:
+    """Finds workflows and their definitions."""
+
+    def __init__(self, store: Store, clock: Clock, *, alone: bool) -> None:
+        """Takes where workflows are stored and the time; `alone` says that no other process puts any."""
+        self._store = store
+        self._clock = clock
+        self._alone = alone
+        self._definitions = Definitions()
+        self._newest: OrderedDict[tuple[str, str], tuple[Workflow, float]] = OrderedDict()
+
+    async def read(self, source: str) -> Definition:
+        """Reads a definition.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS with every fault and its line.
+        """
+        return await self._definitions.of_source(source)
+
+    async def examined(self, source: str) -> Examined:
+        """Looks for the faults of a definition."""
+        return await self._definitions.examined(source)
+
+    async def put(self, workflow: Workflow) -> Workflow:
+        """Stores a definition as the next version of its name, or returns the newest where that is the same."""
+        stored = await self._store.put_workflow(workflow)
+        self._keep(stored)
+        return stored
+
+    async def workflow(self, namespace: str, name: str, version: int = 0) -> Workflow:
+        """Returns a version of a workflow, the newest where 0.
+
+        Raises:
+            ParadeError: NOT_FOUND.
+        """
+        known = self._known(namespace, name, version)
+        if known is not None:
+            return known
+        found = await self._store.workflow(namespace, name, version)
+        if found is None:
+            described = f"the workflow `{name}`" + (f" in version {version}" if version else "")
+            raise ParadeError(Reason.NOT_FOUND, f"{described} does not exist in the namespace `{namespace}`")
+        if not version:
+            self._keep(found)
+        return found
+
+    async def workflows(self, namespace: str, after: str, limit: int) -> list[Workflow]:
+        """Returns the newest versions by name, from the one after `after` on, without their sources."""
+        return await self._store.workflows(namespace, after, limit)
+
+    async def definition(self, workflow: Workflow) -> Definition:
+        """Returns the definition of a stored workflow."""
+        return await self._definitions.of(workflow)
+
+    async def definition_of(self, run: Run) -> Definition:
+        """Returns the definition that a run is pinned to.
+
+        Raises:
+            ParadeError: NOT_FOUND; INVALID_ARGUMENTS, where it can no longer be read.
+        """
+        known = self._definitions.known(run.namespace, run.workflow, run.version)
+        if known is not None:
+            return known
+        return await self._definitions.of(await self.workflow(run.namespace, run.workflow, run.version))
+
+    def _known(self, namespace: str, name: str, version: int) -> Workflow | None:
+        found = self._newest.get((namespace, name))
+        if found is None:
+            return None
+        workflow, read_at = found
+        if version:
+            return workflow if workflow.version == version else None
+        return workflow if self._alone or self._clock.monotonic() - read_at < FRESH else None
+
+    def _keep(self, workflow: Workflow) -> None:
+        key = (workflow.namespace, workflow.name)
+        known = self._newest.get(key)
+        # What was read before another put came back would hide that one.
+        if known is not None and known[0].version > workflow.version:
+            return
+        self._newest[key] = (workflow, self._clock.monotonic())
+        self._newest.move_to_end(key)
+        if len(self._newest) > CAPACITY:
+            self._newest.popitem(last=False)

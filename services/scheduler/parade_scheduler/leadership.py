@@ -1,0 +1,94 @@
+"""The parts that lead the runs of this replica, wired, with their beginning and their end."""
+
+import asyncio
+from collections.abc import Collection, Coroutine
+from contextlib import suppress
+from random import SystemRandom
+from typing import Any, Final
+
+from parade.wire.errors import ParadeError
+from parade_chassis.lifecycle import Process
+from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.config import Config
+from parade_scheduler.decider import Decider
+from parade_scheduler.effects import Effects
+from parade_scheduler.journal import Journal
+from parade_scheduler.loader import Loader
+from parade_scheduler.ownership import AllShards, Keeper, LeasedShards, Shards
+from parade_scheduler.remote import Inbox, Outbox
+from parade_scheduler.retention import forget_old_runs
+from parade_scheduler.store import Store
+from parade_scheduler.watchers import Watchers
+
+LAST_WRITES: Final = 10.0
+"""Seconds that the last outcomes may take to be stored at the end of the process; what is not is found out by the next."""
+
+
+class Leadership:
+    """Leads runs: alone over an embedded database, or beside other replicas over a shared one.
+
+    Attributes:
+        watchers: Who waits for news of runs.
+        shards: Which runs are this replica's.
+        catalogue: The workflows.
+        journal: The writer.
+        outbox: What is meant for others' runs goes there.
+    """
+
+    def __init__(self, process: Process[Config], store: Store, *, alone: bool) -> None:
+        """Takes the process and its store; `alone` says that no other process uses the database."""
+        self._process = process
+        self._store = store
+        clock, log = process.clock, process.log
+        self.watchers = Watchers()
+        self.catalogue = Catalogue(store, clock, alone=alone)
+        self.outbox = Outbox(store, clock, process.ids)
+        owner = process.ids.new("scheduler")
+        self._leased = None if alone else LeasedShards(store, owner, process.config.listen, log)
+        self.shards: Shards = self._leased or AllShards()
+        self.journal = Journal(store, Decider(SystemRandom().random), clock, self.shards, self.watchers, log)
+        self._loops: list[asyncio.Task[None]] = []
+        self._loader = Loader(store, self.catalogue, self.journal, clock, log)
+        self._inbox = Inbox(store, self.journal, self.catalogue, clock, log)
+        self._keeper = None if self._leased is None else Keeper(self._leased, self.journal, self._loader.take_over, clock, log)
+
+    async def begin(self, effects: Effects) -> None:
+        """Takes up the runs there are, and leads from here on."""
+        process = self._process
+        if self._keeper is None:
+            self._loader.take_over(self.shards.held)
+        else:
+            await self._keeper.claim()
+            self._background(self._keeper.keep(), "leases")
+            self._background(self._inbox.listen(), "notifications")
+        self._background(self.journal.lead(effects), "journal")
+        self._background(self._loader.lead(), "loader")
+        self._background(self._loader.wake(self._held), "waking")
+        self._background(self._inbox.lead(self._held), "commands")
+        forgetting = forget_old_runs(self._store, process.config.retention, lambda: 0 in self._held(), process.clock, process.log)
+        self._background(forgetting, "retention")
+
+    async def end(self, effects: Effects) -> None:
+        """Lets what was handed out come to its end, stores it, and hands everything over. The store is not used after that."""
+        self.journal.end()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(effects.end())
+            if self._keeper is not None:
+                tasks.create_task(self._keeper.leave(self._process.config.drain_timeout))
+        try:
+            async with asyncio.timeout(LAST_WRITES):
+                await self.journal.written()
+        except TimeoutError:
+            self._process.log.warning("ended before everything was stored")
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.wait(self._loops)
+        if self._leased is not None:
+            with suppress(ParadeError):
+                await self._leased.leave()
+
+    def _background(self, loop: Coroutine[Any, Any, None], name: str) -> None:
+        self._loops.append(self._process.background(loop, name))
+
+    def _held(self) -> Collection[int]:
+        return self.shards.held

@@ -1,0 +1,125 @@
+"""Brings runs into memory: those that something happened to, those whose time comes soon, and those of shards that were taken over.
+
+One task does it all, so that nothing is read of a run that is being taken up already.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from itertools import islice
+from typing import Final
+
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.log import Log
+from parade_chassis.clock import Clock
+from parade_scheduler.backoff import Backoff
+from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.decider import Execution
+from parade_scheduler.journal import Journal
+from parade_scheduler.store import Store, Stored
+
+CHUNK: Final = 200
+"""How many runs are read at once."""
+AHEAD: Final = 5.0
+"""Seconds by which a parked run is loaded before its time."""
+INTERVAL: Final = 1.0
+"""Seconds between two looks at whose time comes."""
+MAX_DUE: Final = 2_000
+"""How many runs whose time comes are taken up at once."""
+PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
+"""The waits after the store could not be read."""
+
+
+class Loader:
+    """Takes up runs as they are stored."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, journal: Journal, clock: Clock, log: Log) -> None:
+        """Takes where runs are read, where their definitions are, who takes them up, the time and the log."""
+        self._store = store
+        self._catalogue = catalogue
+        self._journal = journal
+        self._clock = clock
+        self._log = log
+        self._taken_over: set[int] = set()
+        self._failures = 0
+
+    def take_over(self, shards: Collection[int]) -> None:
+        """Asks for the runs of shards that came to this replica."""
+        self._taken_over |= set(shards)
+        self._journal.wanted.set()
+
+    async def lead(self) -> None:
+        """Loads for as long as the process lives."""
+        while True:
+            await self._journal.wanted.wait()
+            self._journal.wanted.clear()
+            while self._taken_over or self._journal.missing:
+                try:
+                    await self._load()
+                    self._failures = 0
+                except ParadeError as error:
+                    self._log.warning("runs cannot be read", error=str(error))
+                    for run in list(self._journal.missing):
+                        self._journal.refuse(run, error)
+                    self._failures += 1
+                    await self._clock.sleep(PAUSE.seconds(self._failures, lambda: 0.0))
+
+    async def wake(self, shards: Callable[[], Collection[int]]) -> None:
+        """Has parked runs taken up shortly before their time, for as long as the process lives.
+
+        Args:
+            shards: Gives the shards of this replica.
+        """
+        while True:
+            try:
+                limit = MAX_DUE + self._journal.waking
+                due = await self._store.due(shards(), self._clock.now() + timedelta(seconds=AHEAD), limit)
+            except ParadeError as error:
+                self._log.warning("it cannot be read whose time comes", error=str(error))
+                due = []
+            new = [run for run, _ in due if not self._journal.holds(run)]
+            self._journal.want(new)
+            if len(new) < MAX_DUE:
+                await self._clock.sleep(INTERVAL)
+            else:
+                await self._journal.written()
+
+    async def _load(self) -> None:
+        if self._journal.missing:
+            runs = list(islice(self._journal.missing, CHUNK))
+            found = await self._store.load(runs)
+            await self._adopt(found)
+            for run in set(runs).difference(stored.run.id for stored in found):
+                self._journal.settle(run, None)
+            return
+        shards = frozenset(self._taken_over)
+        count = 0
+        with self._journal.noting_who_leaves() as left:
+            async for chunk in self._store.unfinished(shards):
+                # A run that went on in memory since this was read, and has left it, is not as this says.
+                current = [stored for stored in chunk if not self._journal.holds(stored.run.id) and stored.run.id not in left]
+                await self._adopt(current)
+                count += len(current)
+                left.clear()
+        self._taken_over -= shards
+        if count:
+            self._log.info("runs taken up", count=count)
+
+    async def _adopt(self, found: Collection[Stored]) -> None:
+        for stored in found:
+            run = stored.run
+            if run.ended:
+                self._journal.settle(run.id, (run, stored.steps))
+                continue
+            try:
+                definition = await self._catalogue.definition_of(run)
+            except ParadeError as error:
+                if error.reason is Reason.UNAVAILABLE:
+                    raise
+                self._log.error("run cannot be taken up", run=run.id, workflow=run.workflow, error=str(error))
+                self._journal.give_up(run.id, error)
+                continue
+            execution = Execution(definition, run, stored.steps, stored.tasks)
+            self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake)
+        # A thousand runs at once must not hold up what else goes on.
+        await asyncio.sleep(0)
