@@ -1,12 +1,13 @@
 """What is meant for runs that another replica leads, on its way there through the database."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade_scheduler.connected import Connected
 from parade_scheduler.records import micros_of, time_of
@@ -33,18 +34,8 @@ class Commands(Connected):
 
     async def add_command(self, command: Command) -> None:
         """Leaves a command for the owner of its shard."""
-        row = {
-            "id": command.id,
-            "shard": command.shard,
-            "run": command.run,
-            "kind": command.kind,
-            "data": command.data,
-            "created": micros_of(command.create_time),
-        }
         async with self._writing() as connection:
-            await connection.execute(insert(COMMANDS).values(row))
-            if not self._database.is_sqlite:
-                await connection.execute(text("SELECT pg_notify(:channel, :shard)"), {"channel": CHANNEL, "shard": str(command.shard)})
+            await leave_commands(connection, [command])
 
     async def commands(self, shards: Collection[int], limit: int) -> list[Command]:
         """Returns commands of some shards that are not settled, oldest first."""
@@ -75,3 +66,24 @@ class Commands(Connected):
                 await broken.wait()
             finally:
                 await connection.invalidate()
+
+
+async def leave_commands(connection: AsyncConnection, commands: Sequence[Command]) -> None:
+    """Leaves commands for the owners of their shards, within a transaction."""
+    if not commands:
+        return
+    rows = [
+        {
+            "id": command.id,
+            "shard": command.shard,
+            "run": command.run,
+            "kind": command.kind,
+            "data": command.data,
+            "created": micros_of(command.create_time),
+        }
+        for command in commands
+    ]
+    await connection.execute(insert(COMMANDS), rows)
+    if connection.dialect.name == "postgresql":
+        for shard in sorted({command.shard for command in commands}):
+            await connection.execute(text("SELECT pg_notify(:channel, :shard)"), {"channel": CHANNEL, "shard": str(shard)})

@@ -9,6 +9,8 @@ from parade_scheduler.metadata import METADATA
 
 WAITING_SCHEDULES = text("next_time IS NOT NULL")
 PENDING = text("pending")
+WAITING = text("NOT admitted AND NOT cancelled")
+ADMITTED = text("admitted")
 
 SCHEDULES = Table(
     "schedule",
@@ -78,11 +80,13 @@ GROUP_MEMBERS = Table(
     Column("name", Text, primary_key=True),
     Column("run", Text, primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("priority", SmallInteger, nullable=False),
+    Column("rank", SmallInteger, nullable=False),
     Column("admitted", Boolean, nullable=False),
     Column("cancelled", Boolean, nullable=False),
+    Index("ix_group_member_waiting", "namespace", "workflow", "name", "rank", "run", sqlite_where=WAITING, postgresql_where=WAITING),
+    Index("ix_group_member_admitted", "namespace", "workflow", "name", "run", sqlite_where=ADMITTED, postgresql_where=ADMITTED),
 )
-"""The runs of concurrency groups that have not ended; written with the run itself, see `notes.py`.
+"""The runs of concurrency groups that have not ended; written with the run itself, see `notes.py`. The lowest `rank` goes first.
 
 `admitted` and `cancelled` say what the group has told the run, not that the run has followed yet.
 """
