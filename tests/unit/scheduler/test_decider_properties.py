@@ -46,7 +46,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
 
 def facts(execution: Execution) -> dict[str, Any]:
     """Returns everything that an execution holds."""
-    return {name: value for name, value in vars(execution).items() if name != "definition"}
+    return {name: value for name, value in vars(execution).items() if name not in ("definition", "bindings")}
 
 
 class Watch:

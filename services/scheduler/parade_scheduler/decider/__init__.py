@@ -14,9 +14,11 @@ from parade_scheduler.decider.decisions import (
     StartChild,
 )
 from parade_scheduler.decider.execution import (
+    MAX_TASKS,
     Execution,
 )
 from parade_scheduler.decider.occurrences import (
+    NOT_SENT,
     Admitted,
     ApprovalResolved,
     CancelRequested,
@@ -35,8 +37,12 @@ from parade_scheduler.decider.occurrences import (
     TimeoutPassed,
     WaitDue,
 )
+from parade_scheduler.decider.takers import MAX_SIGNALS
 
 __all__ = [
+    "MAX_SIGNALS",
+    "MAX_TASKS",
+    "NOT_SENT",
     "Admitted",
     "ApprovalResolved",
     "CancelChild",

@@ -4,25 +4,53 @@ The same rows, occurrences, times and jitter always give the same decisions. The
 copying a fan-out of a thousand tasks for every event would cost a million.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any, Final
 
 from parade_scheduler.backoff import Jitter
-from parade_scheduler.decider import runs, steps, tasks
+from parade_scheduler.decider import runs, steps, tasks, waits
 from parade_scheduler.decider.decisions import Decisions
 from parade_scheduler.decider.execution import Execution
 from parade_scheduler.decider.occurrences import (
+    Admitted,
+    ApprovalResolved,
     CancelRequested,
+    EventReceived,
     Occurrence,
+    PauseRequested,
     Recovered,
+    ResumeRequested,
     RetryDue,
+    SignalReceived,
     Started,
     TaskCancelled,
     TaskFailed,
     TaskProgressed,
     TaskSucceeded,
     TimeoutPassed,
+    WaitDue,
 )
 from parade_scheduler.decider.transition import Transition
+
+_RULES: Final[Mapping[type[Occurrence], Callable[[Transition, Any], None]]] = {
+    Started: runs.start,
+    Admitted: runs.admit,
+    Recovered: runs.recover,
+    PauseRequested: runs.pause,
+    ResumeRequested: runs.resume,
+    CancelRequested: runs.cancel,
+    TimeoutPassed: runs.time_out,
+    TaskSucceeded: tasks.succeeded,
+    TaskFailed: tasks.failed,
+    TaskCancelled: tasks.cancelled,
+    TaskProgressed: tasks.progressed,
+    RetryDue: tasks.retry,
+    WaitDue: tasks.due,
+    SignalReceived: waits.signalled,
+    ApprovalResolved: waits.resolved,
+    EventReceived: waits.published,
+}
 
 
 class Decider:
@@ -43,32 +71,13 @@ class Decider:
         Returns:
             The rows and events to commit, and what to do once they are.
         """
-        transition = Transition(execution, now)
+        transition = Transition(execution, now, self._jitter)
         if execution.ended:
             return transition.decisions()
-        self._apply(transition, occurrence)
-        while transition.unsettled:
-            steps.advance(transition, transition.unsettled.popleft())
-        runs.end(transition)
+        _RULES[type(occurrence)](transition, occurrence)
+        going_on = True
+        while going_on:
+            while transition.unsettled:
+                steps.advance(transition, transition.unsettled.popleft())
+            going_on = runs.end(transition)
         return transition.decisions()
-
-    def _apply(self, transition: Transition, occurrence: Occurrence) -> None:
-        match occurrence:
-            case Started():
-                runs.start(transition)
-            case TaskSucceeded():
-                tasks.succeeded(transition, occurrence)
-            case TaskFailed():
-                tasks.failed(transition, occurrence, self._jitter)
-            case TaskCancelled():
-                tasks.cancelled(transition, occurrence)
-            case TaskProgressed():
-                tasks.progressed(transition, occurrence)
-            case RetryDue():
-                tasks.retry(transition, occurrence)
-            case TimeoutPassed():
-                runs.time_out(transition)
-            case CancelRequested():
-                runs.cancel(transition, occurrence)
-            case Recovered():
-                runs.recover(transition)

@@ -50,10 +50,13 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class CancelChild:
-    """Cancel a run that a task has started. The task's outcome is still awaited."""
+    """Cancel a run that a task has started. The task's outcome is still awaited: TaskCancelled too where there is no such run."""
 
     run: str
     reason: str
+    step: str = ""
+    task: int = 0
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

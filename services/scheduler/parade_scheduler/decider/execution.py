@@ -1,10 +1,20 @@
 """A run as the decider holds it: its rows, and what is counted from them so that no event costs more because a run is large."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
 
-from parade_scheduler.language import Definition
-from parade_scheduler.model import RUN_ENDED, STEP_ENDED, TASK_ENDED, Run, RunState, Step, StepState, Task, TaskState
+from parade_scheduler.decider.bindings import Bindings
+from parade_scheduler.decider.losers import losers
+from parade_scheduler.decider.takers import SIGNALS, Signals, Takers
+from parade_scheduler.language import Definition, StepDefinition
+from parade_scheduler.language.definition import Signal
+from parade_scheduler.model import RUN_ENDED, STEP_ENDED, TASK_ENDED, Kind, Run, RunState, Step, StepState, Task, TaskState
+
+MAX_TASKS: Final = 100_000
+"""How many steps and tasks a run may have together."""
+NO_SECRETS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Execution:
@@ -13,93 +23,179 @@ class Execution:
     Attributes:
         definition: The workflow, in the version that the run is pinned to.
         run: The run's row.
-        steps: The steps' rows by id, in the order of the definition.
+        steps: The steps' rows by id, in the order of the definition; then those of compensations, in the order of their beginning.
         tasks: The tasks' rows by step and index; tasks that were not handed out yet have none.
-        waiting: How many needs of each step have not ended.
-        active: How many tasks of each step are handed out or wait to be tried again.
+        signals: The signals that nothing has taken yet.
+        takers: The tasks that wait for a signal or an event.
+        waiting: How many needs of each step have not ended; of a race those that do not race.
+        active: How many tasks of each step are handed out, wait, or are to be tried again.
         output_bytes: How large the outputs of each step's tasks are together.
         broken: The steps that failed or need, directly or through others, one that did.
+        lost: The running steps that a race has made useless.
         stopped: The running steps whose tasks were told to end.
         open_steps: How many steps have not ended.
+        running: How many tasks are handed out.
+        size: How many steps and tasks the run has, with those tasks of running steps that are still to come.
+        bindings: What expressions see.
     """
 
-    def __init__(self, definition: Definition, run: Run, steps: Iterable[Step] = (), tasks: Iterable[Task] = ()) -> None:
-        """Makes a run from its rows; one without step rows is new."""
+    def __init__(
+        self,
+        definition: Definition,
+        run: Run,
+        steps: Iterable[Step] = (),
+        tasks: Iterable[Task] = (),
+        *,
+        secrets: Mapping[str, str] = NO_SECRETS,
+    ) -> None:
+        """Makes a run from its rows; one without step rows is new.
+
+        Args:
+            definition: The workflow, in the version that the run is pinned to.
+            run: The run's row.
+            steps: The rows of its steps.
+            tasks: The rows of its tasks and of its signals.
+            secrets: The namespace's secrets by name. They are looked at when a task is handed out, and go into no row and no event.
+        """
         self.definition = definition
         self.run = run
-        stored = {step.id: step for step in steps}
         self.steps = {
-            step.id: stored.get(step.id) or Step(step.id, position, step.call) for position, step in enumerate(definition.steps.values())
+            step.id: Step(step.id, position, step.call, kind=step.kind) for position, step in enumerate(definition.steps.values())
         }
         self.tasks: dict[str, dict[int, Task]] = {step: {} for step in self.steps}
-        for task in sorted(tasks, key=lambda task: task.index):
-            self.tasks[task.step][task.index] = task
-        ended = {step for step, row in self.steps.items() if row.state in STEP_ENDED}
-        self.waiting = {step.id: sum(needed not in ended for needed in step.needs) for step in definition.steps.values()}
-        self.active = {step: sum(task.state not in TASK_ENDED for task in rows.values()) for step, rows in self.tasks.items()}
-        self.output_bytes = {
-            step: sum(len(task.output.data) for task in rows.values() if task.output is not None) for step, rows in self.tasks.items()
-        }
+        self.signals = Signals()
+        self.takers = Takers()
+        self.waiting = {step.id: _awaited(step) for step in definition.steps.values()}
+        self.active = dict.fromkeys(self.steps, 0)
+        self.output_bytes = dict.fromkeys(self.steps, 0)
         self.broken: set[str] = set()
-        for step in self._in_order(ended):
-            self.note_broken(step)
-        self.stopped = {step for step in self.steps if self.is_stopping(step)}
-        self.open_steps = len(self.steps) - len(ended)
+        self.lost: set[str] = set()
+        self.stopped: set[str] = set()
+        self.open_steps = len(self.steps)
+        self.running = 0
+        self.size = len(self.steps)
+        self.bindings = Bindings(definition, run, self.steps, secrets)
+        self._restore(steps, tasks)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.run.state in RUN_ENDED
 
+    @property
+    def idle(self) -> bool:
+        """Whether it goes on only when a time comes, or something from outside: nothing is handed out."""
+        return self.running == 0
+
+    def sleeping_until(self) -> datetime | None:
+        """Returns when an idle run goes on by itself; None where only something from outside lets it go on."""
+        state = self.run.state
+        times = [self.run.deadline] if state in (RunState.RUNNING, RunState.PAUSED) else []
+        if state is not RunState.PAUSED:
+            times += [task.retry_time or task.due for task in self.open_tasks()]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def signals_waiting(self) -> int:
+        """How many signals are kept that nothing has taken; more than `MAX_SIGNALS` are not accepted."""
+        return len(self.signals)
+
+    def signal_schemas(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Returns the JSON Schemas that a signal's value must fit: those of all steps that wait for one of this name, now or later."""
+        waits = [step.wait for step in self.definition.steps.values()]
+        return [wait.schema for wait in waits if isinstance(wait, Signal) and wait.name == name and wait.schema is not None]
+
+    def definition_of(self, step: str) -> StepDefinition:
+        """Returns how a step, or the compensation of one, is defined."""
+        return self.definition.steps.get(step) or self.definition.compensations[step]
+
     def is_stopping(self, step: str) -> bool:
         """Tells whether a running step starts nothing more and only waits for its tasks to end."""
         row = self.steps[step]
-        return row.state is StepState.RUNNING and (row.failure is not None or self.run.state is RunState.CANCELLING)
+        return row.state is StepState.RUNNING and (row.failure is not None or self.run.state is RunState.CANCELLING or step in self.lost)
+
+    def open_tasks(self) -> Iterator[Task]:
+        """Yields the tasks that have not ended, by their steps' places and their own."""
+        for step, count in self.active.items():
+            if count:
+                yield from [task for task in self.tasks[step].values() if task.state not in TASK_ENDED]
 
     def running_task(self, step: str, index: int, attempt: int) -> Task | None:
         """Returns a task of which this very attempt is handed out; None for any other, whose word no longer counts."""
         task = self.tasks.get(step, {}).get(index)
         return task if task is not None and task.state is TaskState.RUNNING and task.attempt == attempt else None
 
+    def waiting_task(self, step: str, index: int, kind: Kind) -> Task | None:
+        """Returns a task that waits for what is said; None where there is none."""
+        task = self.tasks.get(step, {}).get(index)
+        return task if task is not None and task.state is TaskState.WAITING and task.kind is kind else None
+
+    def add(self, step: Step) -> None:
+        """Adds a compensation's row."""
+        self.steps[step.id] = step
+        self.tasks[step.id] = {}
+        self.active[step.id] = self.output_bytes[step.id] = 0
+        self.size += 1 + step.tasks
+        self.open_steps += step.state not in STEP_ENDED
+
+    def note_task(self, task: Task, before: TaskState | None) -> None:
+        """Counts a task that has come to another state."""
+        self.running += (task.state is TaskState.RUNNING) - (before is TaskState.RUNNING)
+        if task.kind is Kind.SIGNAL or task.kind is Kind.EVENT:
+            if task.state is TaskState.WAITING:
+                self.takers.add(task)
+            else:
+                self.takers.remove(task)
+
     def note_broken(self, step: str) -> None:
         """Notes whether a failure lies in or before a step that has ended."""
         state = self.steps[step].state
-        # A cancelled step ends before what it needs, and nothing is asked about it any more.
-        if state is StepState.FAILED or (
-            state is not StepState.CANCELLED and not self.broken.isdisjoint(self.definition.steps[step].needs)
+        definition = self.definition.steps.get(step)
+        # A cancelled step ends before what it needs, and nothing is asked about it any more. A race answers for its racers.
+        if definition is not None and (
+            state is StepState.FAILED
+            or (
+                state is not StepState.CANCELLED
+                and any(needed in self.broken for needed in definition.needs if needed not in definition.race)
+            )
         ):
             self.broken.add(step)
 
-    def bindings(self) -> dict[str, Any]:
-        """Returns what every expression sees."""
-        return {"inputs": self.run.inputs.value, "steps": _Steps(self.steps), "run": {"id": self.run.id}}
+    def _restore(self, steps: Iterable[Step], tasks: Iterable[Task]) -> None:
+        ended: set[str] = set()
+        for row in sorted(steps, key=lambda row: row.position):
+            if row.id not in self.steps:
+                self.add(row)
+                continue
+            self.steps[row.id] = row
+            self.size += row.tasks
+            if row.state in STEP_ENDED:
+                ended.add(row.id)
+        self.open_steps -= len(ended)
+        for task in sorted(tasks, key=lambda task: task.index):
+            if task.step == SIGNALS:
+                self.signals.restore(task)
+                continue
+            self.tasks[task.step][task.index] = task
+            self.output_bytes[task.step] += 0 if task.output is None else len(task.output.data)
+            if task.state not in TASK_ENDED:
+                self.active[task.step] += 1
+                self.note_task(task, None)
+        if ended:
+            self._note_ended(ended)
+        if self.run.state in (RunState.RUNNING, RunState.PAUSED):
+            found = losers(self.definition, self.steps)
+            self.lost.update(step for step in found if self.steps[step].state is StepState.RUNNING)
+        self.stopped.update(step for step in self.steps if self.is_stopping(step))
 
-    def _in_order(self, ended: set[str]) -> Iterator[str]:
-        """Yields the steps that have ended, each after those that it needs."""
-        missing = {step: len(self.definition.steps[step].needs) for step in self.steps}
-        ready = [step for step, count in missing.items() if count == 0]
-        while ready:
-            step = ready.pop()
+    def _note_ended(self, ended: Collection[str]) -> None:
+        for step in self.definition.in_order:
             if step in ended:
-                yield step
-            for follower in self.definition.needed_by[step]:
-                missing[follower] -= 1
-                if missing[follower] == 0:
-                    ready.append(follower)
+                self.note_broken(step)
+                for follower in self.definition.needed_by[step]:
+                    self.waiting[follower] -= step not in self.definition.steps[follower].race
 
 
-class _Steps(Mapping[str, Any]):
-    """`steps` as expressions see it. An output is decoded only where an expression looks at it."""
-
-    def __init__(self, rows: Mapping[str, Step]) -> None:
-        self._rows = rows
-
-    def __getitem__(self, step: str) -> Any:
-        row = self._rows[step]
-        return {"output": row.output.value if row.output is not None else None, "state": row.state.value}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+def _awaited(step: StepDefinition) -> int:
+    """Returns how many steps must have ended before a step is looked at."""
+    return len(step.needs) if not step.race else sum(needed not in step.race for needed in step.needs)

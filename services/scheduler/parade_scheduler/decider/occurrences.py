@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from parade_scheduler.document import Document
 from parade_scheduler.model import Failure, Progress
+
+NOT_SENT: Final = "not_sent"
+"""In the metadata of a failure, `true` where the call certainly did not reach anybody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """What becomes of a step: skipped, started, kept busy, ended."""
 
-from typing import Any, Final
+from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.decider import tasks
+from parade_scheduler.decider import ends, loops, races, tasks
+from parade_scheduler.decider.execution import MAX_TASKS, Execution
 from parade_scheduler.decider.transition import Transition
 from parade_scheduler.document import Document, type_name
 from parade_scheduler.language import MAX_ITEMS, computed
-from parade_scheduler.model import EventType, Failure, RunState, Step, StepState
+from parade_scheduler.model import EventType, Failure, Kind, RunState, Step, StepState
 
 _WORDS: Final = {StepState.FAILED: "failed", StepState.SKIPPED: "was skipped", StepState.CANCELLED: "was cancelled"}
 
@@ -15,33 +16,46 @@ _WORDS: Final = {StepState.FAILED: "failed", StepState.SKIPPED: "was skipped", S
 def advance(transition: Transition, step: str) -> None:
     """Does whatever a step has to do now."""
     execution = transition.execution
-    match execution.steps[step].state:
-        case StepState.PENDING if execution.waiting[step] == 0 and execution.run.state is RunState.RUNNING:
-            _begin(transition, step)
-        case StepState.RUNNING:
-            _go_on(transition, step)
+    state = execution.steps[step].state
+    if state is StepState.RUNNING:
+        _go_on(transition, step)
+    elif state is StepState.PENDING and execution.run.state is RunState.RUNNING and _is_ready(execution, step):
+        _begin(transition, step)
 
 
 def cancel(transition: Transition, step: str) -> None:
     """Ends a step because the run ends: at once where it has not started, otherwise with its last task."""
     match transition.execution.steps[step].state:
         case StepState.PENDING:
-            _end(transition, step, StepState.CANCELLED, EventType.STEP_CANCELLED)
+            ends.cancel(transition, step)
         case StepState.RUNNING:
             _go_on(transition, step)
 
 
+def _is_ready(execution: Execution, step: str) -> bool:
+    return execution.waiting[step] == 0 and (execution.steps[step].kind is not Kind.RACE or races.is_decided(execution, step))
+
+
 def _begin(transition: Transition, step: str) -> None:
+    execution = transition.execution
     try:
         obstacle = _obstacle(transition, step)
         items = None if obstacle else _items(transition, step)
     except ParadeError as error:
-        _fail(transition, step, Failure.of(error))
+        ends.fail(transition, step, Failure.of(error))
         return
     if obstacle:
-        _end(transition, step, StepState.SKIPPED, EventType.STEP_SKIPPED, message=obstacle)
+        ends.end(transition, step, StepState.SKIPPED, EventType.STEP_SKIPPED, message=obstacle)
+        return
+    if execution.steps[step].kind is Kind.RACE:
+        races.decide(transition, step)
         return
     count = 1 if items is None else len(items.value)
+    if execution.size + count > MAX_TASKS:
+        message = f"it has {count:,} tasks; a run has at most {MAX_TASKS:,} steps and tasks together"
+        ends.fail(transition, step, Failure(Reason.FAILED_PRECONDITION, message))
+        return
+    execution.size += count
     transition.step(step, state=StepState.RUNNING, tasks=count, items=items, start_time=transition.now)
     transition.event(EventType.STEP_STARTED, step=step, tasks=count)
     _go_on(transition, step)
@@ -49,19 +63,48 @@ def _begin(transition: Transition, step: str) -> None:
 
 def _go_on(transition: Transition, step: str) -> None:
     execution = transition.execution
-    row = execution.steps[step]
     if execution.is_stopping(step):
         _stop(transition, step)
-    else:
-        rows = execution.tasks[step]
-        while len(rows) < row.tasks and execution.active[step] < execution.definition.steps[step].max_parallel:
-            tasks.start(transition, step, len(rows))
-            if execution.is_stopping(step):
-                _stop(transition, step)
-                break
+    elif transition.goes_on:
+        if not _take_turn(transition, step):
+            return
+        _hand_out(transition, step)
+    elif execution.definition_of(step).loop is not None:
+        return  # whether this was the last turn is asked when the run goes on
     row = execution.steps[step]
-    if execution.active[step] == 0 and (row.tasks_succeeded == row.tasks or execution.is_stopping(step)):
+    if execution.active[step] == 0 and (execution.is_stopping(step) or row.tasks_succeeded == row.tasks):
         _conclude(transition, row)
+
+
+def _take_turn(transition: Transition, step: str) -> bool:
+    """Gives a loop its next turn where it needs one. Returns whether the step still goes on."""
+    execution = transition.execution
+    row = execution.steps[step]
+    loop = execution.definition_of(step).loop
+    if loop is None or row.tasks_succeeded < row.tasks:
+        return True
+    try:
+        over = loops.is_over(transition, row, loop)
+    except ParadeError as error:
+        ends.fail(transition, step, Failure.of(error))
+        return False
+    if over:
+        _conclude(transition, row)
+    return not over
+
+
+def _hand_out(transition: Transition, step: str) -> None:
+    execution = transition.execution
+    count = execution.steps[step].tasks
+    rows = execution.tasks[step]
+    if len(rows) == count:
+        return
+    most = execution.definition_of(step).max_parallel
+    while len(rows) < count and execution.active[step] < most:
+        tasks.start(transition, step, len(rows))
+        if execution.is_stopping(step):
+            _stop(transition, step)
+            break
 
 
 def _stop(transition: Transition, step: str) -> None:
@@ -75,34 +118,20 @@ def _stop(transition: Transition, step: str) -> None:
 def _conclude(transition: Transition, row: Step) -> None:
     """Ends a step none of whose tasks is under way."""
     if row.failure is not None:
-        _fail(transition, row.id, row.failure)
+        ends.fail(transition, row.id, row.failure)
     elif row.tasks_succeeded < row.tasks:
-        _end(transition, row.id, StepState.CANCELLED, EventType.STEP_CANCELLED)
+        ends.cancel(transition, row.id)
     else:
         output = _output(transition, row)
-        _end(transition, row.id, StepState.SUCCEEDED, EventType.STEP_SUCCEEDED, {"output": output}, output=output)
+        ends.end(transition, row.id, StepState.SUCCEEDED, EventType.STEP_SUCCEEDED, {"output": output}, output=output)
 
 
 def _output(transition: Transition, row: Step) -> Document | None:
     rows = transition.execution.tasks[row.id]
     if row.items is None:
-        return rows[0].output
+        return rows[row.tasks - 1].output
     # Tasks are handed out in the order of their items, so their rows stand in it.
     return Document.joined(task.output for task in rows.values() if task.output is not None)
-
-
-def _fail(transition: Transition, step: str, failure: Failure) -> None:
-    run = transition.execution.run
-    if run.failure is None and run.state is RunState.RUNNING:
-        message = f"the step `{step}` failed: {failure.message}"
-        metadata = {**failure.metadata, "step": step}
-        transition.run(failure=Failure(failure.reason, message, failure.violations, metadata, failure.retryable))
-    _end(transition, step, StepState.FAILED, EventType.STEP_FAILED, {"failure": failure}, failure=failure)
-
-
-def _end(transition: Transition, step: str, state: StepState, kind: EventType, changes: dict[str, Any] | None = None, **facts: Any) -> None:
-    transition.step(step, state=state, end_time=transition.now, **(changes or {}))
-    transition.event(kind, step=step, **facts)
 
 
 def _obstacle(transition: Transition, step: str) -> str:
@@ -113,7 +142,8 @@ def _obstacle(transition: Transition, step: str) -> str:
     """
     execution = transition.execution
     definition = execution.definition.steps[step]
-    missed = next((needed for needed in definition.needs if execution.steps[needed].state is not StepState.SUCCEEDED), None)
+    needs = [needed for needed in definition.needs if needed not in definition.race] if definition.race else definition.needs
+    missed = next((needed for needed in needs if execution.steps[needed].state is not StepState.SUCCEEDED), None)
     if missed is not None and not definition.decides_alone:
         return f"`{missed}`, which it needs, {_WORDS[execution.steps[missed].state]}"
     if definition.condition is None:
@@ -121,10 +151,8 @@ def _obstacle(transition: Transition, step: str) -> str:
     met = definition.condition
     if not isinstance(met, bool):
         place = f"steps.{step}.if"
-        bindings = execution.bindings()
-        bindings["success"] = missed is None
-        bindings["failure"] = not execution.broken.isdisjoint(definition.needs)
-        met = computed(met, bindings, place)
+        failure = not execution.broken.isdisjoint(needs)
+        met = computed(met, {**execution.bindings.recorded, "success": missed is None, "failure": failure}, place)
         if not isinstance(met, bool):
             raise ParadeError(Reason.INVALID_ARGUMENTS, f"{place}: a condition is true or false, this is {type_name(met)}")
     return "" if met else "its `if` is false"
@@ -141,7 +169,7 @@ def _items(transition: Transition, step: str) -> Document | None:
     if template is None:
         return None
     place = f"steps.{step}.for-each"
-    items = template.fill(execution.bindings(), place)
+    items = template.fill(execution.bindings.recorded, place)
     if not isinstance(items, list):
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"{place}: the items are a list, this is {type_name(items)}")
     if len(items) > MAX_ITEMS:

@@ -11,7 +11,7 @@ import orjson
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.expression import Expression
 from parade_scheduler.language.inputs import Inputs
-from parade_scheduler.language.template import Template, expressions
+from parade_scheduler.language.template import Template
 from parade_scheduler.model import Kind
 
 
@@ -211,15 +211,6 @@ class Definition:
                 if missing[follower] == 0:
                     order.append(follower)
         return order
-
-    @cached_property
-    def secret_env(self) -> frozenset[str]:
-        """The names in `env` whose values are made of secrets."""
-        return frozenset(
-            name
-            for name, template in self.env.items()
-            if any(reference.root == "secrets" for found in expressions(template.value) for reference in found.references)
-        )
 
     @property
     def functions(self) -> Mapping[str, Sequence[tuple[str, int]]]:
