@@ -1,18 +1,15 @@
 """What the scheduler does when it is asked: store workflows, start runs, tell of them, end them."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis import paging
 from parade_chassis.lifecycle import Process
 from parade_scheduler.config import Config
-from parade_scheduler.decider import CancelRequested, Execution, Occurrence, Started
-from parade_scheduler.document import Document
+from parade_scheduler.decider import CancelRequested, Occurrence
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition, Examined
@@ -20,7 +17,10 @@ from parade_scheduler.leadership import Leadership
 from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions
 from parade_scheduler.refusal import refused
-from parade_scheduler.store import SHARD_COUNT, RunFilter, Store
+from parade_scheduler.start import Caller as Caller  # noqa: PLC0414  # its users find who asks beside what is asked
+from parade_scheduler.start import Start as Start  # noqa: PLC0414
+from parade_scheduler.starter import Starter
+from parade_scheduler.store import RunFilter, Store
 from parade_scheduler.unregistered import unregistered
 
 POLL_INTERVAL: Final = 30.0
@@ -32,34 +32,7 @@ LEAST_WAIT: Final = 0.05
 """Seconds that lie at least between two readings of a history that is followed."""
 _PAGE: Final = 50
 """How many events are read at once."""
-_ATTEMPTS: Final = 5
-"""How often a start is tried anew because its shard went to another replica meanwhile."""
 _ENDS: Final = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks."""
-
-    namespace: str
-    principal: str
-    """A SPIFFE id."""
-    trace_parent: str = ""
-    """The W3C `traceparent` of the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a run is started with."""
-
-    workflow: str
-    version: int
-    """0 for the newest."""
-    inputs: Document
-    request_id: str
-    labels: Mapping[str, str]
-    priority: int | None = None
-    """From -100 to 100; the workflow's where None."""
 
 
 class Engine:
@@ -74,10 +47,9 @@ class Engine:
         self._outbox = leadership.outbox
         self._watchers = leadership.watchers
         self._functions = functions
+        self._starter = Starter(process, store, leadership)
         self._clock = process.clock
-        self._ids = process.ids
         self._log = process.log
-        self._max_runs = process.config.max_runs
         self._putting = asyncio.Lock()
 
     async def put_workflow(self, caller: Caller, source: str, *, allow_unregistered: bool) -> Workflow:
@@ -131,14 +103,7 @@ class Engine:
         Raises:
             ParadeError: NOT_FOUND, INVALID_ARGUMENTS, NO_CAPACITY, UNAVAILABLE.
         """
-        try:
-            return await self._start(caller, start)
-        except ParadeError:
-            # The same request may have been accepted before, when what now stands against it did not.
-            known = await self._run_of_request(caller, start) if start.request_id else None
-            if known is None:
-                raise
-            return known
+        return await self._starter.start(caller, start)
 
     async def run(self, caller: Caller, id: str) -> Whole:
         """Returns a run with its steps.
@@ -258,49 +223,6 @@ class Engine:
     async def _stored_brief(self, caller: Caller, id: str) -> Run:
         run = await self._store.brief_run(caller.namespace, id)
         return _found(None if run is None else (run, []), caller, id)[0]
-
-    async def _start(self, caller: Caller, start: Start) -> Whole:
-        workflow = await self.workflow(caller, start.workflow, start.version)
-        definition = await self._catalogue.definition(workflow)
-        inputs = Document.of(definition.inputs.complete(start.inputs.value))
-        if self._journal.active >= self._max_runs:
-            raise ParadeError(Reason.NO_CAPACITY, f"{self._max_runs:,} runs go on already; try again when some have ended")
-        for _ in range(_ATTEMPTS):
-            shard = self._shards.any()
-            run = Run(
-                id=f"{self._ids.new('run')}-{secrets.randbelow(SHARD_COUNT) if shard is None else shard:02}",
-                namespace=caller.namespace,
-                workflow=workflow.name,
-                version=workflow.version,
-                inputs=inputs,
-                create_time=self._clock.now(),
-                labels=dict(start.labels),
-                principal=caller.principal,
-                request_id=start.request_id,
-                trace_parent=caller.trace_parent,
-                priority=definition.priority if start.priority is None else start.priority,
-            )
-            started = await self._start_here(definition, run) if shard is not None else await self._start_elsewhere(caller, run)
-            found = started or (await self._run_of_request(caller, start) if start.request_id else None)
-            if found is not None:
-                return found
-        raise ParadeError(Reason.UNAVAILABLE, "the run could not be started where it belongs; ask again")
-
-    async def _start_here(self, definition: Definition, run: Run) -> Whole | None:
-        """Starts a run; returns None where another has its request, or its shard has gone to another replica."""
-        with suppress(ElsewhereError):
-            return await self._journal.start(Execution(definition, run), Started())
-        return None
-
-    async def _start_elsewhere(self, caller: Caller, run: Run) -> Whole | None:
-        """Has a run started by the owner of its shard; returns None where another has its request."""
-        await self._outbox.start(run)
-        stored = await self._store.run(caller.namespace, run.id)
-        return None if stored is None else (stored, await self._store.steps(stored.id))
-
-    async def _run_of_request(self, caller: Caller, start: Start) -> Whole | None:
-        run = await self._store.run_of_request(caller.namespace, start.request_id)
-        return None if run is None else (run, await self._store.steps(run.id))
 
     async def _check_functions(self, caller: Caller, definition: Definition) -> None:
         missing = await unregistered(self._functions, caller.namespace, caller.principal, definition)

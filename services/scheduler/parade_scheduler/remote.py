@@ -6,6 +6,7 @@ notifications only make it faster: an owner looks every second whether there is 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 import orjson
@@ -20,7 +21,7 @@ from parade_scheduler.decider import Execution, Occurrence, Started
 from parade_scheduler.document import Document
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError, Journal
-from parade_scheduler.model import Run
+from parade_scheduler.model import Run, Step
 from parade_scheduler.records import Codec, Documents
 from parade_scheduler.store import Command, Store, shard_of
 
@@ -34,8 +35,17 @@ _FIRST_LOOK: Final = 0.02
 _LAST_LOOK: Final = 0.5
 """Seconds between two looks whether a command is settled: from this, twice as long each time, up to that."""
 
-_START: Final = "Run"
-_CODECS: Final[dict[str, Codec[Any]]] = {kind.__name__: Codec(kind) for kind in (*get_args(Occurrence), Run)}
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A new run."""
+
+    run: Run
+    steps: tuple[Step, ...] = ()
+    """Those that it takes over from an earlier run, as they ended."""
+
+
+_CODECS: Final[dict[str, Codec[Any]]] = {kind.__name__: Codec(kind) for kind in (*get_args(Occurrence), Beginning)}
 
 
 class Outbox:
@@ -55,13 +65,13 @@ class Outbox:
         """
         await self._leave(self.command(run, occurrence))
 
-    async def start(self, run: Run) -> None:
+    async def start(self, beginning: Beginning) -> None:
         """Starts a run, and returns once it is stored, or another that was started with the same request.
 
         Raises:
             ParadeError: UNAVAILABLE, where nobody has taken it so far.
         """
-        await self._leave(self._command(run.id, _START, _encoded(run)))
+        await self._leave(self._command(beginning.run.id, Beginning.__name__, _encoded(beginning)))
 
     def command(self, run: str, occurrence: Occurrence) -> Command:
         """Returns the command that lets something happen to a run, for who leaves it in a transaction of their own."""
@@ -152,18 +162,18 @@ class Inbox:
         return whole is None or whole[0].ended
 
     def _happen(self, command: Command) -> Awaitable[Whole | None]:
-        if command.kind == _START:
+        if command.kind == Beginning.__name__:
             return self._start(command)
         return self._journal.request(command.run, _decoded(command.kind, command.data), command.id)
 
     async def _start(self, command: Command) -> Whole | None:
-        run: Run = _decoded(_START, command.data)
-        definition = await self._catalogue.definition_of(run)
-        return await self._journal.start(Execution(definition, run), Started(), command.id)
+        beginning: Beginning = _decoded(command.kind, command.data)
+        definition = await self._catalogue.definition_of(beginning.run)
+        return await self._journal.start(Execution(definition, beginning.run, beginning.steps), Started(), command.id)
 
 
 def _encoded(value: Any) -> bytes:
-    """Writes an occurrence or a run: its facts and the sizes of its documents in a line, then the documents."""
+    """Writes an occurrence or the beginning of a run: its facts and the sizes of its documents in a line, then the documents."""
     documents = Documents()
     facts = _CODECS[type(value).__name__].write(value, documents)
     line = orjson.dumps({"facts": facts, "sizes": [len(data) for data in documents.data]})
