@@ -23,7 +23,7 @@ from parade_chassis.lifecycle import Process
 from parade_scheduler.call_entry import call_entry
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Dispatch
-from parade_scheduler.decider.tasks import NOT_SENT
+from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.model import Progress, Run
 from parade_scheduler.ports import Call, Listener
