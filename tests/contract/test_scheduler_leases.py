@@ -140,6 +140,21 @@ async def test_a_write_under_way_is_over_before_its_shard_is_anothers(stores: li
 
 
 @pytest.mark.usefixtures("on_postgres")
+async def test_whether_a_change_was_written_is_answered_after_a_commit_that_is_under_way(stores: list[Store]) -> None:
+    epochs = await stores[0].claim("a", "host:1", SHARD_COUNT, LONG)
+    await stores[0].write([new(numbered(1))], epochs)
+    driver = await writer_of(stores[0])._connected()
+    async with driver.transaction():
+        await driver.fetch("SELECT id FROM shard WHERE id = 1 FOR KEY SHARE")
+        await driver.execute("INSERT INTO entry VALUES ('run-001-01', 0, 2, '{}', '')")
+        asking = asyncio.create_task(stores[1].was_written(Change(numbered(1), 2)))
+        done, _ = await asyncio.wait([asking], timeout=0.3)
+        assert not done
+
+    assert await asking
+
+
+@pytest.mark.usefixtures("on_postgres")
 async def test_a_write_that_is_frozen_in_its_middle_holds_nobody_up_for_long(stores: list[Store]) -> None:
     epochs = await stores[0].claim("a", "host:1", SHARD_COUNT, 0.0)
     driver = await writer_of(stores[0])._connected()

@@ -51,4 +51,4 @@ class StoredSimulation(Simulation):
 
 def facts(execution: Execution) -> dict[str, Any]:
     """Returns all that an execution consists of, to compare."""
-    return {name: value for name, value in vars(execution).items() if name != "definition"}
+    return {name: value for name, value in vars(execution).items() if name not in ("definition", "bindings")}

@@ -18,7 +18,7 @@ from parade_scheduler.leases import Leases
 from parade_scheduler.records import micros_of, time_of, to_time
 from parade_scheduler.rows import SHARD_COUNT, run_of, shard_of, terms_of
 from parade_scheduler.runs import WHOLE, RunFilter, Runs, folds
-from parade_scheduler.tables import ENTRIES, PARKED, RUNS, TERMS, UNFINISHED
+from parade_scheduler.tables import ENTRIES, PARKED, RUNS, SHARDS, TERMS, UNFINISHED
 from parade_scheduler.workflows import Workflows
 from parade_scheduler.writer import LostError, TakenError, Writer
 from parade_scheduler.writer_postgres import PostgresWriter
@@ -70,7 +70,10 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
     async def was_written(self, change: Change) -> bool:
         """Tells whether a change is in the store, after a commit whose answer was lost."""
         this = and_(ENTRIES.c.run == change.run.id, ENTRIES.c.last_sequence == change.run.last_sequence, ENTRIES.c.number == change.number)
-        async with self._reading() as connection:
+        # On PostgreSQL the commit may still be under way. It holds the key of the shard's row, so this waits for its end.
+        fence = select(SHARDS.c.id).where(SHARDS.c.id == shard_of(change.run.id)).with_for_update()
+        async with self._writing() as connection:
+            await connection.execute(fence)
             return (await connection.execute(select(ENTRIES.c.number).where(this))).one_or_none() is not None
 
     async def load(self, runs: Sequence[str]) -> list[Stored]:

@@ -1,0 +1,51 @@
+"""A run is the fold of its entries."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from parade_scheduler.document import Document
+from parade_scheduler.entries import Change, Entry, Fold, entry_of, events_of
+from parade_scheduler.model import EventType, Run, RunEvent, Step, StepState, Task, TaskState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RUN = Run("run-1", "default", "flow", 1, Document(b"{}"), NOW)
+
+
+def test_the_newest_form_of_each_row_counts_and_what_is_not_told_stays() -> None:
+    first = Task("a", 0, TaskState.RUNNING, 1, NOW)
+    other = Task("a", 1, TaskState.SUCCEEDED, 1, NOW, output=Document(b"7"))
+    ended = Task("a", 0, TaskState.SUCCEEDED, 2, NOW, output=Document(b"8"))
+    steps = [Step("b", 1, "x.b"), Step("a", 0, "x.a", StepState.RUNNING)]
+    fold = Fold()
+
+    fold.add(entry_of(Change(RUN, 1, steps={step.id: step for step in steps}, tasks={("a", 1): other, ("a", 0): first})))
+    fold.add(entry_of(Change(RUN, 2, tasks={("a", 0): ended})))
+
+    assert fold.number == 2
+    assert fold.steps() == steps[::-1]
+    assert fold.tasks() == [ended, other]
+
+
+def test_a_change_of_nothing_is_an_entry_all_the_same() -> None:
+    entry = entry_of(Change(RUN, 1))
+
+    assert entry == Entry(1, 0, "{}", b"")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_log_with_a_gap_or_a_double_is_no_run(number: int) -> None:
+    fold = Fold()
+    fold.add(entry_of(Change(RUN, 1)))
+
+    with pytest.raises(ValueError, match="entry 2 is missing"):
+        fold.add(entry_of(Change(RUN, number)))
+
+
+def test_the_outputs_of_the_run_are_not_kept_with_its_last_event() -> None:
+    event = RunEvent(1, NOW, EventType.RUN_SUCCEEDED, output=Document(b"[1]"))
+
+    entry = entry_of(Change(RUN, 1, events=[event]))
+
+    assert entry.documents == b""
+    assert events_of(entry.facts, entry.documents) == [RunEvent(1, NOW, EventType.RUN_SUCCEEDED)]
