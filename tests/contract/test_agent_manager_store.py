@@ -30,7 +30,8 @@ async def test_what_was_added_is_read_back_exactly(store: Store) -> None:
     odd = replace(
         INSTANCE,
         registration=registration(
-            labels={"größe": "\u0000 ✓"}, functions=(function("stream", streaming=True, timeout=0.25, description="é"),)
+            labels={"größe": "\u0000 ✓"},
+            functions=(function("stream", streaming=True, timeout=0.25, description="é"), function("trip", durable=True)),
         ),
     )
 

@@ -134,15 +134,49 @@ class Agent:
         """
 
         def register(decorated: HandlerT) -> HandlerT:
-            made = Function.of(decorated, name=name, description=description, effect=effect, timeout=timeout, process=process, retry=retry)
-            if made.name in self._functions:
-                raise ValueError(f"{self.name} has a function {made.name!r} already")
-            if len(self._functions) == MAX_FUNCTIONS:
-                raise ValueError(f"{self.name} has {MAX_FUNCTIONS} functions, the most an agent may have")
-            self._functions[made.name] = made
+            self._add(
+                Function.of(decorated, name=name, description=description, effect=effect, timeout=timeout, process=process, retry=retry)
+            )
             return decorated
 
         return register if handler is None else register(handler)
+
+    @overload
+    def workflow(self, handler: HandlerT, /) -> HandlerT: ...
+
+    @overload
+    def workflow(self, /, *, name: str | None = None, description: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+
+    def workflow(
+        self, handler: HandlerT | None = None, /, *, name: str | None = None, description: str | None = None
+    ) -> HandlerT | Callable[[HandlerT], HandlerT]:
+        """Makes a durable function of the agent out of a coroutine function, or of one that `parade.workflow` has made durable.
+
+        Its runs are started by its full name, as those of any workflow: `mesh.start("travel.trip", city="Rome")`. It cannot be called.
+
+        Args:
+            handler: The coroutine function, where the decorator is used without brackets. One parameter is hinted `parade.WorkflowContext`.
+            name: The name that callers use; the function's own where not given.
+            description: What it does, for people and models; its docstring where not given.
+
+        Raises:
+            TypeError: It is no coroutine function, takes no context, or a type hint is missing or has no JSON form.
+            ValueError: The name is not allowed or taken.
+        """
+        from parade.durable.definition import function_of
+
+        def register(decorated: HandlerT) -> HandlerT:
+            self._add(function_of(decorated, name, description))
+            return decorated
+
+        return register if handler is None else register(handler)
+
+    def _add(self, made: Function) -> None:
+        if made.name in self._functions:
+            raise ValueError(f"{self.name} has a function {made.name!r} already")
+        if len(self._functions) == MAX_FUNCTIONS:
+            raise ValueError(f"{self.name} has {MAX_FUNCTIONS} functions, the most an agent may have")
+        self._functions[made.name] = made
 
     def serve(self) -> None:
         """Joins the mesh and serves until SIGTERM, Ctrl-C or an order of the mesh to leave; calls under way may end first.
@@ -191,7 +225,7 @@ class Agent:
         from parade.hosting.offer import Offer
 
         if not self._functions:
-            raise ValueError(f"{self.name} has no functions; decorate at least one with @agent.function")
+            raise ValueError(f"{self.name} has no functions; decorate at least one with @agent.function or @agent.workflow")
         for function in self._functions.values():
             if function.process:
                 function.check_findable()

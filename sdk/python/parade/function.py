@@ -59,6 +59,8 @@ class Function:
     """JSON Schema 2020-12 of the arguments, always of an object."""
     result_schema: bytes
     """JSON Schema 2020-12 of the result; of one item where it streams."""
+    durable: bool = False
+    """Whether it is a workflow in code, which the scheduler takes turns with; the schemas are those of a turn then."""
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class Function:
         timeout: float = DEFAULT_TIMEOUT,
         process: bool = False,
         retry: RetryPolicy | None = None,
+        signature: Signature | None = None,
     ) -> "Function":
         """Makes a function of what its author wrote.
 
@@ -82,6 +85,7 @@ class Function:
             timeout: Seconds that it may run at most.
             process: Whether it runs in a process of its own.
             retry: When the dispatcher makes a call of it again.
+            signature: What it takes and returns; read from its type hints where not given.
 
         Raises:
             TypeError: A type hint is missing or has no JSON form, or the retry policy is something else.
@@ -98,7 +102,7 @@ class Function:
             raise TypeError(f"{chosen}: retry is {retry!r}; give parade.RetryPolicy(…)")
         if process and "<" in handler.__qualname__:
             raise ValueError(f"{chosen}: what runs in a process must stand at the top of its module, where that process finds it")
-        signature = Signature.read(handler)
+        signature = Signature.read(handler) if signature is None else signature
         return cls(
             name=chosen,
             description=inspect.cleandoc(handler.__doc__ or "") if description is None else description,

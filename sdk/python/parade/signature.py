@@ -45,8 +45,12 @@ class Signature:
     """Writes a result as JSON."""
 
     @classmethod
-    def read(cls, function: Callable[..., Any]) -> "Signature":
+    def read(cls, function: Callable[..., Any], context: type = Context) -> "Signature":
         """Reads a function's type hints.
+
+        Args:
+            function: The function.
+            context: The type of the parameter that takes the context.
 
         Raises:
             TypeError: A hint is missing, or says something that has no JSON form; the message names the parameter.
@@ -56,11 +60,11 @@ class Signature:
         fields: dict[str, Any] = {}
         kinds: dict[str, Any] = {}
         names: dict[str, str] = {}
-        context = ""
+        context_name = ""
         for parameter in inspect.signature(function).parameters.values():
             hint = hints.get(parameter.name, _MISSING)
-            if hint is Context or Context in typing.get_args(hint):
-                context = parameter.name
+            if hint is context or context in typing.get_args(hint):
+                context_name = parameter.name
                 continue
             _check_parameter(name, parameter, hint)
             field = f"argument_{len(fields)}"
@@ -77,7 +81,7 @@ class Signature:
                 arguments,
                 result,
                 streaming,
-                context,
+                context_name,
                 plain=_plain(returned),
                 # The parts of pydantic that do the work, without the layers that choose between them on every call.
                 read_arguments=_given(name, kinds).validator.validate_json,

@@ -6,6 +6,8 @@ async def test_describe_counts_rows():
         await mesh.join(agent)
         assert await mesh.client.call("analyst.describe", rows=[1, 2]) == {"rows": 2}
 ```
+
+A durable function needs none: `replay` runs it alone.
 """
 
 import asyncio
@@ -19,11 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from parade import client
+from parade.durable.rehearsal import NEVER, Replayed, replay
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.mesh_file import FILE_NAME, STATE_FOLDER, MeshFile
 
 if TYPE_CHECKING:
     from parade.agent import Agent
+
+__all__ = ["NEVER", "LocalMesh", "Mesh", "Replayed", "replay"]
 
 START_TIMEOUT = 60.0
 """Seconds in which the mesh must be ready."""

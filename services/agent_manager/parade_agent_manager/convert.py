@@ -131,6 +131,7 @@ def to_function(function: Function) -> function_pb2.Function:
         timeout=to_duration(function.timeout),
         streaming=function.streaming,
         retry=None if function.retry is None else _to_retry(function.retry),
+        durable=function.durable,
     )
 
 
@@ -162,6 +163,7 @@ def _function(described: function_pb2.Function) -> Function:
         timeout=seconds(described.timeout),
         streaming=described.streaming,
         retry=_retry(described.retry) if described.HasField("retry") else None,
+        durable=described.durable,
     )
 
 

@@ -80,6 +80,8 @@ class Function:
     """Seconds that it may run."""
     streaming: bool
     retry: RetryPolicy | None = None
+    durable: bool = False
+    """Whether it is a workflow in code."""
 
     @property
     def size(self) -> int:

@@ -49,6 +49,7 @@ def _function_to_record(function: Function) -> dict[str, Any]:
         "timeout": function.timeout,
         "streaming": function.streaming,
         "retry": None if function.retry is None else asdict(function.retry),
+        "durable": function.durable,
     }
 
 
@@ -62,4 +63,5 @@ def _function_from_record(record: dict[str, Any]) -> Function:
         timeout=record["timeout"],
         streaming=record["streaming"],
         retry=RetryPolicy(**record["retry"]) if record.get("retry") else None,
+        durable=record.get("durable", False),
     )

@@ -52,6 +52,8 @@ class Engine:
         if not self._parts.pools.is_synced:
             raise refusal.not_synced()
         _, function = self._found(request)
+        if function.durable:
+            raise refusal.durable(request)
         self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
         return function
 
@@ -67,6 +69,8 @@ class Engine:
                 raise refusal.streams(request)
             if request.step is not None:
                 self._check_step(request, function)
+            elif function.durable:
+                raise refusal.durable(request)
             self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
         except ParadeError as error:
             job.refuse(error)

@@ -70,6 +70,8 @@ class Function:
     """Whether it yields items instead of one result."""
     retry: RetryPolicy | None = None
     """When an error of it that is marked retryable is answered by another attempt; never where not given."""
+    durable: bool = False
+    """Whether it is a workflow in code, which steps of runs alone may call."""
 
 
 @dataclass(frozen=True, slots=True)

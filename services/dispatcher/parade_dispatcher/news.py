@@ -57,6 +57,7 @@ def _function(message: function_pb2.Function) -> model.Function:
         timeout=_seconds(message.timeout) or model.DEFAULT_FUNCTION_TIMEOUT,
         streaming=message.streaming,
         retry=_retry(message.retry) if message.HasField("retry") else None,
+        durable=message.durable,
     )
 
 

@@ -32,6 +32,13 @@ def streams(request: Request) -> ParadeError:
     return invalid([Violation("function", f"{request.full_name} streams its result; {how}")])
 
 
+def durable(request: Request) -> ParadeError:
+    """Makes the error for a call of a workflow."""
+    name = request.full_name
+    how = f"start it as a run: `parade run start {name}`, `mesh.start({name!r}, …)` or StartRun"
+    return invalid([Violation("function", f"{name} is a workflow and cannot be called; {how}")])
+
+
 def not_a_scheduler(request: Request) -> ParadeError:
     """Makes the error for a caller that names a step and may not."""
     message = f"{request.caller.uri} may not say for which step a call is made; the scheduler may"

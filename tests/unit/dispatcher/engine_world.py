@@ -53,6 +53,7 @@ FUNCTIONS = {
     "write": Function("write", effect=Effect.EFFECT, timeout=10, result_schema=NUMBER),
     "rows": Function("rows", effect=Effect.PURE, timeout=10, result_schema=NUMBER, streaming=True),
     "log": Function("log", effect=Effect.EFFECT, timeout=10, result_schema=NUMBER, streaming=True),
+    "trip": Function("trip", effect=Effect.PURE, timeout=10, durable=True),
 }
 
 

@@ -178,6 +178,19 @@ async def test_a_streaming_function_is_refused_to_who_wants_no_events() -> None:
 
 
 @virtual
+async def test_a_workflow_in_code_is_called_for_a_step_alone() -> None:
+    world = World()
+    world.instance("i1")
+
+    refused = world.call("trip", arguments=b'{"city":"Rome"}').error
+    taken = world.call("trip", step=Step("run-1", "main"), caller=SCHEDULER)
+
+    assert refused.reason is Reason.INVALID_ARGUMENTS
+    assert "start it as a run" in refused.violations[0].description
+    assert not taken.is_ended
+
+
+@virtual
 async def test_items_and_progress_come_in_their_order_after_the_assignment() -> None:
     world = World()
     world.instance("i1")

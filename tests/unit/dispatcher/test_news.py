@@ -24,6 +24,13 @@ def test_what_an_instance_leaves_open_is_read_with_care() -> None:
     assert known.functions["send"].retry is None
 
 
+def test_a_workflow_in_code_is_known_as_one() -> None:
+    functions = instance(functions=[function_pb2.Function(name="trip", durable=True), function_pb2.Function(name="send")]).functions
+
+    assert functions["trip"].durable
+    assert not functions["send"].durable
+
+
 def test_an_instance_keeps_its_labels() -> None:
     assert instance(labels={"zone": "a"}).labels == {"zone": "a"}
 

@@ -30,6 +30,7 @@ def _function(function: Function) -> function_pb2.Function:
         timeout=_duration(function.timeout),
         streaming=function.streaming,
         retry=_retry(function.retry) if function.retry is not None else None,
+        durable=function.durable,
     )
 
 

@@ -5,9 +5,12 @@ It knows nothing of gRPC: a call comes as a message with who waits for it, and i
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
+from parade.durable.turns import Turns
 from parade.function import Function
 from parade.hosting.coroutine_work import CoroutineStream, CoroutineWork, begin_plain
+from parade.hosting.durable_work import DurableWork
 from parade.hosting.exchange import Exchange
 from parade.hosting.host import Host
 from parade.hosting.process_work import ProcessWork
@@ -28,7 +31,8 @@ class Executor:
     def __init__(self, functions: Mapping[str, Function], host: Host) -> None:
         """Takes the functions by name, and what their calls share."""
         self.host = host
-        self._served = {served.name: served for served in (_served(host.agent, one) for one in functions.values())}
+        self._turns = Turns()
+        self._served = {served.name: served for served in (_served(host.agent, one, self._turns) for one in functions.values())}
 
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         """Begins a call; it is answered through `exchange` in any case.
@@ -74,12 +78,15 @@ class Executor:
         tasks = [task for task in (work.own_task() for work in host.running) if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        self._turns.close()
         if host.workers is not None:
             await host.workers.close()
         host.threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _served(agent: str, function: Function) -> Served:
+def _served(agent: str, function: Function, turns: Turns) -> Served:
+    if function.durable:
+        return Served(agent, function, partial(DurableWork, turns), coroutine=False)
     kind = _kind(function)
     return Served(agent, function, kind, coroutine=kind is CoroutineWork)
 

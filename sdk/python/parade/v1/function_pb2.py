@@ -26,17 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18parade/v1/function.proto\x12\tparade.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x15parade/v1/value.proto\"\x8b\x02\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12*\n\x10\x61rguments_schema\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12\'\n\rresult_schema\x18\x04 \x01(\x0b\x32\x10.parade.v1.Value\x12!\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x11.parade.v1.Effect\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tstreaming\x18\x07 \x01(\x08\x12%\n\x05retry\x18\x08 \x01(\x0b\x32\x16.parade.v1.RetryPolicy\"\x9b\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*[\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_PURE\x10\x01\x12\x15\n\x11\x45\x46\x46\x45\x43T_IDEMPOTENT\x10\x02\x12\x11\n\rEFFECT_EFFECT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18parade/v1/function.proto\x12\tparade.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x15parade/v1/value.proto\"\x9c\x02\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12*\n\x10\x61rguments_schema\x18\x03 \x01(\x0b\x32\x10.parade.v1.Value\x12\'\n\rresult_schema\x18\x04 \x01(\x0b\x32\x10.parade.v1.Value\x12!\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x11.parade.v1.Effect\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tstreaming\x18\x07 \x01(\x08\x12%\n\x05retry\x18\x08 \x01(\x0b\x32\x16.parade.v1.RetryPolicy\x12\x0f\n\x07\x64urable\x18\t \x01(\x08\"\x9b\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*[\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_PURE\x10\x01\x12\x15\n\x11\x45\x46\x46\x45\x43T_IDEMPOTENT\x10\x02\x12\x11\n\rEFFECT_EFFECT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parade.v1.function_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EFFECT']._serialized_start=522
-  _globals['_EFFECT']._serialized_end=613
+  _globals['_EFFECT']._serialized_start=539
+  _globals['_EFFECT']._serialized_end=630
   _globals['_FUNCTION']._serialized_start=95
-  _globals['_FUNCTION']._serialized_end=362
-  _globals['_RETRYPOLICY']._serialized_start=365
-  _globals['_RETRYPOLICY']._serialized_end=520
+  _globals['_FUNCTION']._serialized_end=379
+  _globals['_RETRYPOLICY']._serialized_start=382
+  _globals['_RETRYPOLICY']._serialized_end=537
 # @@protoc_insertion_point(module_scope)

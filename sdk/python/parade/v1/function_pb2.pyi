@@ -61,6 +61,7 @@ class Function(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     STREAMING_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    DURABLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name within its agent: a letter, then letters, digits, "_" or "-", at most 63."""
     description: _builtins.str
@@ -69,6 +70,16 @@ class Function(_message.Message):
     """What calling it twice does."""
     streaming: _builtins.bool
     """True where it yields items, for CallStream, instead of one result."""
+    durable: _builtins.bool
+    """True where it is a workflow in code, started as a run by its full name. The scheduler alone may call it, and does so for one turn at a time.
+
+    A turn's arguments are {"arguments", "journal", "seen", "time"}: the function's own; what it has asked for so far, in the order of asking, each
+    {"kind", "name", "digest", "state", "ended", "output" or "failure"}, where `state` is OPEN, SUCCEEDED, FAILED or CANCELLED and `ended` grows with
+    every end; the `ended` of the newest end that earlier turns have seen; when the run began. Times are microseconds since 1970. The function runs from
+    its first line on, is given the ends in their order, and answers {"result"} once it has returned, and before that {"asks", "cancels", "seen"}: what
+    it asks for beyond the journal, each {"index", "kind", "name", "digest"} and as needed "arguments", "timeout", "retry", "seconds", "message",
+    "approvers"; the indexes of asks that it gives up; the `ended` of the newest end that it was given. The first ask has the index 1.
+    """
     @_builtins.property
     def arguments_schema(self) -> _value_pb2.Value:
         """JSON Schema 2020-12 of the arguments, always of an object."""
@@ -96,10 +107,11 @@ class Function(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         streaming: _builtins.bool = ...,
         retry: Global___RetryPolicy | None = ...,
+        durable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "result_schema", b"result_schema", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "description", b"description", "effect", b"effect", "name", b"name", "result_schema", b"result_schema", "retry", b"retry", "streaming", b"streaming", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "description", b"description", "durable", b"durable", "effect", b"effect", "name", b"name", "result_schema", b"result_schema", "retry", b"retry", "streaming", b"streaming", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

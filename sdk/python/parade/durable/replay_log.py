@@ -1,0 +1,24 @@
+"""A log that says nothing twice."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from parade.wire.log import Log
+
+
+class ReplayLog(Log):
+    """Passes records on, unless the function only does again what it has done before."""
+
+    def __init__(self, log: Log, is_silent: Callable[[], bool]) -> None:
+        """Takes where records go, and what tells when they do not."""
+        super().__init__(level=log.level)
+        self._log = log
+        self._is_silent = is_silent
+
+    def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any]) -> Log:
+        """Returns a log with more fields."""
+        return ReplayLog(self._log.bind(shown, bound), self._is_silent)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any], exception: str = "") -> None:
+        if not self._is_silent():
+            self._log._write(level, event, fields, exception)  # noqa: SLF001  # a log's own
