@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from parade.calls import Progress
     from parade.client import Mesh, connect
     from parade.context import Context
+    from parade.durable.context import WorkflowContext
+    from parade.durable.definition import workflow
+    from parade.durable.errors import NondeterminismError
     from parade.function_error import FunctionError
     from parade.outcome import Outcome, Timing
     from parade.retry_policy import RetryPolicy
@@ -51,6 +54,7 @@ __all__ = [
     "Loop",
     "Mesh",
     "MeshFile",
+    "NondeterminismError",
     "Outcome",
     "ParadeError",
     "Progress",
@@ -66,9 +70,11 @@ __all__ = [
     "Trigger",
     "Violation",
     "Workflow",
+    "WorkflowContext",
     "connect",
     "sync",
     "testing",
+    "workflow",
 ]
 
 _HOMES = {
@@ -90,6 +96,7 @@ _HOMES = {
     "Loop": "parade.workflow_words",
     "Mesh": "parade.client",
     "MeshFile": "parade.wire.mesh_file",
+    "NondeterminismError": "parade.durable.errors",
     "OUTPUT": "parade.workflow_expression",
     "Outcome": "parade.outcome",
     "ParadeError": "parade.wire.errors",
@@ -107,7 +114,9 @@ _HOMES = {
     "Trigger": "parade.workflow_words",
     "Violation": "parade.wire.errors",
     "Workflow": "parade.workflow_builder",
+    "WorkflowContext": "parade.durable.context",
     "connect": "parade.client",
+    "workflow": "parade.durable.definition",
 }
 """Where each public name lives. It is imported when it is first asked for, so that a program pays only for what it uses."""
 
