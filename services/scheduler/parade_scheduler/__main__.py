@@ -32,7 +32,7 @@ async def serve(process: Process[Config]) -> None:
         engine = Engine(process, store, leadership, AgentManagerFunctions(agents))
         effects = Effects(process, caller, leadership.journal.report)
         await leadership.begin(effects)
-        async with running(process, Servicer(engine, Operations(engine, store), Schedules(), Events())):
+        async with running(process, Servicer(engine, Operations(engine, store, leadership.catalogue, process.ids), Schedules(), Events())):
             await process.stopped()
             leadership.watchers.end()
         await leadership.end(effects)

@@ -126,7 +126,7 @@ class Engine:
         deadline, pause = self._clock.monotonic() + seconds, FIRST_POLL
         with self._watchers.awaiting_end(id) as watcher:
             while True:
-                brief = await self._brief_run(caller, id)
+                brief = await self.brief_run(caller, id)
                 left = deadline - self._clock.monotonic()
                 if brief.ended or left <= 0:
                     return await self.run(caller, id)
@@ -204,7 +204,7 @@ class Engine:
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE, where it could not be stored; NO_CAPACITY.
         """
-        brief = await self._brief_run(caller, id)
+        brief = await self.brief_run(caller, id)
         if brief.ended:
             return await self.run(caller, id)
         if self._shards.owns(id):
@@ -213,7 +213,7 @@ class Engine:
         await self._outbox.happen(id, occurrence)
         return await self.run(caller, id)
 
-    async def _brief_run(self, caller: Caller, id: str) -> Run:
+    async def brief_run(self, caller: Caller, id: str) -> Run:
         """Returns a run, of which state and outputs may be older than what is stored, but not where it has ended."""
         held = self._journal.held(id)
         if held is not None and not held.ended:
