@@ -205,7 +205,7 @@ class Task:
     name: str = ""
     """What a durable function asked for, or the name of a signal: the function, the workflow, the signal, the type of event."""
     arguments: Document | None = None
-    """What a durable function gave it; None where the step's definition says it."""
+    """What a durable function gave it, or whom an APPROVAL asks and what they are told; None where the step's definition says it."""
     child: str = ""
     """The run that it has started, for a RUN."""
     by: str = ""

@@ -177,6 +177,7 @@ class Execution:
                 self.signals.restore(task)
                 continue
             self.tasks[task.step][task.index] = task
+            self.signals.note_request(task.request_id)
             self.output_bytes[task.step] += 0 if task.output is None else len(task.output.data)
             if task.state not in TASK_ENDED:
                 self.active[task.step] += 1

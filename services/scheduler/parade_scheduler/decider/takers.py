@@ -17,23 +17,32 @@ class Signals:
 
     Attributes:
         count: How many were ever kept: the index of the next.
+        requests: What the requests were named of which any signal came.
     """
 
     def __init__(self) -> None:
         """Starts without any."""
         self.count = 0
+        self.requests: set[str] = set()
         self._kept: dict[str, deque[Task]] = {}
 
     def keep(self, signal: Task) -> None:
         """Adds the newest."""
         self.count = signal.index + 1
+        self.note_request(signal.request_id)
         self._kept.setdefault(signal.name, deque()).append(signal)
+
+    def note_request(self, request_id: str) -> None:
+        """Notes that a signal came with a request, where that is named."""
+        if request_id:
+            self.requests.add(request_id)
 
     def restore(self, signal: Task) -> None:
         """Adds the row of a signal; those that were taken only count."""
         if signal.state is TaskState.WAITING:
             self.keep(signal)
         self.count = signal.index + 1
+        self.note_request(signal.request_id)
 
     def take(self, name: str) -> Task | None:
         """Removes and returns the oldest of a name; None where there is none."""

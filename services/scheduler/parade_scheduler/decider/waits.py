@@ -25,6 +25,7 @@ def begin(transition: Transition, definition: StepDefinition, index: int) -> Non
     step, wait = definition.id, definition.wait
     now = transition.now
     name = note = ""
+    asked: Document | None = None
     try:
         match wait:
             case Timer():
@@ -34,6 +35,7 @@ def begin(transition: Transition, definition: StepDefinition, index: int) -> Non
         match wait:
             case Approval():
                 note = _text(wait.message.fill(_bindings(transition, step, index), f"steps.{step}.wait.approval.message"))
+                asked = Document.of({"approvers": wait.approvers, "message": note})
             case Signal():
                 name = note = wait.name
             case Event():
@@ -41,7 +43,7 @@ def begin(transition: Transition, definition: StepDefinition, index: int) -> Non
     except ParadeError as error:
         outcomes.refuse(transition, step, index, definition.kind, Failure.of(error))
         return
-    task = transition.new_task(Task(step, index, TaskState.WAITING, 1, now, kind=definition.kind, due=due, name=name))
+    task = transition.new_task(Task(step, index, TaskState.WAITING, 1, now, kind=definition.kind, due=due, name=name, arguments=asked))
     transition.event(EventType.TASK_WAITING, step=step, task=index, attempt=1, retry_time=due, message=note)
     kept = transition.take_signal(name) if definition.kind is Kind.SIGNAL else None
     if kept is not None and kept.output is not None:
@@ -65,9 +67,9 @@ def end(transition: Transition, task: Task) -> None:
 
 
 def signalled(transition: Transition, occurrence: SignalReceived) -> None:
-    """Gives a signal to the task that waits for it, or keeps it."""
+    """Gives a signal to the task that waits for it, or keeps it. One whose request is known was sent again and changes nothing."""
     execution = transition.execution
-    if execution.run.state not in _OPEN:
+    if execution.run.state not in _OPEN or occurrence.request_id in execution.signals.requests:
         return
     taker = execution.takers.first(Kind.SIGNAL, occurrence.name, execution.steps)
     if taker is None and execution.signals_waiting >= MAX_SIGNALS:
@@ -75,7 +77,9 @@ def signalled(transition: Transition, occurrence: SignalReceived) -> None:
     transition.event(EventType.SIGNAL_RECEIVED, message=occurrence.name, output=occurrence.value, by=occurrence.by)
     if taker is not None:
         step, index = taker
-        outcomes.succeed(transition, execution.tasks[step][index], occurrence.value, by=occurrence.by)
+        execution.signals.note_request(occurrence.request_id)
+        task = transition.task(execution.tasks[step][index], request_id=occurrence.request_id)
+        outcomes.succeed(transition, task, occurrence.value, by=occurrence.by)
         return
     transition.keep_signal(
         Task(
@@ -88,6 +92,7 @@ def signalled(transition: Transition, occurrence: SignalReceived) -> None:
             name=occurrence.name,
             output=occurrence.value,
             by=occurrence.by,
+            request_id=occurrence.request_id,
         )
     )
 
