@@ -199,6 +199,12 @@ class World:
             )
         await eventually(lambda: listens(self.address), within=20)
 
+    @property
+    def pid(self) -> int:
+        """The scheduler's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def words(self) -> str:
         """Returns what the process has logged."""
         return self._log.read_text() if self._log.exists() else ""

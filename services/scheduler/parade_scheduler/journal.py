@@ -7,8 +7,8 @@ risk: the runs concerned are forgotten and loaded again as they are stored, who 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -17,10 +17,12 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.crash_points import reached
-from parade_scheduler.decider import CancelTask, Decider, Dispatch, Effect, Execution, Occurrence, Recovered, RunEnded, SetTimer
-from parade_scheduler.happenings import OUTCOMES, Attempt, Happening, Held, Share, Together, Whole
+from parade_scheduler.decider import Decider, Dispatch, Effect, Execution, Occurrence, Recovered, RunEnded, SetTimer
+from parade_scheduler.happenings import OUTCOMES, Happening, Held, Share, Together, Whole
+from parade_scheduler.memory import Memory
 from parade_scheduler.model import Run
-from parade_scheduler.store import LostError, Store, TakenError, refusal
+from parade_scheduler.ownership import Shards
+from parade_scheduler.store import LostError, Store, TakenError, refusal, shard_of
 from parade_scheduler.timers import NEAR, Timers
 from parade_scheduler.watchers import Watchers
 
@@ -32,6 +34,8 @@ PARK_AFTER: Final = NEAR
 """Seconds that a run which only waits for a time must have left for it to leave memory."""
 PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
 """The waits after commits that failed."""
+MAX_FAULTS: Final = 3
+"""How often a run on which the decider fails is taken up again by itself; then only what happens to it takes it up."""
 STOPPED: Final = "the scheduler has stopped; ask again"
 
 
@@ -51,22 +55,6 @@ class ElsewhereError(Exception):
     """The run belongs to a shard that this replica does not have."""
 
 
-class Ownership(Protocol):
-    """Which runs this replica leads."""
-
-    def owns(self, run: str) -> bool:
-        """Tells whether a run lies in a shard of this replica."""
-        ...
-
-    def epochs(self, runs: Iterable[str]) -> Mapping[int, int] | None:
-        """Returns the shards of runs with the epochs that they were claimed with; None where there is nothing to fence."""
-        ...
-
-    def lost(self, shards: Collection[int]) -> None:
-        """Notes that shards turned out to belong to another replica."""
-        ...
-
-
 class Journal:
     """Leads the runs of this replica that have not ended.
 
@@ -75,56 +63,48 @@ class Journal:
         wanted: Set where there is something in `missing`.
     """
 
-    def __init__(self, store: Store, decider: Decider, clock: Clock, ownership: Ownership, watchers: Watchers, log: Log) -> None:
+    def __init__(self, store: Store, decider: Decider, clock: Clock, shards: Shards, watchers: Watchers, log: Log) -> None:
         """Takes where it writes, what decides, the time, which runs it may lead, who wants news, and the log."""
         self._store = store
         self._decider = decider
         self._clock = clock
-        self._ownership = ownership
+        self._shards = shards
         self._watchers = watchers
         self._log = log
-        self._timers = Timers(clock, self.report)
+        self._memory = Memory(Timers(clock, self.report))
         self.missing: dict[str, list[Happening]] = {}
         self.wanted = asyncio.Event()
-        self._held: dict[str, Held] = {}
-        self._under_way: dict[str, set[Attempt]] = {}
-        """The attempts that this process has handed out and of which no outcome is stored: they outlive that a run is forgotten."""
-        self._waking: set[str] = set()
-        self._left: set[str] | None = None
         self._happenings: deque[Happening] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
+        self._faults: dict[str, int] = {}
+        """How often the decider has failed on a run."""
         self._carrier: Carrier | None = None
 
     @property
     def active(self) -> int:
         """How many runs are in memory."""
-        return len(self._held)
+        return len(self._memory.runs)
 
     @property
     def waking(self) -> int:
         """How many runs are in memory of which the store says that they are parked."""
-        return len(self._waking)
+        return len(self._memory.waking)
 
     def holds(self, run: str) -> bool:
         """Tells whether a run is in memory."""
-        return run in self._held
+        return run in self._memory.runs
 
     def held(self, run: str) -> Run | None:
         """Returns a run in memory, in which there may be what is not stored yet; None for any other."""
-        held = self._held.get(run)
+        held = self._memory.runs.get(run)
         return None if held is None else held.execution.run
 
-    @contextmanager
-    def noting_who_leaves(self) -> Iterator[set[str]]:
-        """Gives the block a set to which every run is added that leaves memory meanwhile."""
-        self._left = set()
-        try:
-            yield self._left
-        finally:
-            self._left = None
+    def noting_who_leaves(self) -> AbstractContextManager[set[str]]:
+        """Gives a block a set to which every run is added that leaves memory meanwhile."""
+        return self._memory.noting_who_leaves()
 
     async def start(self, execution: Execution, occurrence: Occurrence, command: str = "") -> Whole | None:
         """Begins a new run and returns it once it is stored; None where its request has started another before.
@@ -155,7 +135,7 @@ class Journal:
     def want(self, runs: Iterable[str]) -> None:
         """Asks for runs to be brought into memory."""
         for run in runs:
-            if run not in self._held:
+            if run not in self._memory.runs:
                 self.missing.setdefault(run, [])
         if self.missing:
             self._idle.clear()
@@ -165,10 +145,8 @@ class Journal:
         """Takes up a run as it is stored, and lets happen to it what waited for that. One in memory stays as it is."""
         run = execution.run.id
         waiting = self.missing.pop(run, [])
-        if run not in self._held and self._ownership.owns(run):
-            self._held[run] = Held(execution, number, parked=parked, wake=wake)
-            if parked:
-                self._waking.add(run)
+        if run not in self._memory.runs and self._shards.owns(run):
+            self._memory.keep(run, Held(execution, number, parked=parked, wake=wake))
             self._happenings.appendleft(Happening(run, Recovered()))
             reached("after_load")
         self._happenings.extend(waiting)
@@ -176,7 +154,7 @@ class Journal:
 
     def settle(self, run: str, whole: Whole | None) -> None:
         """Says that a run cannot be taken up, because it has ended or there is none."""
-        self._under_way.pop(run, None)
+        self._memory.end_attempts(run)
         for happening in self.missing.pop(run, []):
             happening.answer(whole)
         self._note_idle()
@@ -195,9 +173,9 @@ class Journal:
             happening.refuse(error)
         self._note_idle()
 
-    def drop(self, shards: Collection[int], shard_of: Callable[[str], int]) -> None:
+    def drop(self, shards: Collection[int]) -> None:
         """Forgets the runs of shards that are no longer this replica's. The calls under way go on; the next owner asks after them."""
-        for run in [run for run in (*self._held, *self._under_way) if shard_of(run) in shards]:
+        for run in [run for run in (*self._memory.runs, *self._memory.with_attempts()) if shard_of(run) in shards]:
             self._leave(run)
         for run in [run for run in self.missing if shard_of(run) in shards]:
             for happening in self.missing.pop(run):
@@ -205,13 +183,13 @@ class Journal:
         self._note_idle()
         self._watchers.look_again()
 
-    def busy(self, shard_of: Callable[[str], int]) -> set[int]:
+    def busy(self) -> set[int]:
         """Returns the shards in whose runs an attempt is under way."""
-        return {shard_of(run) for run in self._under_way}
+        return {shard_of(run) for run in self._memory.with_attempts()}
 
     def end(self) -> None:
         """Rings no more, because the process ends."""
-        self._timers.end()
+        self._memory.timers.end()
 
     async def written(self) -> None:
         """Returns once nothing waits to be written."""
@@ -234,7 +212,9 @@ class Journal:
                     await self._commit(batch)
                 self._note_idle()
         finally:
-            self._refuse_all(batch)
+            self._refuse_all(batch, ParadeError(Reason.UNAVAILABLE, STOPPED))
+            for run in self.missing:
+                self.refuse(run, ParadeError(Reason.UNAVAILABLE, STOPPED))
 
     async def _ask(self, happening: Happening) -> Whole | None:
         if len(self._happenings) >= MAX_WAITING:
@@ -261,7 +241,7 @@ class Journal:
         happenings = self._happenings
         for _ in range(min(MAX_BATCH, len(happenings))):
             happening = happenings.popleft()
-            held = self._held.get(happening.run)
+            held = self._memory.runs.get(happening.run)
             if held is None:
                 held = self._begun(happening)
             if held is not None:
@@ -273,11 +253,12 @@ class Journal:
     def _begun(self, happening: Happening) -> Held | None:
         """Returns a run that begins with this; None where the run has to be loaded first, or is not this replica's."""
         run = happening.run
-        if not self._ownership.owns(run):
+        if not self._shards.owns(run):
             happening.refuse(ElsewhereError(run))
-            self._end_attempt(happening)
+            self._memory.end_attempt(happening)
         elif happening.new is not None:
-            held = self._held[run] = Held(happening.new)
+            held = Held(happening.new)
+            self._memory.keep(run, held)
             return held
         else:
             self.missing.setdefault(run, []).append(happening)
@@ -301,26 +282,18 @@ class Journal:
             return
         share.add(happening, before, decisions)
         if isinstance(happening.occurrence, Recovered):
-            self._cancel_unwanted(share)
+            share.unwanted += self._memory.unwanted(share)
 
     def _break_off(self, batch: Together, happening: Happening) -> None:
         """Leaves a run as it is stored, because the decider failed half-way. What else happened to it is tried on its own."""
         for share in batch.without([happening.run]):
-            self._forget(happening.run)
-            self._end_attempt(happening)
+            self._memory.forget(happening.run)
+            self._memory.end_attempt(happening)
             happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why"))
             self._happenings.extend(one for one in share.happenings if one is not happening and not isinstance(one.occurrence, Recovered))
-
-    def _cancel_unwanted(self, share: Share) -> None:
-        """Cancels what this process has handed out for a run that was loaded again and does not want it any more."""
-        run = share.held.execution.run.id
-        wanted = {
-            (effect.step, effect.task, effect.attempt)
-            for decisions in share.decisions
-            for effect in decisions.effects
-            if isinstance(effect, Dispatch)
-        }
-        share.unwanted.extend(CancelTask(*attempt) for attempt in self._under_way.get(run, set()) - wanted)
+            self._faults[happening.run] = faults = self._faults.get(happening.run, 0) + 1
+            if not share.is_new and faults < MAX_FAULTS:
+                self.want([happening.run])
 
     def _park_where_it_only_waits(self, share: Share, now: datetime) -> None:
         held = share.held
@@ -344,7 +317,7 @@ class Journal:
         while changes := batch.changes:
             reached("before_commit")
             try:
-                await self._store.write(changes, self._ownership.epochs(change.run.id for change in changes))
+                await self._store.write(changes, self._shards.epochs(change.run.id for change in changes))
             except TakenError as error:
                 self._give_up_starts(batch, error.runs)
             except LostError as error:
@@ -364,17 +337,18 @@ class Journal:
 
     def _give_up_starts(self, batch: Together, runs: Collection[str]) -> None:
         for share in batch.without(runs):
-            self._forget(share.held.execution.run.id)
+            self._memory.forget(share.held.execution.run.id)
             for happening in share.happenings:
                 happening.answer(None)
 
     def _give_up_shards(self, batch: Together, shards: Collection[int]) -> None:
-        self._ownership.lost(shards)
-        gone = [run for run in batch.shares if not self._ownership.owns(run)]
+        self._shards.lost(shards)
+        gone = [run for run in batch.shares if not self._shards.owns(run)]
         for share in batch.without(gone):
             self._leave(share.held.execution.run.id)
             for happening in share.happenings:
                 happening.refuse(ElsewhereError(happening.run))
+        self.drop(shards)
 
     async def _was_written(self, batch: Together, error: Exception) -> bool:
         """Finds out whether a batch whose commit failed is stored all the same. Where it is not, its runs are taken up anew as they are."""
@@ -387,14 +361,13 @@ class Journal:
                     return True
                 break
             except Exception as unknown:  # noqa: BLE001  # the database is away; nothing can be done before it is back
-                for share in batch.shares.values():
-                    for happening in share.happenings:
-                        happening.refuse(ParadeError(Reason.UNAVAILABLE, "the scheduler's database cannot be reached"))
+                self._refuse_all(batch, ParadeError(Reason.UNAVAILABLE, "the scheduler's database cannot be reached"))
+                self._happenings = deque(one for one in self._happenings if one.reply is None)
                 self._log.warning("database cannot be asked", error=repr(unknown))
                 await self._pause()
         again: list[Happening] = []
         for run, share in batch.shares.items():
-            self._forget(run)
+            self._memory.forget(run)
             for happening in share.happenings:
                 happening.refuse(answer)
                 if happening.reply is None and not isinstance(happening.occurrence, Recovered):
@@ -415,7 +388,7 @@ class Journal:
         """Does for one run what is due once it is committed."""
         held, change = share.held, share.change
         run = held.execution.run
-        if self._held.get(run.id) is not held:
+        if self._memory.runs.get(run.id) is not held:
             # Its shard was given up while this was being written: what follows is the next owner's.
             for happening in share.happenings:
                 happening.answer(held.whole)
@@ -424,9 +397,9 @@ class Journal:
             held.number = change.number
             if change.row_changed:
                 held.parked, held.wake = change.parked, change.wake
-                self._waking.discard(run.id)
+                self._memory.waking.discard(run.id)
         for happening in share.happenings:
-            self._end_attempt(happening)
+            self._memory.end_attempt(happening)
         for effect in share.effects():
             self._carry_out_effect(held, run, effect)
         if change is not None and change.events:
@@ -434,22 +407,18 @@ class Journal:
         if run.ended and self._watchers.is_awaited(run.id):
             self._watchers.ended(held.whole)
         if run.ended or share.leaves:
-            self._forget(run.id)
+            self._memory.forget(run.id)
         for happening in share.happenings:
             if happening.reply is not None:
                 happening.answer(held.whole)
 
     def _carry_out_effect(self, held: Held, run: Run, effect: Effect) -> None:
         if isinstance(effect, Dispatch):
-            attempt = (effect.step, effect.task, effect.attempt)
-            under_way = self._under_way.setdefault(run.id, set())
-            # A run that was loaded again wants its attempts handed out again, also those that go on here.
-            if attempt not in under_way:
-                under_way.add(attempt)
+            if self._memory.begin_attempt(run.id, effect):
                 self._release(run, effect)
                 reached("after_dispatch")
         elif isinstance(effect, SetTimer):
-            self._timers.set(run.id, effect, held.time or self._clock.now())
+            self._memory.timers.set(run.id, effect, held.time or self._clock.now())
         elif not isinstance(effect, RunEnded):
             self._release(run, effect)
 
@@ -459,32 +428,11 @@ class Journal:
 
     def _leave(self, run: str) -> None:
         """Forgets a run that another replica leads."""
-        self._forget(run)
-        if self._under_way.pop(run, None) is not None and self._carrier is not None:
+        self._memory.forget(run)
+        if self._memory.end_attempts(run) and self._carrier is not None:
             self._carrier.leave(run)
 
-    def _end_attempt(self, happening: Happening) -> None:
-        """Notes that an attempt is no longer under way, where this is its outcome."""
-        occurrence = happening.occurrence
-        if isinstance(occurrence, OUTCOMES):
-            under_way = self._under_way.get(happening.run)
-            if under_way is not None:
-                under_way.discard((occurrence.step, occurrence.task, occurrence.attempt))
-                if not under_way:
-                    del self._under_way[happening.run]
-
-    def _forget(self, run: str) -> None:
-        """Takes a run out of memory."""
-        if self._left is not None:
-            self._left.add(run)
-        self._held.pop(run, None)
-        self._waking.discard(run)
-        self._timers.forget(run)
-
-    def _refuse_all(self, batch: Together) -> None:
-        """Tells everybody who waits that the process ends; whether their wish was stored is not known."""
-        waiting = [happening for share in batch.shares.values() for happening in share.happenings]
-        waiting.extend(self._happenings)
-        waiting.extend(happening for happenings in self.missing.values() for happening in happenings)
-        for happening in waiting:
-            happening.refuse(ParadeError(Reason.UNAVAILABLE, STOPPED))
+    def _refuse_all(self, batch: Together, error: ParadeError) -> None:
+        """Tells everybody who waits for the writer that whether their wish is stored is not known."""
+        for happening in (*(one for share in batch.shares.values() for one in share.happenings), *self._happenings):
+            happening.refuse(error)

@@ -13,8 +13,9 @@ from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
 from parade_scheduler.effects import Effects
 from parade_scheduler.journal import Journal
+from parade_scheduler.keeper import Keeper
 from parade_scheduler.loader import Loader
-from parade_scheduler.ownership import AllShards, Keeper, LeasedShards, Shards
+from parade_scheduler.ownership import AllShards, LeasedShards, Shards
 from parade_scheduler.remote import Inbox, Outbox
 from parade_scheduler.retention import forget_old_runs
 from parade_scheduler.store import Store
@@ -33,6 +34,7 @@ class Leadership:
         catalogue: The workflows.
         journal: The writer.
         outbox: What is meant for others' runs goes there.
+        inbox: What others, or this replica itself, left for its runs comes from there.
     """
 
     def __init__(self, process: Process[Config], store: Store, *, alone: bool) -> None:
@@ -49,7 +51,7 @@ class Leadership:
         self.journal = Journal(store, Decider(SystemRandom().random), clock, self.shards, self.watchers, log)
         self._loops: list[asyncio.Task[None]] = []
         self._loader = Loader(store, self.catalogue, self.journal, clock, log)
-        self._inbox = Inbox(store, self.journal, self.catalogue, clock, log)
+        self.inbox = Inbox(store, self.journal, self.catalogue, clock, log)
         self._keeper = None if self._leased is None else Keeper(self._leased, self.journal, self._loader.take_over, clock, log)
 
     async def begin(self, effects: Effects) -> None:
@@ -59,14 +61,14 @@ class Leadership:
             self._loader.take_over(self.shards.held)
         else:
             await self._keeper.claim()
-            self._background(self._keeper.keep(), "leases")
-            self._background(self._inbox.listen(), "notifications")
-        self._background(self.journal.lead(effects), "journal")
-        self._background(self._loader.lead(), "loader")
-        self._background(self._loader.wake(self._held), "waking")
-        self._background(self._inbox.lead(self._held), "commands")
-        forgetting = forget_old_runs(self._store, process.config.retention, lambda: 0 in self._held(), process.clock, process.log)
-        self._background(forgetting, "retention")
+            self.background(self._keeper.keep(), "leases")
+            self.background(self.inbox.listen(), "notifications")
+        self.background(self.inbox.lead(self.held), "commands")
+        self.background(self.journal.lead(effects), "journal")
+        self.background(self._loader.lead(), "loader")
+        self.background(self._loader.wake(self.held), "waking")
+        forgetting = forget_old_runs(self._store, process.config.retention, lambda: 0 in self.held(), process.clock, process.log)
+        self.background(forgetting, "retention")
 
     async def end(self, effects: Effects) -> None:
         """Lets what was handed out come to its end, stores it, and hands everything over. The store is not used after that."""
@@ -87,8 +89,10 @@ class Leadership:
             with suppress(ParadeError):
                 await self._leased.leave()
 
-    def _background(self, loop: Coroutine[Any, Any, None], name: str) -> None:
+    def background(self, loop: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs a loop until everything that is led here is stored or handed over, at the end of the process."""
         self._loops.append(self._process.background(loop, name))
 
-    def _held(self) -> Collection[int]:
+    def held(self) -> Collection[int]:
+        """Returns the shards of this replica."""
         return self.shards.held

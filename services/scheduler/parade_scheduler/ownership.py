@@ -8,24 +8,17 @@ frozen or cut off, and no longer is the owner, can write nothing. SQLite has one
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Protocol
 
-from parade.wire.errors import ParadeError
 from parade.wire.log import Log
-from parade_chassis.clock import Clock
 from parade_scheduler.crash_points import reached
-from parade_scheduler.journal import Journal
 from parade_scheduler.store import SHARD_COUNT, Store, shard_of
 
 LEASE: Final = 6.0
 """Seconds after which a replica that says nothing more has lost its shards."""
-RENEWAL: Final = 2.0
-"""Seconds between two renewals."""
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds that the database may take for a renewal."""
-_LOOK: Final = 0.05
-"""Seconds between two looks, at the end of the process, whether calls have ended."""
 
 
 class Shards(Protocol):
@@ -115,8 +108,11 @@ class LeasedShards:
         """Returns one of the shards."""
         return secrets.choice(tuple(self._epochs)) if self._epochs else None
 
-    async def claim(self) -> tuple[set[int], set[int]]:
+    async def claim(self, *, more: bool = True) -> tuple[set[int], set[int]]:
         """Renews what this replica has, and takes its share of what has no owner.
+
+        Args:
+            more: Whether to take anything that this replica does not have.
 
         Returns:
             The shards that are new, and those that are lost. One that was lost and taken back in between is both.
@@ -126,7 +122,7 @@ class LeasedShards:
         """
         before = dict(self._epochs)
         async with asyncio.timeout(ANSWER_TIMEOUT):
-            now = await self._store.claim(self._owner, self._address, await self._share(), LEASE)
+            now = await self._store.claim(self._owner, self._address, await self._share() if more else 0, LEASE)
         self._is_known = True
         # A shard that turned out to be lost while this was asked is not among `self._epochs` any more, and comes back as a new one.
         new = {shard for shard, epoch in now.items() if self._epochs.get(shard) != epoch}
@@ -157,71 +153,3 @@ class LeasedShards:
     async def _share(self) -> int:
         replicas = await self._store.replicas()
         return math.ceil(SHARD_COUNT / max(1, replicas if self._is_known else replicas + 1))
-
-
-class Keeper:
-    """Keeps the leases of a replica, takes runs over, and hands them over."""
-
-    def __init__(
-        self, shards: LeasedShards, journal: Journal, take_over: Callable[[Collection[int]], None], clock: Clock, log: Log
-    ) -> None:
-        """Takes the shards, who leads their runs, who takes up the runs of new ones, the time and the log."""
-        self._shards = shards
-        self._journal = journal
-        self._take_over = take_over
-        self._clock = clock
-        self._log = log
-        self._leaving = False
-
-    async def claim(self) -> None:
-        """Claims once, as the process does before it serves.
-
-        Raises:
-            ParadeError: UNAVAILABLE, where the database cannot be reached.
-        """
-        new, lost = await self._shards.claim()
-        if lost:
-            self._journal.drop(lost, shard_of)
-        if new:
-            self._take_over(new)
-
-    async def keep(self) -> None:
-        """Renews and shares out for as long as the process lives."""
-        while True:
-            await self._clock.sleep(RENEWAL)
-            if self._leaving:
-                continue
-            try:
-                await self.claim()
-                surplus = await self._shards.surplus()
-                if surplus:
-                    await self._hand_over(surplus)
-            except (ParadeError, TimeoutError) as error:
-                # Nothing can be written meanwhile either; whoever takes the shards over is found out by the first write.
-                self._log.warning("leases could not be renewed", error=str(error))
-
-    async def leave(self, seconds: float) -> None:
-        """Hands everything over, at the end of the process: at once where no call is under way, the rest when its calls have ended.
-
-        Args:
-            seconds: How long calls may take; what has not ended by then is left to the next owner, who asks after it.
-        """
-        self._leaving = True
-        if not await self._shards.are_others():
-            return
-        deadline = self._clock.monotonic() + seconds
-        while self._shards.held:
-            busy = self._journal.busy(shard_of) if self._clock.monotonic() < deadline else set()
-            free = set(self._shards.held) - busy
-            if free:
-                await self._hand_over(free)
-            else:
-                await self._clock.sleep(_LOOK)
-
-    async def _hand_over(self, shards: Collection[int]) -> None:
-        # From here on nothing more is decided on their runs; what is being written has the lock on the shards' rows.
-        self._shards.lost(shards)
-        self._journal.drop(shards, shard_of)
-        reached("on_handover")
-        await self._shards.release(shards)
-        self._log.info("shards handed over", count=len(shards), held=len(self._shards.held))
