@@ -55,24 +55,13 @@ class Runs(Connected):
 
     async def runs(self, wanted: RunFilter, before_id: str, limit: int) -> list[Run]:
         """Returns runs, newest first, from the one before `before_id` on where that is given, without inputs and outputs."""
-        query: Any = select(*BRIEF).where(RUNS.c.namespace == wanted.namespace)
-        if wanted.workflow:
-            query = query.where(RUNS.c.workflow == wanted.workflow)
-        if wanted.states:
-            query = query.where(RUNS.c.state.in_(sorted(wanted.states)))
-        terms = [label_term(key, value) for key, value in sorted(wanted.labels)]
-        terms += [input_term(name, value) for name, value in sorted(wanted.inputs)]
-        for term in terms:
-            found = TERMS.alias()
-            query = query.join(found, found.c.run == RUNS.c.id).where(found.c.namespace == wanted.namespace, found.c.term == term)
-        if wanted.since is not None:
-            query = query.where(RUNS.c.created >= micros_of(wanted.since))
-        if wanted.before is not None:
-            query = query.where(RUNS.c.created < micros_of(wanted.before))
+        states: list[RunState | None] = [*sorted(wanted.states)] or [None]
+        queries = [_listed(wanted, state).limit(limit) for state in states]
         if before_id:
-            query = query.where(RUNS.c.id < before_id)
+            queries = [query.where(RUNS.c.id < before_id) for query in queries]
         async with self._reading() as connection:
-            return [run_of(row) for row in await connection.execute(query.order_by(RUNS.c.id.desc()).limit(limit))]
+            found = [run_of(row) for query in queries for row in await connection.execute(query)]
+        return sorted(found, key=lambda run: run.id, reverse=True)[:limit]
 
     async def steps(self, run: str) -> list[Step]:
         """Returns a run's steps in the order of the definition."""
@@ -105,9 +94,34 @@ class Runs(Connected):
             return None if row is None else run_of(row)
 
 
+def _listed(wanted: RunFilter, state: RunState | None) -> Any:
+    """Returns what asks for runs, newest first. One state at a time, so that an index gives the runs of each in this order."""
+    terms = [label_term(key, value) for key, value in sorted(wanted.labels)]
+    terms += [input_term(name, value) for name, value in sorted(wanted.inputs)]
+    query: Any = select(*BRIEF)
+    order: Any = RUNS.c.id
+    for term in terms:
+        found = TERMS.alias()
+        query = query.join(found, found.c.run == RUNS.c.id).where(found.c.namespace == wanted.namespace, found.c.term == term)
+        order = found.c.run
+    if not terms:  # those of a term are of its namespace, and SQLite is not to look through the others
+        query = query.where(RUNS.c.namespace == wanted.namespace)
+    if wanted.workflow:
+        query = query.where(RUNS.c.workflow == wanted.workflow)
+    if state is not None:
+        query = query.where(RUNS.c.state == state.value)
+    if wanted.since is not None:
+        query = query.where(RUNS.c.created >= micros_of(wanted.since))
+    if wanted.before is not None:
+        query = query.where(RUNS.c.created < micros_of(wanted.before))
+    return query.order_by(order.desc())
+
+
 async def folds(connection: AsyncConnection, runs: list[str]) -> dict[str, Fold]:
     """Puts runs together from their entries."""
     result = {run: Fold() for run in runs}
+    if not runs:
+        return result
     query = select(ENTRIES).where(ENTRIES.c.run.in_(runs)).order_by(ENTRIES.c.run, ENTRIES.c.last_sequence, ENTRIES.c.number)
     async for row in await connection.stream(query):
         result[row.run].add(_entry(row))

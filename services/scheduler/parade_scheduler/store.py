@@ -1,24 +1,24 @@
 """What survives a restart: workflows, runs and their histories, who leads them. Each method is one transaction; none decides anything."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, delete, func, select, text
+from sqlalchemy import and_, bindparam, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade_chassis.store import Database
 from parade_scheduler.approval_table import APPROVALS
 from parade_scheduler.approvals import Approvals
-from parade_scheduler.batch import batch_of
+from parade_scheduler.batch import Batch, batch_of
 from parade_scheduler.commands import Command, Commands
 from parade_scheduler.connected import refusal
 from parade_scheduler.entries import Change, Stored
 from parade_scheduler.leases import Leases
 from parade_scheduler.records import micros_of, time_of, to_time
 from parade_scheduler.rows import SHARD_COUNT, run_of, shard_of, terms_of
-from parade_scheduler.runs import WHOLE, RunFilter, Runs, folds
-from parade_scheduler.tables import ENTRIES, PARKED, RUNS, SHARDS, TERMS, UNFINISHED
+from parade_scheduler.runs import BRIEF, WHOLE, RunFilter, Runs, folds
+from parade_scheduler.tables import ENDED, ENTRIES, PARKED, RUNS, SHARDS, TERMS, UNFINISHED
 from parade_scheduler.workflows import Workflows
 from parade_scheduler.writer import LostError, TakenError, Writer
 from parade_scheduler.writer_postgres import PostgresWriter
@@ -40,6 +40,13 @@ __all__ = [
 _CHUNK: Final = 50
 """How many runs are read at once."""
 
+_DELETE_TERM: Final = delete(TERMS).where(
+    TERMS.c.namespace == bindparam("of"), TERMS.c.term == bindparam("found_by"), TERMS.c.run == bindparam("id")
+)
+
+Listener = Callable[[Batch], None]
+"""Is told what was committed. It must not wait."""
+
 
 class Store(Workflows, Runs, Approvals, Commands, Leases):
     """The scheduler's database, as one replica sees it."""
@@ -48,6 +55,11 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
         """Takes the opened database."""
         super().__init__(database)
         self._writer: Writer = SqliteWriter(database) if database.is_sqlite else PostgresWriter(database)
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Has a listener told of every transaction that is committed, before `write` returns."""
+        self._listeners.append(listener)
 
     async def close(self) -> None:
         """Closes the writer's connection; the database itself is its opener's to close."""
@@ -65,7 +77,10 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
             LostError: Shards are no longer ours. Nothing was written.
             Exception: What the driver raises, as it is; `refusal` says what it means. Whether anything was written, `was_written` says.
         """
-        await self._writer.write(batch_of(changes), shards)
+        batch = batch_of(changes)
+        await self._writer.write(batch, shards)
+        for listener in self._listeners:
+            listener(batch)
 
     async def was_written(self, change: Change) -> bool:
         """Tells whether a change is in the store, after a commit whose answer was lost."""
@@ -105,11 +120,11 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
 
     async def active(self, namespace: str) -> int:
         """Returns how many runs of a namespace go on: have not ended and are not parked."""
-        return await self._count(UNFINISHED, RUNS.c.namespace == namespace)
+        return await self._count(UNFINISHED, _in(namespace))
 
     async def parked(self, namespace: str) -> int:
         """Returns how many runs of a namespace are parked."""
-        return await self._count(PARKED, RUNS.c.namespace == namespace)
+        return await self._count(PARKED, _in(namespace))
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Deletes runs that ended before a time with all that they are made of, the oldest first, at most `limit`.
@@ -117,12 +132,12 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
         Returns:
             How many.
         """
-        old = select(*WHOLE).where(text("ended IS NOT NULL"), RUNS.c.ended < micros_of(before)).order_by(RUNS.c.ended).limit(limit)
+        old: Any = select(*BRIEF, RUNS.c.inputs).where(ENDED, RUNS.c.ended < micros_of(before)).order_by(RUNS.c.ended).limit(limit)
         async with self._writing() as connection:
             runs = [run_of(row) for row in await connection.execute(old)]
-            for run in runs:
-                terms = and_(TERMS.c.namespace == run.namespace, TERMS.c.term.in_(terms_of(run)), TERMS.c.run == run.id)
-                await connection.execute(delete(TERMS).where(terms))
+            terms = [{"of": run.namespace, "found_by": term, "id": run.id} for run in runs for term in terms_of(run)]
+            if terms:
+                await connection.execute(_DELETE_TERM, terms)
             ids = [run.id for run in runs]
             await connection.execute(delete(ENTRIES).where(ENTRIES.c.run.in_(ids)))
             await connection.execute(delete(APPROVALS).where(APPROVALS.c.run.in_(ids)))
@@ -132,6 +147,11 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
     async def _count(self, *conditions: Any) -> int:
         async with self._reading() as connection:
             return int((await connection.execute(select(func.count()).select_from(RUNS).where(*conditions))).scalar_one())
+
+
+def _in(namespace: str) -> Any:
+    # As a value and not as a column: SQLite would look through all the namespace's runs instead of the few of a partial index.
+    return RUNS.c.namespace.concat("") == namespace
 
 
 async def _stored(connection: AsyncConnection, condition: Any, limit: int | None = None) -> list[Stored]:
