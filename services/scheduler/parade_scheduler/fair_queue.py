@@ -6,6 +6,7 @@ Source: M. Shreedhar and G. Varghese, "Efficient fair queueing using deficit rou
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 PATIENCE: Final = 60.0
@@ -99,64 +100,55 @@ class FairQueue(Generic[WaiterT]):
 class _Line(Generic[WaiterT]):
     """Those of one namespace."""
 
-    __slots__ = ("_due", "_levels", "_patient", "_priorities")
+    __slots__ = ("_arrivals", "_levels", "_priorities", "_yielded")
 
     def __init__(self) -> None:
-        self._levels: dict[int, OrderedDict[WaiterT, float]] = {}
-        """Those of each priority and when they came, in that order."""
+        self._arrivals: OrderedDict[WaiterT, float] = OrderedDict()
+        """All, and when they came, in that order."""
+        self._levels: dict[int, OrderedDict[WaiterT, None]] = {}
+        """Those of each priority, in the same order."""
         self._priorities: list[int] = []
         """Those that there are, rising."""
-        self._due = 0.0
-        """Before this time nobody has waited for longer than `PATIENCE`."""
-        self._patient = True
-        """Whether it is the turn of what has waited longest."""
+        self._yielded = False
+        """Whether the turn before went to what had waited for too long."""
 
     def __bool__(self) -> bool:
-        return bool(self._levels)
+        return bool(self._arrivals)
 
     def add(self, waiter: WaiterT, now: float) -> None:
         """Takes one in."""
+        self._arrivals[waiter] = now
         level = self._levels.get(waiter.priority)
         if level is None:
             level = self._levels[waiter.priority] = OrderedDict()
             insort(self._priorities, waiter.priority)
-        level[waiter] = now
+        level[waiter] = None
 
     def remove(self, waiter: WaiterT) -> bool:
         """Lets one go, and returns whether it was here."""
-        level = self._levels.get(waiter.priority)
-        if level is None or waiter not in level:
+        if self._arrivals.pop(waiter, None) is None:
             return False
+        priority = waiter.priority
+        level = self._levels[priority]
         del level[waiter]
         if not level:
-            self._drop(waiter.priority)
+            del self._levels[priority]
+            del self._priorities[bisect_left(self._priorities, priority)]
         return True
 
     def take(self, now: float) -> WaiterT:
         """Lets the next one go and returns it. There is one."""
-        priority = self._next(now)
-        level = self._levels[priority]
-        waiter, _ = level.popitem(last=False)
-        if not level:
-            self._drop(priority)
+        waiter = self._next(now)
+        self.remove(waiter)
         return waiter
 
-    def waiters(self) -> list[WaiterT]:
-        """Returns all, the more important ones first."""
-        return [waiter for priority in reversed(self._priorities) for waiter in self._levels[priority]]
+    def waiters(self) -> Iterable[WaiterT]:
+        """Returns all, in the order in which they came."""
+        return self._arrivals
 
-    def _next(self, now: float) -> int:
-        """Returns the priority of which the first is next."""
-        highest = self._priorities[-1]
-        if len(self._priorities) == 1 or now < self._due:
-            return highest
-        arrival, oldest = min((next(iter(self._levels[priority].values())), priority) for priority in self._priorities)
-        if now - arrival < PATIENCE:
-            self._due = arrival + PATIENCE
-            return highest
-        self._patient = not self._patient
-        return highest if self._patient else oldest
-
-    def _drop(self, priority: int) -> None:
-        del self._levels[priority]
-        del self._priorities[bisect_left(self._priorities, priority)]
+    def _next(self, now: float) -> WaiterT:
+        oldest, arrival = next(iter(self._arrivals.items()))
+        self._yielded = now - arrival >= PATIENCE and not self._yielded
+        if self._yielded:
+            return oldest
+        return next(iter(self._levels[self._priorities[-1]]))

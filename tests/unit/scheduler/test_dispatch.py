@@ -175,6 +175,16 @@ async def test_what_waits_is_handed_out_by_namespace_and_priority() -> None:
     assert order == [("run-2", 1), ("run-3", 1), ("run-2", 2), ("run-3", 2), ("run-1", 1), ("run-1", 2)]
 
 
+def test_a_call_of_a_namespace_begins_at_once_while_thousands_of_another_wait() -> None:
+    world = World(max_calls=64)
+    for task in range(10_000):
+        world.dispatches.start(RUN, dispatch(task))
+    world.dispatches.start(replace(RUN, id="run-2", namespace="other"), dispatch())
+
+    assert world.running[-1].run.id == "run-2"
+    assert world.most <= 64
+
+
 async def test_a_cancelled_attempt_is_reported_as_such_running_or_waiting() -> None:
     world = World(max_calls=1)
     for task in range(3):
