@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from parade.wire.errors import Reason, Violation
 from parade_chassis.store import Database
-from parade_scheduler.decider import Recovered, TaskProgressed
+from parade_scheduler.decider import TaskProgressed
 from parade_scheduler.document import Document
 from parade_scheduler.model import EventType, Failure, Progress, RunEvent, RunState, Step, StepState, Task, TaskState, Workflow
 from parade_scheduler.store import Change, RunFilter, Store, TakenError
@@ -55,7 +55,7 @@ async def test_a_run_read_back_is_the_run_that_was_written_at_every_step_of_its_
         lambda: run.tell(TaskProgressed("each", 0, 1, Progress(0.25, "quarter"))),
         lambda: run.advance(1),
         lambda: run.fail("each", Reason.UNAVAILABLE, task=0),
-        lambda: run.tell(Recovered()),
+        run.crash,
         lambda: run.succeed("a", None),
         lambda: run.succeed("each", [], task=2),
         lambda: run.advance(2),
