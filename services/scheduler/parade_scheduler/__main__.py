@@ -9,14 +9,14 @@ from parade_scheduler.caller import DispatcherCaller
 from parade_scheduler.config import Config
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
-from parade_scheduler.events import Events
 from parade_scheduler.functions import AgentManagerFunctions
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
-from parade_scheduler.schedules import Schedules
 from parade_scheduler.servicer import Servicer
+from parade_scheduler.starter import Starter
 from parade_scheduler.store import Store
 from parade_scheduler.tables import METADATA
+from parade_scheduler.triggers import Triggers
 
 
 async def serve(process: Process[Config]) -> None:
@@ -29,10 +29,14 @@ async def serve(process: Process[Config]) -> None:
         agents = await stack.enter_async_context(process.channel("agent_manager", process.config.agent_manager))
         caller = await stack.enter_async_context(DispatcherCaller.connected(process))
         leadership = Leadership(process, store, alone=database.is_sqlite)
-        engine = Engine(process, store, leadership, AgentManagerFunctions(agents))
+        triggers = Triggers(process, database, store, leadership)
+        starter = Starter(process, store, leadership, triggers.limits)
+        engine = Engine(process, store, leadership, AgentManagerFunctions(agents), starter, triggers.defined)
         effects = Effects(process, caller, leadership.journal.report)
         await leadership.begin(effects)
-        async with running(process, Servicer(engine, Operations(engine, store, leadership.catalogue, process.ids), Schedules(), Events())):
+        events = triggers.begin(starter)
+        operations = Operations(engine, store, leadership.catalogue, process.ids)
+        async with running(process, Servicer(engine, operations, triggers.schedules, events)):
             await process.stopped()
             leadership.watchers.end()
         await leadership.end(effects)

@@ -9,6 +9,7 @@ from parade_scheduler.definitions import Definitions
 from parade_scheduler.language import Definition, Examined
 from parade_scheduler.model import Run, Workflow
 from parade_scheduler.store import Store
+from parade_scheduler.workflows import Also
 
 CAPACITY: Final = 1_024
 """How many workflows are kept."""
@@ -39,9 +40,9 @@ class Catalogue:
         """Looks for the faults of a definition."""
         return await self._definitions.examined(source)
 
-    async def put(self, workflow: Workflow) -> Workflow:
-        """Stores a definition as the next version of its name, or returns the newest where that is the same."""
-        stored = await self._store.put_workflow(workflow)
+    async def put(self, workflow: Workflow, also: Also | None = None) -> Workflow:
+        """Stores a definition as the next version of its name, with what `also` writes, or returns the newest where that is the same."""
+        stored = await self._store.put_workflow(workflow, also)
         self._keep(stored)
         return stored
 

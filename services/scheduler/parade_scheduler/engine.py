@@ -10,6 +10,7 @@ from parade_chassis import paging
 from parade_chassis.lifecycle import Process
 from parade_scheduler.config import Config
 from parade_scheduler.decider import CancelRequested, Occurrence
+from parade_scheduler.defined_starts import DefinedStarts
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition, Examined
@@ -38,8 +39,10 @@ _ENDS: Final = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventTy
 class Engine:
     """The scheduler without its edges."""
 
-    def __init__(self, process: Process[Config], store: Store, leadership: Leadership, functions: Functions) -> None:
-        """Takes the time, ids and the log, where runs are kept, what leads them, and who knows the functions."""
+    def __init__(
+        self, process: Process[Config], store: Store, leadership: Leadership, functions: Functions, starter: Starter, defined: DefinedStarts
+    ) -> None:
+        """Takes the time and the log, where runs are kept, what leads and begins them, who knows functions, and defined starts."""
         self._store = store
         self._journal = leadership.journal
         self._shards = leadership.shards
@@ -47,7 +50,8 @@ class Engine:
         self._outbox = leadership.outbox
         self._watchers = leadership.watchers
         self._functions = functions
-        self._starter = Starter(process, store, leadership)
+        self._starter = starter
+        self._defined = defined
         self._clock = process.clock
         self._log = process.log
         self._putting = asyncio.Lock()
@@ -62,8 +66,9 @@ class Engine:
         if not allow_unregistered:
             await self._check_functions(caller, definition)
         workflow = Workflow(caller.namespace, definition.name, 0, definition.hash, definition.description, source, self._clock.now())
+        also = self._defined.of(definition, caller.namespace, caller.principal)
         async with self._putting:
-            stored = await self._catalogue.put(workflow)
+            stored = await self._catalogue.put(workflow, also)
         self._log.info("workflow put", workflow=stored.name, version=stored.version, namespace=caller.namespace)
         return stored
 

@@ -9,11 +9,13 @@ from parade_chassis.lifecycle import Process
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Execution, StartChild, Started
 from parade_scheduler.document import Document
+from parade_scheduler.groups import group_of
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition
 from parade_scheduler.leadership import Leadership
-from parade_scheduler.model import Parent, Run
+from parade_scheduler.limits import Limits
+from parade_scheduler.model import Parent, Run, RunState
 from parade_scheduler.remote import Beginning
 from parade_scheduler.seed import Seed
 from parade_scheduler.start import Caller, Start
@@ -27,13 +29,14 @@ _NOTHING: Final = Seed("")
 class Starter:
     """Begins runs."""
 
-    def __init__(self, process: Process[Config], store: Store, leadership: Leadership) -> None:
-        """Takes the time and ids, where runs are kept, and what leads them."""
+    def __init__(self, process: Process[Config], store: Store, leadership: Leadership, limits: Limits) -> None:
+        """Takes the time and ids, where runs are kept, what leads them, and how many a namespace may have."""
         self._store = store
         self._journal = leadership.journal
         self._shards = leadership.shards
         self._catalogue = leadership.catalogue
         self._outbox = leadership.outbox
+        self._limits = limits
         self._clock = process.clock
         self._ids = process.ids
         self._max_runs = process.config.max_runs
@@ -61,18 +64,22 @@ class Starter:
         """
         workflow = await self._catalogue.workflow(parent.namespace, effect.workflow)
         definition = await self._catalogue.definition(workflow)
+        inputs = Document.of(definition.inputs.complete(effect.inputs.value))
+        group = group_of(definition, inputs.value)
         run = Run(
             id=effect.run,
             namespace=parent.namespace,
             workflow=workflow.name,
             version=workflow.version,
-            inputs=Document.of(definition.inputs.complete(effect.inputs.value)),
+            inputs=inputs,
             create_time=self._clock.now(),
+            state=RunState.QUEUED if group else RunState.RUNNING,
             labels=parent.labels,
             principal=parent.principal,
             trace_parent=parent.trace_parent,
             priority=parent.priority,
             parent=Parent(parent.id, effect.step, effect.task, effect.attempt),
+            group=group,
         )
         try:
             started = await self._journal.start(Execution(definition, run), Started())
@@ -84,9 +91,12 @@ class Starter:
         workflow = await self._catalogue.workflow(caller.namespace, start.workflow, start.version)
         definition = await self._catalogue.definition(workflow)
         inputs = Document.of(definition.inputs.complete(start.inputs.value))
+        self._limits.check_inputs(inputs)
+        group = group_of(definition, inputs.value)
         seed = start.seed or _NOTHING
         if self._journal.active >= self._max_runs:
             raise ParadeError(Reason.NO_CAPACITY, f"{self._max_runs:,} runs go on already; try again when some have ended")
+        await self._limits.admit_run(caller.namespace, group)
         for _ in range(_ATTEMPTS):
             shard = self._shards.any()
             run = Run(
@@ -96,12 +106,14 @@ class Starter:
                 version=workflow.version,
                 inputs=inputs,
                 create_time=self._clock.now(),
+                state=RunState.QUEUED if group else RunState.RUNNING,
                 labels=dict(start.labels),
                 principal=caller.principal,
                 request_id=start.request_id,
                 trace_parent=caller.trace_parent,
                 failure=seed.failure,
                 priority=definition.priority if start.priority is None else start.priority,
+                group=group,
                 origin=seed.origin,
             )
             beginning = Beginning(run, seed.steps)

@@ -1,21 +1,31 @@
 """The stored definitions of workflows, each in all its versions."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade_scheduler.connected import Connected
 from parade_scheduler.model import Workflow
 from parade_scheduler.rows import workflow_of, workflow_row
 from parade_scheduler.tables import WORKFLOWS
 
+Also = Callable[[AsyncConnection, Workflow], Awaitable[None]]
+"""What is written besides, within the transaction that stores a new version of a workflow."""
+
 
 class Workflows(Connected):
     """The table of workflows."""
 
-    async def put_workflow(self, workflow: Workflow) -> Workflow:
-        """Stores a definition as the next version of its name, whatever version it says, or returns the newest where that is the same."""
+    async def put_workflow(self, workflow: Workflow, also: Also | None = None) -> Workflow:
+        """Stores a definition as the next version of its name, whatever version it says, or returns the newest where that is the same.
+
+        Args:
+            workflow: The definition.
+            also: What else is written in the same transaction, where it is a new version.
+        """
         async with self._writing() as connection:
             newest = _newest(workflow.namespace, workflow.name).with_for_update()
             row = (await connection.execute(newest)).one_or_none()
@@ -23,6 +33,8 @@ class Workflows(Connected):
                 return workflow_of(row)
             stored = replace(workflow, version=1 if row is None else row.version + 1)
             await connection.execute(insert(WORKFLOWS).values(workflow_row(stored)))
+            if also is not None:
+                await also(connection, stored)
             return stored
 
     async def workflow(self, namespace: str, name: str, version: int = 0) -> Workflow | None:

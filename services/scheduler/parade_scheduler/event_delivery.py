@@ -1,0 +1,180 @@
+"""Brings published events to the runs that wait for them and to the workflows that begin on them.
+
+An event is told to every run that waits for its type; whether it is the one that a task wants, the run decides. The replica that has taken
+an event brings it about at once; each replica looks from time to time for events of its shards that somebody has not got yet. Which runs
+were told is noted in the same transaction, and runs that an event starts are named by it, so that nothing of it happens twice.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any, Final
+
+from parade.wire.errors import ParadeError
+from parade.wire.log import Log
+from parade_chassis.clock import Clock
+from parade_scheduler.backoff import Backoff
+from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.decider import EventReceived
+from parade_scheduler.document import Document
+from parade_scheduler.events_store import EventStore, Place, place_of
+from parade_scheduler.language.definition import Trigger
+from parade_scheduler.published_event import EventTrigger, PublishedEvent
+from parade_scheduler.remote import Inbox, Outbox
+from parade_scheduler.schedule_runner import PASSING, Starts
+from parade_scheduler.start import Caller, Start
+
+INTERVAL: Final = 1.0
+"""Seconds between two looks for events that somebody has not got."""
+PAGE: Final = 100
+"""How many events are seen to at once."""
+MAX_TOLD: Final = 500
+"""How many runs are told in one transaction."""
+MAX_TOLD_BYTES: Final = 8 * 1024 * 1024
+"""About how many bytes that is at most, for each is told the value."""
+MAX_NEW: Final = 10_000
+"""How many new events wait in memory to be brought about; what is beyond is found by the next look."""
+KEPT: Final = timedelta(days=1)
+"""How long an event is kept, so that publishing it again is known."""
+FORGOTTEN_AT_ONCE: Final = 1_000
+PAUSE: Final = Backoff(delay=1.0, factor=2.0, max_delay=60.0)
+"""The waits of an event that starts a run for which there is no room."""
+LABEL: Final = "event"
+"""The label that says which event has started a run."""
+
+
+class EventDelivery:
+    """Brings events about."""
+
+    def __init__(
+        self, store: EventStore, catalogue: Catalogue, starts: Starts, outbox: Outbox, inbox: Inbox, clock: Clock, log: Log
+    ) -> None:
+        """Takes where events are kept, the workflows, what starts runs, how runs are told, who takes that, the time and the log."""
+        self._store = store
+        self._catalogue = catalogue
+        self._starts = starts
+        self._outbox = outbox
+        self._inbox = inbox
+        self._clock = clock
+        self._log = log
+        self._new: dict[tuple[str, str], PublishedEvent] = {}
+        self._wake = asyncio.Event()
+        self._refused: dict[tuple[str, str], tuple[int, float]] = {}
+        """How often a run of an event was refused, and until when it waits, in seconds that never run backwards."""
+
+    def add(self, event: PublishedEvent) -> None:
+        """Has a new event brought about. Returns at once."""
+        if len(self._new) < MAX_NEW:
+            self._new[event.namespace, event.id] = event
+            self._wake.set()
+
+    async def lead(self, shards: Callable[[], Collection[int]]) -> None:
+        """Brings events about for as long as the process lives.
+
+        Args:
+            shards: Gives the shards of this replica.
+        """
+        next_look = self._clock.monotonic()
+        while True:
+            try:
+                while self._new:
+                    new, self._new = list(self._new.values()), {}
+                    for start in range(0, len(new), PAGE):
+                        await self._deliver_all(new[start : start + PAGE])
+                if self._clock.monotonic() >= next_look:
+                    next_look = self._clock.monotonic() + INTERVAL
+                    await self.look(shards())
+            except ParadeError as error:
+                self._log.warning("events cannot be read", error=str(error))
+            await self._until_new(next_look - self._clock.monotonic())
+
+    async def look(self, shards: Collection[int]) -> None:
+        """Brings about the events of some shards that somebody has not got, and forgets old ones.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where the store cannot be read.
+        """
+        after: Place | None = None
+        while shards:
+            page = await self._store.pending(shards, after, PAGE)
+            await self._deliver_all([event for event in page if not self._waits(event)])
+            if len(page) < PAGE:
+                break
+            after = place_of(page[-1])
+        if 0 in shards:
+            while await self._store.forget(self._clock.now() - KEPT, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE:
+                pass
+
+    def _waits(self, event: PublishedEvent) -> bool:
+        _, until = self._refused.get((event.namespace, event.id), (0, 0.0))
+        return until > self._clock.monotonic()
+
+    async def _deliver_all(self, events: Collection[PublishedEvent]) -> None:
+        await asyncio.gather(*map(self._deliver, events))
+
+    async def _deliver(self, event: PublishedEvent) -> None:
+        """Brings one event about. What does not succeed is tried again by a later look."""
+        key = (event.namespace, event.id)
+        try:
+            await self._tell_waiting(event)
+            for trigger in await self._store.triggers(event.namespace, event.type):
+                await self._start(event, trigger)
+            await self._store.delivered(event)
+            self._refused.pop(key, None)
+        except ParadeError as error:
+            if error.reason not in PASSING:
+                raise
+            times = self._refused.get(key, (0, 0.0))[0] + 1
+            self._refused[key] = times, self._clock.monotonic() + PAUSE.seconds(times, lambda: 0.0)
+            self._log.warning("event waits", event_id=event.id, type=event.type, namespace=event.namespace, error=str(error))
+
+    async def _tell_waiting(self, event: PublishedEvent) -> None:
+        received = EventReceived(event.id, event.type, event.value)
+        limit = max(1, min(MAX_TOLD, MAX_TOLD_BYTES // max(1, len(event.value.data))))
+        told = limit
+        while told == limit:
+            told = await self._store.tell_waiting(event, lambda run: self._outbox.command(run, received), limit)
+            if told:
+                self._inbox.look()
+
+    async def _start(self, event: PublishedEvent, trigger: EventTrigger) -> None:
+        """Starts a run of a workflow, where one of its triggers wants the event."""
+        try:
+            inputs = await self._inputs(event, trigger)
+            if inputs is None:
+                return
+            request, labels = f"event/{event.id}/{trigger.workflow}", {LABEL: event.id}
+            caller = Caller(event.namespace, trigger.principal, event.trace_parent)
+            await self._starts.start(caller, Start(trigger.workflow, trigger.version, inputs, request, labels))
+        except ParadeError as error:
+            if error.reason in PASSING:
+                raise
+            workflow, namespace = trigger.workflow, event.namespace
+            self._log.error("run of an event refused", event_id=event.id, workflow=workflow, namespace=namespace, error=str(error))
+
+    async def _inputs(self, event: PublishedEvent, trigger: EventTrigger) -> Document | None:
+        """Returns the inputs that an event gives; None where no trigger wants it."""
+        workflow = await self._catalogue.workflow(event.namespace, trigger.workflow, trigger.version)
+        definition = await self._catalogue.definition(workflow)
+        bindings = {"event": event.value.value}
+        for one in definition.triggers:
+            if one.event.type == event.type and _wants(one, bindings):
+                return Document.of(one.inputs.fill(bindings, "on.event.with"))
+        return None
+
+    async def _until_new(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+
+def _wants(trigger: Trigger, bindings: dict[str, Any]) -> bool:
+    """Tells whether an event is wanted. One of which the condition cannot be computed, because it lacks a part, is not."""
+    condition = trigger.event.condition
+    try:
+        return condition is None or condition.evaluate(bindings) is True
+    except ParadeError:
+        return False

@@ -1,0 +1,148 @@
+"""The tables of events: what was published, who waits for it, and which workflows begin on it."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from parade_scheduler.commands import Command, leave_commands
+from parade_scheduler.connected import Connected
+from parade_scheduler.document import Document
+from parade_scheduler.model import Workflow
+from parade_scheduler.published_event import EventTrigger, PublishedEvent
+from parade_scheduler.records import micros_of, time_of
+from parade_scheduler.rows import shard_of
+from parade_scheduler.waking_tables import AWAITED_EVENTS, PENDING, PUBLISHED_EVENTS, TRIGGERS
+
+Place = tuple[int, str, str]
+"""Where an event stands among those that are pending: its time in microseconds, its namespace, its id."""
+
+
+class EventStore(Connected):
+    """The events."""
+
+    async def publish(self, event: PublishedEvent) -> bool:
+        """Stores an event; one of its id that there is stays as it is.
+
+        Returns:
+            Whether somebody is to get it now: it is new, and a task waits for its type or a workflow begins on it.
+        """
+        awaited = exists().where(AWAITED_EVENTS.c.namespace == event.namespace, AWAITED_EVENTS.c.type == event.type)
+        triggers = exists().where(TRIGGERS.c.namespace == event.namespace, TRIGGERS.c.type == event.type)
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        async with self._writing() as connection:
+            pending = bool((await connection.execute(select(awaited | triggers))).scalar_one())
+            inserting = dialect.insert(PUBLISHED_EVENTS).values(_row(event, pending=pending)).on_conflict_do_nothing()
+            inserted = (await connection.execute(inserting)).rowcount == 1
+        return inserted and pending
+
+    async def exists(self, namespace: str, id: str) -> bool:
+        """Tells whether an event was published, and is still kept."""
+        async with self._reading() as connection:
+            return bool((await connection.execute(select(exists().where(*_one(namespace, id))))).scalar_one())
+
+    async def count(self, namespace: str) -> int:
+        """Returns how many events of a namespace are kept."""
+        query = select(func.count()).select_from(PUBLISHED_EVENTS).where(PUBLISHED_EVENTS.c.namespace == namespace)
+        async with self._reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def pending(self, shards: Collection[int], after: Place | None, limit: int) -> list[PublishedEvent]:
+        """Returns events of some shards that somebody may still have to get, the oldest first, from the one after `after` on."""
+        place = PUBLISHED_EVENTS.c.created, PUBLISHED_EVENTS.c.namespace, PUBLISHED_EVENTS.c.id
+        query = select(PUBLISHED_EVENTS).where(PENDING, PUBLISHED_EVENTS.c.shard.in_(sorted(shards)))
+        if after is not None:
+            query = query.where(tuple_(*place) > after)
+        async with self._reading() as connection:
+            return [_event_of(row) for row in await connection.execute(query.order_by(*place).limit(limit))]
+
+    async def tell_waiting(self, event: PublishedEvent, command: Callable[[str], Command], limit: int) -> int:
+        """Tells the next runs that wait for an event's type of it: each once, for how far this has come is noted in the same transaction.
+
+        Args:
+            event: The event.
+            command: Makes what tells a run of it.
+            limit: How many are told at most; where so many are, there may be more.
+
+        Returns:
+            How many were told.
+        """
+        this = _one(event.namespace, event.id)
+        async with self._writing() as connection:
+            query = select(PUBLISHED_EVENTS.c.reached).where(*this, PENDING).with_for_update()
+            reached = (await connection.execute(query)).scalar_one_or_none()
+            if reached is None:
+                return 0
+            waiting = select(AWAITED_EVENTS.c.run).where(
+                AWAITED_EVENTS.c.namespace == event.namespace, AWAITED_EVENTS.c.type == event.type, AWAITED_EVENTS.c.run > reached
+            )
+            runs = list((await connection.execute(waiting.distinct().order_by(AWAITED_EVENTS.c.run).limit(limit))).scalars())
+            if runs:
+                await leave_commands(connection, [command(run) for run in runs])
+                await connection.execute(update(PUBLISHED_EVENTS).where(*this).values(reached=runs[-1]))
+        return len(runs)
+
+    async def delivered(self, event: PublishedEvent) -> None:
+        """Notes that everybody has got an event."""
+        async with self._writing() as connection:
+            await connection.execute(update(PUBLISHED_EVENTS).where(*_one(event.namespace, event.id)).values(pending=False))
+
+    async def triggers(self, namespace: str, type: str) -> list[EventTrigger]:
+        """Returns the workflows that may begin on events of a type, by name."""
+        query = select(TRIGGERS).where(TRIGGERS.c.namespace == namespace, TRIGGERS.c.type == type).order_by(TRIGGERS.c.workflow)
+        async with self._reading() as connection:
+            return [EventTrigger(row.workflow, row.version, row.principal) for row in await connection.execute(query)]
+
+    async def define(self, connection: AsyncConnection, workflow: Workflow, types: Collection[str], principal: str) -> None:
+        """Notes on which types of events a new version of a workflow begins, within the transaction that stores it."""
+        theirs = TRIGGERS.c.namespace == workflow.namespace, TRIGGERS.c.workflow == workflow.name
+        await connection.execute(delete(TRIGGERS).where(*theirs))
+        if types:
+            row = {"namespace": workflow.namespace, "workflow": workflow.name, "version": workflow.version, "principal": principal}
+            await connection.execute(insert(TRIGGERS), [row | {"type": type} for type in sorted(types)])
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Deletes events that were published before a time and that everybody has got, the oldest first, at most `limit`.
+
+        Returns:
+            How many.
+        """
+        events = PUBLISHED_EVENTS.c
+        old = select(events.namespace, events.id).where(events.created < micros_of(before), ~events.pending)
+        async with self._writing() as connection:
+            rows = (await connection.execute(old.order_by(events.created).limit(limit))).all()
+            if rows:
+                await connection.execute(
+                    delete(PUBLISHED_EVENTS).where(tuple_(events.namespace, events.id).in_([tuple(row) for row in rows]))
+                )
+        return len(rows)
+
+
+def place_of(event: PublishedEvent) -> Place:
+    """Returns the place of an event among those that are pending."""
+    return micros_of(event.create_time), event.namespace, event.id
+
+
+def _one(namespace: str, id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return PUBLISHED_EVENTS.c.namespace == namespace, PUBLISHED_EVENTS.c.id == id
+
+
+def _row(event: PublishedEvent, *, pending: bool) -> dict[str, Any]:
+    return {
+        "namespace": event.namespace,
+        "id": event.id,
+        "shard": shard_of(f"{event.namespace}/{event.id}"),
+        "type": event.type,
+        "created": micros_of(event.create_time),
+        "pending": pending,
+        "reached": "",
+        "trace_parent": event.trace_parent,
+        "value": event.value.data,
+    }
+
+
+def _event_of(row: Row[Any]) -> PublishedEvent:
+    return PublishedEvent(row.namespace, row.id, row.type, Document(row.value), time_of(row.created), row.trace_parent)
