@@ -8,6 +8,7 @@ from parade_scheduler.decider.execution import MAX_TASKS, Execution
 from parade_scheduler.decider.transition import Transition
 from parade_scheduler.document import Document, type_name
 from parade_scheduler.language import MAX_ITEMS, computed
+from parade_scheduler.language.definition import Loop
 from parade_scheduler.model import EventType, Failure, Kind, RunState, Step, StepState
 
 _WORDS: Final = {StepState.FAILED: "failed", StepState.SKIPPED: "was skipped", StepState.CANCELLED: "was cancelled"}
@@ -63,43 +64,39 @@ def _begin(transition: Transition, step: str) -> None:
 
 def _go_on(transition: Transition, step: str) -> None:
     execution = transition.execution
+    definition = execution.definition_of(step)
     if execution.is_stopping(step):
         _stop(transition, step)
     elif transition.goes_on:
-        if not _take_turn(transition, step):
+        if definition.loop is not None and _is_over(transition, step, definition.loop):
             return
-        _hand_out(transition, step)
-    elif execution.definition_of(step).loop is not None:
-        return  # whether this was the last turn is asked when the run goes on
+        _hand_out(transition, step, definition.max_parallel)
     row = execution.steps[step]
-    if execution.active[step] == 0 and (execution.is_stopping(step) or row.tasks_succeeded == row.tasks):
+    if execution.active[step] == 0 and (execution.is_stopping(step) or (row.tasks_succeeded == row.tasks and definition.loop is None)):
         _conclude(transition, row)
 
 
-def _take_turn(transition: Transition, step: str) -> bool:
-    """Gives a loop its next turn where it needs one. Returns whether the step still goes on."""
-    execution = transition.execution
-    row = execution.steps[step]
-    loop = execution.definition_of(step).loop
-    if loop is None or row.tasks_succeeded < row.tasks:
-        return True
+def _is_over(transition: Transition, step: str, loop: Loop) -> bool:
+    """Ends a loop whose last turn has ended, or gives it another one. Returns whether it has ended."""
+    row = transition.execution.steps[step]
+    if row.tasks_succeeded < row.tasks:
+        return False
     try:
         over = loops.is_over(transition, row, loop)
     except ParadeError as error:
         ends.fail(transition, step, Failure.of(error))
-        return False
+        return True
     if over:
         _conclude(transition, row)
-    return not over
+    return over
 
 
-def _hand_out(transition: Transition, step: str) -> None:
+def _hand_out(transition: Transition, step: str, most: int) -> None:
     execution = transition.execution
     count = execution.steps[step].tasks
     rows = execution.tasks[step]
     if len(rows) == count:
         return
-    most = execution.definition_of(step).max_parallel
     while len(rows) < count and execution.active[step] < most:
         tasks.start(transition, step, len(rows))
         if execution.is_stopping(step):

@@ -159,8 +159,8 @@ def _moment(value: object, place: str) -> datetime:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    shown = f"`{value[:80]}`" if isinstance(value, str) else type_name(value)
-    raise ParadeError(Reason.INVALID_ARGUMENTS, f"{place}: a time with its zone stands here, for example 2026-01-31T12:00:00Z, not {shown}")
+    message = f"{place}: a time with its zone stands here, for example 2026-01-31T12:00:00Z, not {_shown(value)}"
+    raise ParadeError(Reason.INVALID_ARGUMENTS, message)
 
 
 def _duration(value: object, place: str) -> float:
@@ -168,7 +168,13 @@ def _duration(value: object, place: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS:
         found = float(value)
     if found is None:
-        shown = f"`{value[:80]}`" if isinstance(value, str) else type_name(value) if not isinstance(value, int | float) else f"{value}"
-        message = f"{place}: a duration of at most a year stands here, for example 5m or a number of seconds, not {shown}"
+        message = f"{place}: a duration of at most a year stands here, for example 5m or a number of seconds, not {_shown(value)}"
         raise ParadeError(Reason.INVALID_ARGUMENTS, message)
     return found
+
+
+def _shown(value: object) -> str:
+    """Returns a value as a message shows it: by itself where it is short."""
+    if isinstance(value, str):
+        return f"`{value[:80]}`"
+    return type_name(value) if isinstance(value, bool) or not isinstance(value, int | float) else f"{value:g}"
