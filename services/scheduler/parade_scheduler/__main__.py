@@ -6,6 +6,7 @@ from parade_chassis.leading import sharing
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_scheduler.caller import DispatcherCaller
+from parade_scheduler.children import Children
 from parade_scheduler.config import Config
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
@@ -32,7 +33,8 @@ async def serve(process: Process[Config]) -> None:
         triggers = Triggers(process, database, store, leadership)
         starter = Starter(process, store, leadership, triggers.limits)
         engine = Engine(process, store, leadership, AgentManagerFunctions(agents), starter, triggers.defined)
-        effects = Effects(process, caller, leadership.journal.report)
+        children = Children(leadership.journal, starter, store, process.clock, process.log)
+        effects = Effects(process, caller, children, leadership.journal.report)
         await leadership.begin(effects)
         events = triggers.begin(starter)
         operations = Operations(engine, store, leadership.catalogue, process.ids)

@@ -17,7 +17,7 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.crash_points import reached
-from parade_scheduler.decider import Decider, Dispatch, Effect, Execution, Occurrence, Recovered, RunEnded, SetTimer
+from parade_scheduler.decider import Decider, Dispatch, Effect, Execution, Occurrence, Recovered, SetTimer
 from parade_scheduler.happenings import OUTCOMES, Happening, Held, Share, Together, Whole
 from parade_scheduler.memory import Memory
 from parade_scheduler.model import Run
@@ -59,6 +59,7 @@ class Journal:
     """Leads the runs of this replica that have not ended.
 
     Attributes:
+        timers: The reminders of the runs in memory.
         missing: What happened to runs that have to be loaded first.
         wanted: Set where there is something in `missing`.
     """
@@ -71,7 +72,8 @@ class Journal:
         self._shards = shards
         self._watchers = watchers
         self._log = log
-        self._memory = Memory(Timers(clock, self.report))
+        self.timers = Timers(clock, self.report)
+        self._memory = Memory(self.timers)
         self.missing: dict[str, list[Happening]] = {}
         self.wanted = asyncio.Event()
         self._happenings: deque[Happening] = deque()
@@ -189,7 +191,7 @@ class Journal:
 
     def end(self) -> None:
         """Rings no more, because the process ends."""
-        self._memory.timers.end()
+        self.timers.end()
 
     async def written(self) -> None:
         """Returns once nothing waits to be written."""
@@ -244,6 +246,9 @@ class Journal:
             held = self._memory.runs.get(happening.run)
             if held is None:
                 held = self._begun(happening)
+            elif happening.new is not None:
+                happening.answer(None)  # it has begun already
+                continue
             if held is not None:
                 self._decide(batch, held, happening, now)
         for share in batch.shares.values():
@@ -398,10 +403,11 @@ class Journal:
             if change.row_changed:
                 held.parked, held.wake = change.parked, change.wake
                 self._memory.waking.discard(run.id)
-        for happening in share.happenings:
-            self._memory.end_attempt(happening)
         for effect in share.effects():
             self._carry_out_effect(held, run, effect)
+        # After the effects: a run that is taken up again wants an attempt whose outcome may be the next that happened.
+        for happening in share.happenings:
+            self._memory.end_attempt(happening)
         if change is not None and change.events:
             self._watchers.changed(run.id)
         if run.ended and self._watchers.is_awaited(run.id):
@@ -418,8 +424,8 @@ class Journal:
                 self._release(run, effect)
                 reached("after_dispatch")
         elif isinstance(effect, SetTimer):
-            self._memory.timers.set(run.id, effect, held.time or self._clock.now())
-        elif not isinstance(effect, RunEnded):
+            self.timers.set(run.id, effect, held.time or self._clock.now())
+        else:
             self._release(run, effect)
 
     def _release(self, run: Run, effect: Effect) -> None:
