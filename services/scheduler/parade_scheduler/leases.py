@@ -77,7 +77,11 @@ class Leases(Connected):
         values = {"address": address, "expires": self._now + int(lease * _MICROS)}
         statement = dialect.insert(REPLICAS).values(id=owner, **values)
         await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
-        await connection.execute(delete(REPLICAS).where(REPLICAS.c.expires < self._now - _FORGOTTEN))
+        # Others strike off the same, so nobody waits for the other's row.
+        forgotten = select(REPLICAS.c.id).where(REPLICAS.c.expires < self._now - _FORGOTTEN).with_for_update(skip_locked=True)
+        ids = [row.id for row in await connection.execute(forgotten)]
+        if ids:
+            await connection.execute(delete(REPLICAS).where(REPLICAS.c.id.in_(ids)))
 
     async def _add_shards(self, connection: AsyncConnection) -> None:
         known = (await connection.execute(select(func.count()).select_from(SHARDS))).scalar_one()

@@ -16,7 +16,7 @@ from parade_scheduler.rows import input_term, label_term, run_of
 from parade_scheduler.tables import ENTRIES, RUNS, TERMS
 
 _PAGE: Final = 50
-"""How many entries of a history are read at once."""
+"""How many entries of a history are read at once, at most."""
 _LAST_SEQUENCE: Final = func.coalesce(
     select(func.max(ENTRIES.c.last_sequence)).where(ENTRIES.c.run == RUNS.c.id).scalar_subquery(), RUNS.c.last_sequence
 ).label("last_sequence")
@@ -71,17 +71,18 @@ class Runs(Connected):
     async def events(self, run: str, after: int, limit: int) -> list[RunEvent]:
         """Returns a run's history from after a sequence number on, with the outputs that it tells of."""
         events: list[RunEvent] = []
+        page = min(limit, _PAGE)
         async with self._reading() as connection:
             outputs: Document | None = None
             reached, more = after, True
             while more and len(events) < limit:
                 query = select(ENTRIES.c.last_sequence, ENTRIES.c.facts, ENTRIES.c.documents)
                 query = query.where(ENTRIES.c.run == run, ENTRIES.c.last_sequence > reached)
-                rows = list(await connection.execute(query.order_by(ENTRIES.c.last_sequence, ENTRIES.c.number).limit(_PAGE)))
+                rows = list(await connection.execute(query.order_by(ENTRIES.c.last_sequence, ENTRIES.c.number).limit(page)))
                 for row in rows:
                     events += [event for event in events_of(row.facts, row.documents) if event.sequence > after]
                     reached = row.last_sequence
-                more = len(rows) == _PAGE
+                more = len(rows) == page
             events = events[:limit]
             if any(event.type is EventType.RUN_SUCCEEDED for event in events):
                 data = (await connection.execute(select(RUNS.c.outputs).where(RUNS.c.id == run))).scalar_one()

@@ -3,6 +3,7 @@
 Each statement takes the rows of a table as one array a column.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -17,6 +18,8 @@ from parade_scheduler.writer import LostError, TakenError, check_changed
 
 _IDLE_TIMEOUT_MS: Final = 3_000
 """After which PostgreSQL ends a transaction of which nothing more is heard: its process is frozen or cut off, and holds others up."""
+_TIMEOUT: Final = 30.0
+"""Seconds that a transaction may take, for a server that is cut off says nothing."""
 
 # Taking a shard over locks its row for an update, which waits for this; prolonging a lease does not.
 _FENCE: Final = "SELECT id, epoch FROM shard WHERE id = ANY($1::smallint[]) FOR KEY SHARE"
@@ -50,10 +53,11 @@ class PostgresWriter:
 
     async def write(self, batch: Batch, epochs: Mapping[int, int] | None) -> None:
         """Writes a batch, where the shards still have these epochs."""
-        driver = await self._connected()
         try:
-            async with driver.transaction():
-                await _write(driver, batch, epochs)
+            async with asyncio.timeout(_TIMEOUT):
+                driver = await self._connected()
+                async with driver.transaction():
+                    await _write(driver, batch, epochs)
         except (TakenError, LostError):
             raise
         except BaseException:
