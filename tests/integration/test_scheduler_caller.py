@@ -269,8 +269,8 @@ async def test_progress_that_is_no_number_is_not_known(tmp_path: Path) -> None:
     assert told == [Progress(-1.0, "on it"), Document(b"7")]
 
 
-def streams(count: int, item: bytes) -> Answers:
-    """Gives so many items, as there is room for them."""
+def streams(count: int, item: bytes, cancelled: Callable[[bool], None] | None = None) -> Answers:
+    """Gives so many items, as there is room for them, and says whether it was cancelled."""
 
     def answers(_: session_pb2.SessionCall, exchange: Exchange) -> None:
         left = count
@@ -284,6 +284,7 @@ def streams(count: int, item: bytes) -> Answers:
                 exchange.answer(session_pb2.SessionResult())
 
         exchange.credited = give
+        exchange.cancelled = cancelled
         give()
 
     return answers
@@ -299,8 +300,11 @@ async def test_more_items_than_are_on_their_way_at_once_come_whole(tmp_path: Pat
 
 
 async def test_items_that_are_too_large_together_end_the_call(tmp_path: Path) -> None:
-    async with calling(tmp_path, streams(100, b'"' + b"x" * 50_000 + b'"')) as (caller, _):
+    cancelled: list[bool] = []
+
+    async with calling(tmp_path, streams(100, b'"' + b"x" * 50_000 + b'"', cancelled.append)) as (caller, _):
         error = await refused(caller, dispatch())
+        await eventually(lambda: cancelled == [False])
 
     assert (error.reason, error.message) == (Reason.INVALID_ARGUMENTS, "the function's items together are larger than 4 MiB")
 

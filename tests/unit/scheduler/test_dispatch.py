@@ -237,6 +237,19 @@ def test_a_run_that_was_left_and_comes_back_is_heard_of_again(world: World) -> N
     assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE)]
 
 
+async def test_an_attempt_of_a_run_that_was_left_waiting_waits_anew_when_it_comes_back() -> None:
+    world = World(max_calls=1)
+    for task in range(2):
+        world.dispatches.start(RUN, dispatch(task))
+    world.dispatches.leave("run-1")
+    for task in range(2):
+        world.dispatches.start(RUN, dispatch(task, resumed=True))
+    await world.finish()
+
+    assert [(call.dispatch.task, call.dispatch.resumed) for call in world.calls] == [(0, False), (1, True)]
+    assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE), TaskSucceeded("a", 1, 1, DONE)]
+
+
 async def test_draining_waits_then_abandons_without_a_word_and_hands_out_nothing_more(world: World) -> None:
     for task in range(2):
         world.dispatches.start(RUN, dispatch(task))
@@ -258,10 +271,11 @@ async def test_what_waits_when_draining_begins_was_not_sent() -> None:
     world = World(max_calls=1)
     for task in range(3):
         world.dispatches.start(RUN, dispatch(task))
-    draining = asyncio.create_task(world.dispatches.drain(5))
+    draining = asyncio.create_task(world.dispatches.drain(60))
     await eventually(lambda: len(world.outcomes) == 2)
     world.calls[0].succeed()
-    await draining
+    async with asyncio.timeout(5):
+        await draining
 
     assert [(one.task, one.failure.metadata) for one in world.outcomes if isinstance(one, TaskFailed)] == [
         (1, {NOT_SENT: "true"}),
@@ -284,7 +298,8 @@ async def test_draining_leaves_what_runs_before_it_ends_it_and_takes_that_for_no
 async def test_draining_leaves_nobody_where_all_has_ended(world: World) -> None:
     world.dispatches.start(RUN, dispatch())
     asyncio.get_running_loop().call_later(0.01, world.calls[0].succeed)
-    await world.dispatches.drain(5)
+    async with asyncio.timeout(5):
+        await world.dispatches.drain(60)
 
     assert world.outcomes == [TaskSucceeded("a", 0, 1, DONE, "")]
     assert not world.left
