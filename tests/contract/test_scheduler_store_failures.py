@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.store import Database
+from parade_scheduler import writer_postgres
 from parade_scheduler.document import Document
 from parade_scheduler.store import Store, refusal
 from parade_scheduler.tables import METADATA
@@ -78,6 +79,23 @@ async def test_the_writer_goes_on_after_its_connection_was_lost(store: Store, da
     assert not await store.was_written(new(numbered(2)))
     await store.write([new(numbered(2))], None)
     assert await store.was_written(new(numbered(2)))
+
+
+async def test_a_write_that_gets_no_answer_is_given_up(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    if database.is_sqlite:
+        pytest.skip("a file answers")
+    await store.write([new(RUN)], None)
+    monkeypatch.setattr(writer_postgres, "_TIMEOUT", 0.2)
+    async with database.transaction() as connection:
+        await connection.execute(text("LOCK TABLE entry"))
+        with pytest.raises(TimeoutError) as caught:
+            await store.write([new(numbered(2))], None)
+
+    refused = refusal(caught.value)
+    assert refused is not None
+    assert refused.reason is Reason.UNAVAILABLE
+    assert await store.load(["run-002-02"]) == []
+    await store.write([new(numbered(2))], None)
 
 
 async def test_a_server_that_cannot_be_reached_is_unavailable(store: Store, database: Database) -> None:

@@ -53,5 +53,5 @@ def refusal(error: BaseException) -> ParadeError | None:
     # asyncpg's own errors, which no server sent, are those of a connection that is gone.
     lost = type(cause).__module__.startswith("asyncpg.")
     if code or lost or isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
-        return ParadeError(Reason.UNAVAILABLE, f"the scheduler's database cannot be used now: {cause}")
+        return ParadeError(Reason.UNAVAILABLE, f"the scheduler's database cannot be used now: {str(cause) or 'it does not answer'}")
     return None
