@@ -212,6 +212,9 @@ class Task:
     """Who approved, rejected or signalled: a SPIFFE id."""
     request_id: str = ""
     """What the sender of the signal named the request, so that a retry of it is known; empty where not named."""
+    ended: datetime | None = None
+    """Of what a durable function asked for, when it ended: later than all that ended before it in the run, for in this order the function
+    hears of it. Of the function's own task, that of the newest end that it has heard of."""
 
 
 @dataclass(frozen=True, slots=True)

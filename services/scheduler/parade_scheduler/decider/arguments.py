@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from parade.wire.errors import ParadeError, Reason
+from parade_scheduler.decider.asks import arguments_of, envelope_of
 from parade_scheduler.decider.execution import Execution
 from parade_scheduler.document import Document, type_name
 from parade_scheduler.expression import Expression
@@ -22,6 +23,9 @@ def arguments(execution: Execution, step: str, index: int) -> Document:
     Raises:
         ParadeError: INVALID_ARGUMENTS, where it cannot be computed or is no object.
     """
+    if execution.definition.durable:
+        rows = execution.tasks[step]
+        return arguments_of(rows[index]) if index else envelope_of(execution.run, rows, execution.entries)
     definition = execution.definition_of(step)
     # The inputs of another run go on record there.
     bindings = execution.bindings.recorded if definition.kind is Kind.RUN else execution.bindings.handed_out

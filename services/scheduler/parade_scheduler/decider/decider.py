@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from parade_scheduler.backoff import Jitter
-from parade_scheduler.decider import runs, steps, tasks, waits
+from parade_scheduler.decider import runs, steps, tasks, turns, waits
 from parade_scheduler.decider.decisions import Decisions
 from parade_scheduler.decider.execution import Execution
 from parade_scheduler.decider.occurrences import (
@@ -41,7 +41,7 @@ _RULES: Final[Mapping[type[Occurrence], Callable[[Transition, Any], None]]] = {
     ResumeRequested: runs.resume,
     CancelRequested: runs.cancel,
     TimeoutPassed: runs.time_out,
-    TaskSucceeded: tasks.succeeded,
+    TaskSucceeded: turns.succeeded,
     TaskFailed: tasks.failed,
     TaskCancelled: tasks.cancelled,
     TaskProgressed: tasks.progressed,

@@ -24,6 +24,8 @@ class Dispatch:
     """Whether the function may have been called for this task before without the outcome having come back."""
     resumed: bool = False
     """Whether this very attempt is the only one that may have made such a call: its call can be asked after. Another attempt's cannot."""
+    affine: bool = False
+    """Whether the instance that had the run's last such call is the best to have this one too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def fail(transition: Transition, step: str, failure: Failure) -> None:
     execution = transition.execution
     run = execution.run
     if run.failure is None and run.state in _LEADING and step not in execution.definition.raced_by:
-        message = f"the step `{step}` failed: {failure.message}"
+        message = failure.message if execution.definition.durable else f"the step `{step}` failed: {failure.message}"
         metadata = {**failure.metadata, "step": step}
         transition.run(failure=Failure(failure.reason, message, failure.violations, metadata, failure.retryable))
     end(transition, step, StepState.FAILED, EventType.STEP_FAILED, {"failure": failure}, failure=failure)

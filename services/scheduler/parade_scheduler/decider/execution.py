@@ -1,10 +1,12 @@
 """A run as the decider holds it: its rows, and what is counted from them so that no event costs more because a run is large."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
+from parade_scheduler.decider.asks import Entries
+from parade_scheduler.decider.asks import definition_of as ask_definition
 from parade_scheduler.decider.bindings import Bindings
 from parade_scheduler.decider.losers import losers
 from parade_scheduler.decider.takers import SIGNALS, Signals, Takers
@@ -35,6 +37,8 @@ class Execution:
         stopped: The running steps whose tasks were told to end.
         open_steps: How many steps have not ended.
         running: How many tasks are handed out.
+        newest_end: When the newest end came that a durable function hears of.
+        entries: What its journal says of what has ended.
         size: How many steps and tasks the run has, with those tasks of running steps that are still to come.
         bindings: What expressions see.
     """
@@ -73,6 +77,8 @@ class Execution:
         self.stopped: set[str] = set()
         self.open_steps = len(self.steps)
         self.running = 0
+        self.newest_end: datetime | None = None
+        self.entries = Entries()
         self.size = len(self.steps)
         self.bindings = Bindings(definition, run, self.steps, secrets)
         self._restore(steps, tasks)
@@ -108,6 +114,20 @@ class Execution:
     def definition_of(self, step: str) -> StepDefinition:
         """Returns how a step, or the compensation of one, is defined."""
         return self.definition.steps.get(step) or self.definition.compensations[step]
+
+    def definition_for(self, task: Task) -> StepDefinition:
+        """Returns how a task is defined: as its step, unless a durable function has asked for it."""
+        return ask_definition(task) if self.is_ask(task) else self.definition_of(task.step)
+
+    def is_ask(self, task: Task) -> bool:
+        """Tells whether a durable function has asked for a task."""
+        return task.index > 0 and self.definition.durable
+
+    def next_end(self, now: datetime) -> datetime:
+        """Returns when something ends that a durable function has asked for: no two things end at once."""
+        newest = self.newest_end
+        self.newest_end = now if newest is None or newest < now else newest + timedelta(microseconds=1)
+        return self.newest_end
 
     def is_stopping(self, step: str) -> bool:
         """Tells whether a running step starts nothing more and only waits for its tasks to end."""
@@ -178,6 +198,8 @@ class Execution:
                 continue
             self.tasks[task.step][task.index] = task
             self.signals.note_request(task.request_id)
+            if task.ended is not None and self.is_ask(task):
+                self.newest_end = task.ended if self.newest_end is None else max(self.newest_end, task.ended)
             self.output_bytes[task.step] += 0 if task.output is None else len(task.output.data)
             if task.state not in TASK_ENDED:
                 self.active[task.step] += 1

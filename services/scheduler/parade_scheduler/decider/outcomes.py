@@ -11,11 +11,13 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
     execution = transition.execution
     step = task.step
     size = len(output.data)
+    is_ask = execution.is_ask(task)
     if execution.definition_of(step).loop is None:
         size += execution.output_bytes[step]
     else:
         _forget_turn(transition, step, task.index - 1)
-    if size > MAX_BYTES:
+    # What a durable function has asked for is held to its bound where the function is given it.
+    if size > MAX_BYTES and not execution.definition.durable:
         message = (
             f"the outputs of the tasks of `{step}` together are larger than {MAX_BYTES // 1024 // 1024} MiB; let its function return less"
         )
@@ -23,7 +25,8 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
         return
     execution.output_bytes[step] = size
     attempt = task.attempt
-    transition.task(task, state=TaskState.SUCCEEDED, output=output, instance_id=instance_id, failure=None, due=None, by=by)
+    ended = execution.next_end(transition.now) if is_ask else task.ended
+    transition.task(task, state=TaskState.SUCCEEDED, output=output, instance_id=instance_id, failure=None, due=None, by=by, ended=ended)
     transition.step(step, tasks_succeeded=execution.steps[step].tasks_succeeded + 1)
     transition.event(
         EventType.TASK_SUCCEEDED,
@@ -38,9 +41,13 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
 
 
 def fail(transition: Transition, task: Task, failure: Failure, *, instance_id: str = "", by: str = "", note: str = "") -> None:
-    """Ends a task, and with it its step, as failed."""
-    transition.task(task, state=TaskState.FAILED, failure=failure, instance_id=instance_id, due=None, by=by)
-    _note_failure(transition, task.step, task.index, task.attempt, failure, instance_id=instance_id, by=by, message=note)
+    """Ends a task as failed, and with it its step, unless a durable function has asked for it and hears of it."""
+    execution = transition.execution
+    is_ask = execution.is_ask(task)
+    ended = execution.next_end(transition.now) if is_ask else task.ended
+    transition.task(task, state=TaskState.FAILED, failure=failure, instance_id=instance_id, due=None, by=by, ended=ended)
+    facts = {"instance_id": instance_id, "by": by, "message": note}
+    _note_failure(transition, task.step, task.index, task.attempt, failure, fails_step=not is_ask, **facts)
 
 
 def refuse(transition: Transition, step: str, index: int, kind: Kind, failure: Failure) -> None:
@@ -57,9 +64,11 @@ def cancel(transition: Transition, task: Task, *, instance_id: str = "", uncerta
     transition.event(EventType.TASK_CANCELLED, step=task.step, task=task.index, attempt=task.attempt, instance_id=instance_id)
 
 
-def _note_failure(transition: Transition, step: str, index: int, attempt: int, failure: Failure, **facts: str) -> None:
+def _note_failure(
+    transition: Transition, step: str, index: int, attempt: int, failure: Failure, *, fails_step: bool = True, **facts: str
+) -> None:
     row = transition.execution.steps[step]
-    transition.step(step, tasks_failed=row.tasks_failed + 1, failure=row.failure or failure)
+    transition.step(step, tasks_failed=row.tasks_failed + 1, failure=row.failure or (failure if fails_step else None))
     transition.event(EventType.TASK_FAILED, step=step, task=index, attempt=attempt, failure=failure, **facts)
     transition.unsettled.append(step)
 

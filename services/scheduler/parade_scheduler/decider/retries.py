@@ -26,7 +26,7 @@ _UNKNOWN: Final = frozenset({Reason.OUTCOME_UNKNOWN, Reason.DEADLINE_EXCEEDED, R
 
 def settle(transition: Transition, task: Task, failure: Failure, instance_id: str) -> None:
     """Tries a task again whose attempt failed, or ends it."""
-    policy = transition.execution.definition_of(task.step).retry
+    policy = transition.execution.definition_for(task).retry
     if _is_named(policy.never, failure):
         outcomes.fail(transition, task, failure, instance_id=instance_id)
     elif _is_outage(task, failure):
@@ -70,7 +70,7 @@ def _may_have_been_sent(failure: Failure) -> bool:
 
 
 def _wait_for_mesh(transition: Transition, task: Task, failure: Failure, instance_id: str) -> None:
-    timeout = transition.execution.definition_of(task.step).timeout
+    timeout = transition.execution.definition_for(task).timeout
     outage_started = task.outage_started or transition.now
     limit = outage_started + OUTAGE_LIMIT if timeout is None else task.started + timedelta(seconds=timeout)
     retry_time = transition.now + timedelta(seconds=OUTAGE.seconds(task.outages + 1, transition.jitter))

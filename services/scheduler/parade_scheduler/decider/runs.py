@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.decider import compensation, steps, tasks
+from parade_scheduler.decider import compensation, steps, tasks, turns
 from parade_scheduler.decider.arguments import encoded
 from parade_scheduler.decider.decisions import RunEnded, SetTimer
+from parade_scheduler.decider.execution import Execution
 from parade_scheduler.decider.occurrences import (
     Admitted,
     CancelRequested,
@@ -16,6 +17,7 @@ from parade_scheduler.decider.occurrences import (
     TimeoutPassed,
 )
 from parade_scheduler.decider.transition import Transition
+from parade_scheduler.document import Document
 from parade_scheduler.model import STEP_ENDED, EventType, Failure, RunState
 
 _LED = frozenset({RunState.RUNNING, RunState.PAUSED})
@@ -98,7 +100,7 @@ def end(transition: Transition) -> bool:
         return False
     if failure is None and state is RunState.RUNNING:
         try:
-            outputs = encoded(execution.definition.outputs, execution.steps, execution.bindings.recorded, "outputs")
+            outputs = _outputs(execution)
         except ParadeError as error:
             failure = Failure.of(error)
         else:
@@ -107,6 +109,18 @@ def end(transition: Transition) -> bool:
             transition.effect(RunEnded())
             return False
     return _undo(transition, failure)
+
+
+def _outputs(execution: Execution) -> Document:
+    """Returns what the run gives: an object, or whatever a durable function has returned.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS, where it cannot be computed.
+    """
+    definition = execution.definition
+    if definition.durable:
+        return execution.steps[turns.MAIN].output or Document(b"null")
+    return encoded(definition.outputs, execution.steps, execution.bindings.recorded, "outputs")
 
 
 def _undo(transition: Transition, failure: Failure | None) -> bool:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.decider import ends, loops, races, tasks
+from parade_scheduler.decider import ends, loops, races, tasks, turns
 from parade_scheduler.decider.execution import MAX_TASKS, Execution
 from parade_scheduler.decider.transition import Transition
 from parade_scheduler.document import Document, type_name
@@ -67,12 +67,19 @@ def _go_on(transition: Transition, step: str) -> None:
     definition = execution.definition_of(step)
     if execution.is_stopping(step):
         _stop(transition, step)
+    elif transition.goes_on and execution.definition.durable:
+        turns.go_on(transition)
     elif transition.goes_on:
         if definition.loop is not None and _is_over(transition, step, definition.loop):
             return
         _hand_out(transition, step, definition.max_parallel)
     row = execution.steps[step]
-    if execution.active[step] == 0 and (execution.is_stopping(step) or (row.tasks_succeeded == row.tasks and definition.loop is None)):
+    if execution.active[step]:
+        return
+    if execution.definition.durable:
+        if execution.is_stopping(step) or turns.is_over(execution):
+            turns.conclude(transition, row)
+    elif execution.is_stopping(step) or (row.tasks_succeeded == row.tasks and definition.loop is None):
         _conclude(transition, row)
 
 

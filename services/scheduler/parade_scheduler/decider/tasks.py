@@ -36,7 +36,7 @@ def start(transition: Transition, step: str, index: int) -> None:
         task = Task(step, index, TaskState.RUNNING, 1, now, kind=kind, child=child, due=_due(now, definition.timeout))
     else:
         task = Task(step, index, TaskState.RUNNING, 1, now)
-    _hand_out(transition, transition.new_task(task), given)
+    hand_out(transition, transition.new_task(task), given)
 
 
 def succeeded(transition: Transition, occurrence: TaskSucceeded) -> None:
@@ -69,7 +69,7 @@ def cancelled(transition: Transition, occurrence: TaskCancelled) -> None:
     elif task.kind is Kind.RUN:
         # The run was cancelled by its timeout here, or by somebody who asked for that run alone.
         late = task.due is not None and task.due <= transition.now
-        timeout = execution.definition_of(task.step).timeout
+        timeout = execution.definition_for(task).timeout
         failure = (
             Failure(Reason.DEADLINE_EXCEEDED, f"the run `{task.child}` had not ended after {timeout:g}s")
             if late
@@ -96,8 +96,8 @@ def retry(transition: Transition, occurrence: RetryDue) -> None:
     task = transition.task(task, state=TaskState.RUNNING, attempt=attempt, retry_time=None)
     if task.kind is Kind.RUN:
         child = child_id(execution.run.id, task.step, task.index, attempt)
-        transition.task(task, child=child, due=_due(task.started, execution.definition_of(task.step).timeout))
-    _hand_out_again(transition, task)
+        transition.task(task, child=child, due=_due(task.started, execution.definition_for(task).timeout))
+    hand_out_again(transition, task)
 
 
 def due(transition: Transition, occurrence: WaitDue) -> None:
@@ -130,12 +130,12 @@ def recover(transition: Transition, task: Task) -> None:
     elif task.state is not TaskState.RUNNING:
         resume(transition, task)
     elif task.kind is Kind.RUN:
-        _hand_out_again(transition, task, announce=False)
+        hand_out_again(transition, task, announce=False)
     else:
         # The time that nobody led the run is not the function's: its timeout begins anew.
         resumed = not task.uncertain
         task = transition.task(task, uncertain=True, started=transition.now)
-        _hand_out_again(transition, task, resumed=resumed, announce=False)
+        hand_out_again(transition, task, resumed=resumed, announce=False)
 
 
 def stop(transition: Transition, task: Task) -> None:
@@ -156,21 +156,24 @@ def _cancel_child(task: Task, reason: str) -> CancelChild:
     return CancelChild(task.child, reason, task.step, task.index, task.attempt)
 
 
-def _hand_out_again(transition: Transition, task: Task, *, resumed: bool = False, announce: bool = True) -> None:
+def hand_out_again(transition: Transition, task: Task, *, resumed: bool = False, announce: bool = True) -> None:
+    """Hands out another attempt, with what the task is given now; `announce` tells of it in the history."""
     try:
         given = arguments(transition.execution, task.step, task.index)
     except ParadeError as error:
         outcomes.fail(transition, task, Failure.of(error))
         return
-    _hand_out(transition, task, given, resumed=resumed, announce=announce)
+    hand_out(transition, task, given, resumed=resumed, announce=announce)
 
 
-def _hand_out(transition: Transition, task: Task, given: Document, *, resumed: bool = False, announce: bool = True) -> None:
+def hand_out(transition: Transition, task: Task, given: Document, *, resumed: bool = False, announce: bool = True) -> None:
+    """Hands out an attempt; `resumed` where the same attempt may have been handed out before, and is the only one."""
     step = task.step
-    definition = transition.execution.definition_of(step)
+    execution = transition.execution
+    definition = execution.definition_for(task)
     if announce:
-        transition.step(step, attempts=transition.execution.steps[step].attempts + 1)
-        transition.event(EventType.TASK_STARTED, step=step, task=task.index, attempt=task.attempt, child=task.child)
+        transition.step(step, attempts=execution.steps[step].attempts + 1)
+        transition.event(EventType.TASK_STARTED, step=step, task=task.index, attempt=task.attempt, child=task.child, message=task.name)
     if task.kind is Kind.RUN:
         transition.effect(StartChild(step, task.index, task.attempt, task.child, definition.call, given))
         if task.due is not None:
@@ -179,4 +182,5 @@ def _hand_out(transition: Transition, task: Task, given: Document, *, resumed: b
     timeout = definition.timeout
     if timeout is not None:
         timeout = max(_LEAST_TIMEOUT, timeout - (transition.now - task.started).total_seconds())
-    transition.effect(Dispatch(step, task.index, task.attempt, definition.call, given, timeout, task.uncertain, resumed))
+    affine = execution.definition.durable and not execution.is_ask(task)
+    transition.effect(Dispatch(step, task.index, task.attempt, definition.call, given, timeout, task.uncertain, resumed, affine))

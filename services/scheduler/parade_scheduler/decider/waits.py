@@ -62,7 +62,7 @@ def end(transition: Transition, task: Task) -> None:
         Kind.SIGNAL: f"no signal `{task.name}` came",
         Kind.EVENT: f"no event `{task.name}` that it waits for came",
     }[task.kind]
-    timeout = transition.execution.definition_of(task.step).timeout or 0.0
+    timeout = transition.execution.definition_for(task).timeout or 0.0
     outcomes.fail(transition, task, Failure(Reason.DEADLINE_EXCEEDED, f"{awaited} within {timeout:g}s"))
 
 

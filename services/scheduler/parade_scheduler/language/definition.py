@@ -170,6 +170,8 @@ class Definition:
     """Values that expressions see as `env.<name>`; they see `inputs` and `secrets`. Not kept on record: computed where they are used."""
     secrets: frozenset[str] = frozenset()
     """The names of the secrets that it refers to."""
+    durable: bool = False
+    """Whether it is a durable function: it has one step, `main`, whose first task is the code and whose others are what that asks for."""
 
     @cached_property
     def hash(self) -> str:
