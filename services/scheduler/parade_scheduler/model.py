@@ -1,6 +1,7 @@
 """What a run is made of: runs, steps, tasks, their states and the allowed moves, and the events that tell of them. It decides nothing.
 
-Every class here is one row of the store.
+Every class here is one row of the store. Runs, steps, tasks and events are made by the thousand a second, and freezing them would make that
+four times as dear: nobody changes one that another may have seen.
 """
 
 from collections.abc import Mapping
@@ -170,7 +171,7 @@ class Progress:
     """What is being done now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One piece of a step's work: the only one, that for an item of its for-each, a turn of its loop, or what a durable function asked for.
 
@@ -217,7 +218,7 @@ class Task:
     hears of it. Of the function's own task, that of the newest end that it has heard of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One step of a run."""
 
@@ -255,7 +256,7 @@ class Parent:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """One run of a workflow."""
 
@@ -296,7 +297,7 @@ class Run:
         return self.state in RUN_ENDED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunEvent:
     """One entry of a run's history."""
 

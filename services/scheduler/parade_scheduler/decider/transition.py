@@ -7,7 +7,7 @@ from typing import Any
 from parade_scheduler.backoff import Jitter
 from parade_scheduler.decider.decisions import Decisions, Effect
 from parade_scheduler.decider.execution import Execution
-from parade_scheduler.decider.rows import change, copy_run, copy_step, copy_task
+from parade_scheduler.decider.rows import copy_run, copy_step, copy_task
 from parade_scheduler.model import (
     RUN_MOVES,
     STEP_ENDED,
@@ -65,7 +65,8 @@ class Transition:
         if run is None:
             run = self._run = self.execution.run = copy_run(self.execution.run)
         before = run.state
-        change(run, changes)
+        for name, value in changes.items():
+            setattr(run, name, value)
         if run.state is not before and run.state not in RUN_MOVES.get(before, frozenset()):
             raise RuntimeError(f"a run cannot move from {before} to {run.state}")
         return run
@@ -76,7 +77,8 @@ class Transition:
         if row is None:
             row = self._steps[step] = self.execution.steps[step] = copy_step(self.execution.steps[step])
         before = row.state
-        change(row, changes)
+        for name, value in changes.items():
+            setattr(row, name, value)
         if row.state is not before:
             self._moved(row, before)
         return row
@@ -104,7 +106,8 @@ class Transition:
         if row is None:
             row = self._tasks[step, index] = execution.tasks[step][index] = copy_task(task)
         before = row.state
-        change(row, changes)
+        for name, value in changes.items():
+            setattr(row, name, value)
         if row.state is not before:
             if row.state not in TASK_MOVES.get(before, frozenset()):
                 raise RuntimeError(f"a task cannot move from {before} to {row.state}")
@@ -124,8 +127,8 @@ class Transition:
         signal = self.execution.signals.take(name)
         if signal is not None:
             taken = copy_task(signal)
-            # Its value goes to the task that takes it, and is not held twice.
-            change(taken, {"state": TaskState.SUCCEEDED, "output": None})
+            taken.state = TaskState.SUCCEEDED
+            taken.output = None  # it goes to the task that takes it, and is not held twice
             self._tasks[taken.step, taken.index] = taken
         return signal
 
