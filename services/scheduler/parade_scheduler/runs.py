@@ -124,7 +124,7 @@ async def folds(connection: AsyncConnection, runs: list[str]) -> dict[str, Fold]
     if not runs:
         return result
     query = select(ENTRIES).where(ENTRIES.c.run.in_(runs)).order_by(ENTRIES.c.run, ENTRIES.c.last_sequence, ENTRIES.c.number)
-    async for row in await connection.stream(query):
+    for row in await connection.execute(query):
         result[row.run].add(_entry(row))
     return result
 
