@@ -92,6 +92,8 @@ def test_says_why_a_value_cannot_be_computed(text: str, words: str) -> None:
         ("[1]" + ".map(x, [x, x])" * 13, "repeat or join"),
         ("[inputs.text]" + ".map(x, x + x)" * 7, "repeat or join"),
         ("[1].map(x, [x, x].map(y, [y, y, y, y, y, y, y, y].map(z, [z" + ", z" * 300 + "])))", "repeat or join"),
+        (r"['a', r'\']" + ".map(x, [x, x])" * 13 + r" == ['\\']", "String must end with"),
+        ("(" * 2000 + "a " * 90, "nested too deeply"),
     ],
 )
 def test_refuses_what_cannot_be_or_could_blow_up(text: str, words: str) -> None:
@@ -112,6 +114,34 @@ def test_a_result_of_too_many_values_is_refused() -> None:
 
     with pytest.raises(ParadeError, match="too large"):
         Expression("[inputs.list, inputs.list].map(x, [" + ", ".join(["x"] * 30) + "])").evaluate(bindings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("inputs.list.map(i, inputs.text + inputs.text).size()", "may join more than fits"),
+        ("[inputs.text].map(t, inputs.list.map(i, t + t)).size()", "may join more than fits"),
+        ("inputs.list.map(i, inputs.list + inputs.list).size()", "may join more than fits"),
+        ("inputs.list.map(i, inputs.text)", "its texts have more than 4,194,304 characters"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_what_would_not_fit_into_memory_is_given_up(text: str, words: str) -> None:
+    with pytest.raises(ParadeError, match=words):
+        Expression(text).evaluate({"inputs": {"list": list(range(5_000)), "text": "x" * 200_000}})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inputs.list.map(i, string(i) + '!').size()", 5_000),
+        ("inputs.list.map(i, inputs.text).size()", 5_000),
+        ("inputs.list.filter(i, i + 1 < 3)", [0, 1]),
+        ("[inputs.text + inputs.text].size()", 1),
+    ],
+)
+def test_long_lists_and_texts_may_be_worked_on(text: str, value: Any) -> None:
+    assert Expression(text).evaluate({"inputs": {"list": list(range(5_000)), "text": "x" * 200_000}}) == value
 
 
 def test_nulls_do_not_wear_out_the_interpreter() -> None:
@@ -153,6 +183,8 @@ def test_a_deeply_nested_value_passes_or_is_refused(depth: int) -> None:
         ("'inputs.a' // inputs.b", []),
         ("steps.x.output.startsWith('a')", [("steps", "x", "output")]),
         ("true ? null : inputs.a", [("inputs", "a")]),
+        (r'br"\\" == b"" || inputs.a == r"""\d"""', [("inputs", "a")]),
+        (r"'\'' + inputs.a + '''it's''' + inputs.b", [("inputs", "a"), ("inputs", "b")]),
     ],
 )
 def test_knows_what_it_refers_to(text: str, paths: list[tuple[str | int, ...]]) -> None:
@@ -165,3 +197,13 @@ def test_knows_what_it_refers_to(text: str, paths: list[tuple[str | int, ...]]) 
 )
 def test_finds_where_an_expression_ends(text: str, end: int) -> None:
     assert end_of_expression(text, 0) == end
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"' + '\\"' * 250_000, "'''" + "\\'''" * 150_000, 'r"' * 250_000, "'''" * 170_001, "`" * 500_000, "\\" * 500_000, "'\n" * 250_000],
+    ids=["escaped", "triple", "raw", "open", "backtick", "backslash", "lines"],
+)
+@pytest.mark.timeout(10)
+def test_the_end_of_a_hostile_text_is_looked_for_once(text: str) -> None:
+    assert end_of_expression(text, 0) == -1

@@ -220,7 +220,7 @@ def test_tells_a_fault_in_a_step_with_its_line(words: str, line: int, field: str
             "name: a\ninputs:\n  q: {schema: {$ref: 'file:///etc/passwd'}}\nsteps: {a: {call: a.b}}",
             3,
             "inputs.q.schema",
-            "Retrieval is disabled",
+            "`file:///etc/passwd` is not followed",
         ),
         ("name: a\ninputs:\n  q: {type: string, schema: {}}\nsteps: {a: {call: a.b}}", 3, "inputs.q.schema", "exclude each other"),
         ("name: a\ninputs:\n  q:\n    type: integer\n    default: x\nsteps: {a: {call: a.b}}", 5, "inputs.q.default", "is not of type"),

@@ -10,7 +10,7 @@ from cel_expr_python import cel
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.expression.references import Reference, read
 from parade_scheduler.expression.tokens import tokens
-from parade_scheduler.expression.values import NoValueError, plain, pruned, resolve
+from parade_scheduler.expression.values import NoValueError, extent, plain, pruned, resolve
 
 MAX_LENGTH: Final = 4096
 """The longest expression, in characters."""
@@ -18,6 +18,10 @@ MAX_COPIES: Final = 4096
 """How often `map` may repeat a value. CEL shares what is repeated, so that a chain of 28 doublings compares for 22 seconds."""
 MAX_JOINS: Final = 64
 """How much longer `+` may make a text or list. CEL copies what is joined: a chain of 20 doublings makes a gigabyte out of a kilobyte."""
+MAX_JOINED_BYTES: Final = 256 * 1024 * 1024
+"""How much `+` may join within macros, for the values at hand: there it joins anew for every item."""
+MAX_ITERATIONS: Final = 10_000
+"""How often the macros of a computation may turn together; CEL gives up there."""
 
 VARIABLES: Final = (
     "inputs",
@@ -61,7 +65,10 @@ class Expression:
         reading = read(list(tokens(self.text)))
         if reading.copies > MAX_COPIES or reading.joins > MAX_JOINS:
             raise ExpressionError("its `map`s repeat or join a value too often; do this in a function")
+        self.macros = reading.macros
+        """How many macros it has: each takes some kilobytes."""
         self.references: tuple[Reference, ...] = reading.references
+        self._reading = reading
         self._compiled = _compiled(self.text)
         self._paths = tuple({reference.path for reference in self.references})
         self._whole = next((reference.path for reference in self.references if reference.whole), None)
@@ -78,9 +85,22 @@ class Expression:
         try:
             if self._whole is not None:
                 return resolve(bindings, self._whole)
-            return plain(self._compiled.eval(data=pruned(bindings, self._paths)))
+            data = pruned(bindings, self._paths)
+            if self._reading.repeated_joins and self._joined(data) > MAX_JOINED_BYTES:
+                raise NoValueError("it may join more than fits into memory; do this in a function")
+            return plain(self._compiled.eval(data=data))
         except (NoValueError, RuntimeError) as error:
             raise ParadeError(Reason.INVALID_ARGUMENTS, f"`{_shortened(self.text)}` cannot be computed: {error}") from error
+
+    def _joined(self, data: Mapping[str, Any]) -> int:
+        """Returns how many bytes the `+` within its macros may make together."""
+        # A list or text may stand in the expression itself.
+        largest = longest = len(self.text)
+        for reference in self.references:
+            size, count = extent(data, reference)
+            largest, longest = max(largest, size), max(longest, count)
+        turns: int = min(MAX_ITERATIONS, longest**self._reading.depth)
+        return turns * self._reading.repeated_joins * self._reading.joins * largest
 
     def __repr__(self) -> str:
         """Shows the text."""

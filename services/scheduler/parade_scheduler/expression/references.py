@@ -22,6 +22,8 @@ class Reference:
     """Its parts: keys of objects and places of lists."""
     whole: bool
     """Whether the whole expression is this path and nothing else."""
+    iterated: bool = False
+    """Whether a macro goes over its items."""
 
     @property
     def root(self) -> str:
@@ -38,6 +40,12 @@ class Reading:
     """At most how many times one value can stand in the result because `map` repeats it."""
     joins: int
     """At most how many times longer than its parts a joined text or list can become."""
+    macros: int = 0
+    """How many macros it has."""
+    depth: int = 0
+    """How deep they stand within each other."""
+    repeated_joins: int = 0
+    """How many `+` stand within macros, and join something for every item."""
 
 
 @dataclass(slots=True)
@@ -55,18 +63,29 @@ class _Scope:
 def read(words: Sequence[Token]) -> Reading:
     """Finds the references among the words of an expression, leaving out what macros bind."""
     scopes = [_Scope()]
+    bound: dict[str, list[_Scope]] = {}
     copies = joins = 1
+    macros = depth = deepest = repeated_joins = 0
     references: list[Reference] = []
     position = 0
     while position < len(words):
         word = words[position]
         if word.kind is TokenKind.SIGN:
             if word.text in OPENING:
-                scopes.append(_scope(words, position))
-                # The bound variable's own name, right after the bracket, is no use of it.
-                position += 1 if scopes[-1].variable else 0
+                opened = _scope(words, position)
+                scopes.append(opened)
+                if opened.variable:
+                    bound.setdefault(opened.variable, []).append(opened)
+                    macros += 1
+                    depth += 1
+                    deepest = max(deepest, depth)
+                    # The bound variable's own name, right after the bracket, is no use of it.
+                    position += 1
             elif word.text in CLOSING and len(scopes) > 1:
                 closed = scopes.pop()
+                if closed.variable:
+                    bound[closed.variable].pop()
+                    depth -= 1
                 if closed.repeats:
                     copies *= max(1, closed.uses)
                     joins *= 1 + closed.pluses
@@ -74,15 +93,16 @@ def read(words: Sequence[Token]) -> Reading:
                     scopes[-1].pluses += closed.pluses
             elif word.text == "+":
                 scopes[-1].pluses += 1
+                repeated_joins += depth > 0
         elif word.kind is TokenKind.NAME and not _is_member(words, position) and word.text not in _LITERALS:
-            bound = next((scope for scope in reversed(scopes) if scope.variable == word.text), None)
-            if bound is not None:
-                bound.uses += 1
+            if bound.get(word.text):
+                bound[word.text][-1].uses += 1
             elif not _is(words, position + 1, "("):
                 path, end = _path(words, position)
-                references.append(Reference(path, whole=position == 0 and end == len(words)))
+                iterated = _is(words, end, ".") and _is(words, end + 2, "(") and words[end + 1].text in _MACROS
+                references.append(Reference(path, whole=position == 0 and end == len(words), iterated=iterated))
         position += 1
-    return Reading(tuple(references), copies, joins * (1 + scopes[0].pluses))
+    return Reading(tuple(references), copies, joins * (1 + scopes[0].pluses), macros, deepest, repeated_joins)
 
 
 def _scope(words: Sequence[Token], position: int) -> _Scope:

@@ -12,13 +12,17 @@ from typing import Final
 _LEXER: Final = re.compile(
     r"""
       (?P<space>\s+|//[^\n]*)
-    | (?P<text>[rRbB]{0,2}(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+    | (?P<text>[rRbB]{0,2}(?:
+        \"\"\"(?:\\.|[^\\])*?(?:\"\"\"|\\?\Z)|'''(?:\\.|[^\\])*?(?:'''|\\?\Z)|"(?:\\.|[^"\\\n])*+"?|'(?:\\.|[^'\\\n])*+'?
+      ))
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*|`[^`\n]*`)
     | (?P<number>0[xX][0-9a-fA-F]+[uU]?|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]?)
     | (?P<sign>&&|\|\||[=!<>]=|.)
     """,
     re.VERBOSE | re.DOTALL,
 )
+"""A text that is not closed goes to the end of its line, or of everything: CEL refuses it, and to look for its end again and again would
+take time in the square of the length."""
 
 OPENING: Final = {"(": ")", "[": "]", "{": "}"}
 CLOSING: Final = frozenset(OPENING.values())

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from cel_expr_python import cel
 
 from parade_scheduler.document import type_name
-from parade_scheduler.expression.references import Path
+from parade_scheduler.expression.references import Path, Reference
 
 MAX_NODES: Final = 200_000
 """How many values a computed result may hold together. A plain path has no such bound: it is handed on as it is."""
+MAX_TEXT: Final = 4 * 1024 * 1024
+"""How many characters its texts may have together. CEL shares what is repeated, but a result is written out; no more may travel anyway."""
 
 
 class NoValueError(Exception):
@@ -63,17 +66,55 @@ def plain(value: "cel.Value") -> Any:
     Raises:
         NoValueError: It is an error, it is nothing that JSON knows, or it is too large.
     """
-    return _plain(value, [MAX_NODES], 0)
+    return _plain(value, _Budget(), 0)
 
 
-def _plain(value: "cel.Value", budget: list[int], depth: int) -> Any:
-    budget[0] -= 1
-    if budget[0] < 0 or depth > _MAX_DEPTH:
+def extent(bindings: Mapping[str, Any], reference: Reference) -> tuple[int, int]:
+    """Returns how many bytes the largest text or list that a reference gives takes, and how many items the longest list or object has.
+
+    A list of which a macro takes the items one by one counts by these.
+    """
+    try:
+        remaining = [resolve(bindings, reference.path)]
+    except NoValueError:
+        return 0, 0
+    largest = longest = 0
+    if reference.iterated and isinstance(remaining[0], Mapping | list):
+        longest = len(remaining[0])
+        remaining = [*remaining[0], *(remaining[0].values() if isinstance(remaining[0], Mapping) else ())]
+    while remaining:
+        item = remaining.pop()
+        if isinstance(item, str):
+            largest = max(largest, len(item))
+        elif isinstance(item, Mapping | list):
+            longest = max(longest, len(item))
+            largest = max(largest, _ITEM_BYTES * len(item))
+            remaining.extend(item.values() if isinstance(item, Mapping) else item)
+    return largest, longest
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What is left of the bounds of a result."""
+
+    nodes: int = MAX_NODES
+    text: int = MAX_TEXT
+
+
+def _plain(value: "cel.Value", budget: _Budget, depth: int) -> Any:
+    budget.nodes -= 1
+    if budget.nodes < 0 or depth > _MAX_DEPTH:
         raise NoValueError(f"the result is too large: more than {MAX_NODES:,} values, or nested more than {_MAX_DEPTH} deep")
     kind = value.type().name()
     # A null is never converted: cel-expr-python 0.1.3 gives up a reference to None each time, until the interpreter aborts.
     if kind == _NULL:
         return None
+    if kind == _TEXT:
+        text = value.plain_value()
+        budget.text -= len(text)
+        if budget.text < 0:
+            raise NoValueError(f"the result is too large: its texts have more than {MAX_TEXT:,} characters")
+        return text
     if kind in _SCALARS:
         return value.plain_value()
     if kind == _DOUBLE:
@@ -95,11 +136,14 @@ def _plain(value: "cel.Value", budget: list[int], depth: int) -> Any:
 
 _MAX_DEPTH: Final = 128
 _NULL: Final = cel.Type.NULL.name()
+_TEXT: Final = cel.Type.STRING.name()
 _DOUBLE: Final = cel.Type.DOUBLE.name()
 _ERROR: Final = cel.Type.ERROR.name()
 _LIST: Final = cel.Type.LIST.name()
 _MAP: Final = cel.Type.MAP.name()
-_SCALARS: Final = frozenset(kind.name() for kind in (cel.Type.BOOL, cel.Type.INT, cel.Type.UINT, cel.Type.STRING))
+_SCALARS: Final = frozenset(kind.name() for kind in (cel.Type.BOOL, cel.Type.INT, cel.Type.UINT))
+_ITEM_BYTES: Final = 16
+"""What a place in CEL's lists takes."""
 
 
 def _explained(error: str) -> str:

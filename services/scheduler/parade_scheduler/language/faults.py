@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from parade.wire.errors import Violation
 
+MAX_FAULTS = 10_000
+"""How many faults are kept; an answer has room for far fewer."""
 MAX_HINTS = 100
 """For how many words what may have been meant is looked for; a document of a thousand wrong words would take minutes."""
 MAX_WORD = 64
@@ -44,7 +46,8 @@ class Faults:
 
     def add(self, field: str, line: int, description: str, hint: str = "") -> None:
         """Notes a fault at a path and a line counted from 1, and what to write instead."""
-        self._found.append(Fault(field, line, description, hint))
+        if len(self._found) < MAX_FAULTS:
+            self._found.append(Fault(field, line, description, hint))
 
     def unknown_word(self, field: str, line: int, word: str, known: Iterable[str]) -> None:
         """Notes a word that the language does not have, with what may have been meant."""

@@ -9,6 +9,7 @@ import jsonschema_rs
 
 from parade.wire.errors import Violation, invalid
 from parade_scheduler.document import type_name
+from parade_scheduler.language import schema_bounds
 from parade_scheduler.refusal import refused
 
 _MAX_VIOLATIONS = 100
@@ -65,8 +66,9 @@ def validator(schema: Mapping[str, Any]) -> "jsonschema_rs.Validator":
     """Compiles a schema. It never reads a file or the network, and its patterns take linear time.
 
     Raises:
-        ParadeError: INVALID_ARGUMENTS, where it is no valid JSON Schema or refers to one elsewhere.
+        ParadeError: INVALID_ARGUMENTS, where it is no valid JSON Schema, refers to one elsewhere, or could take too long.
     """
+    schema_bounds.check(schema)
     try:
         return jsonschema_rs.Draft202012Validator(dict(schema), offline=True, pattern_options=jsonschema_rs.RegexOptions())
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:

@@ -1,13 +1,18 @@
 """Values with `${{ expressions }}` in their texts: read once, filled in as often as needed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
 
 import orjson
 
-from parade.wire.errors import ParadeError
+from parade.wire.errors import ParadeError, Reason
+from parade_scheduler.document import MAX_BYTES
 from parade_scheduler.expression import Expression
+
+MANY: Final = 64
+"""With more expressions than this a value is weighed when it is filled in: each may give as much as may travel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,11 @@ class Template:
 
     value: Any
     """Dictionaries, lists and scalars as in JSON, `Expression` and `Text`."""
+    _is_weighed: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Looks once how many expressions there are."""
+        object.__setattr__(self, "_is_weighed", any(islice(expressions(self.value), MANY, None)))
 
     def fill(self, bindings: Mapping[str, Any], place: str) -> Any:
         """Returns the value with every expression computed.
@@ -32,9 +42,12 @@ class Template:
             place: Where the value stands, for messages: `steps.clean.with`.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS, where an expression cannot be computed.
+            ParadeError: INVALID_ARGUMENTS, where an expression cannot be computed, or the value is larger than may travel.
         """
-        return _fill(self.value, bindings, place)
+        value = _fill(self.value, bindings, place)
+        if self._is_weighed:
+            _check_weight(value, place)
+        return value
 
 
 def _fill(value: Any, bindings: Mapping[str, Any], place: str) -> Any:
@@ -46,9 +59,42 @@ def _fill(value: Any, bindings: Mapping[str, Any], place: str) -> Any:
         case Expression():
             return computed(value, bindings, place)
         case Text():
-            return "".join(part if isinstance(part, str) else _as_text(computed(part, bindings, place)) for part in value.parts)
+            return _joined(value, bindings, place)
         case _:
             return value
+
+
+def _joined(text: Text, bindings: Mapping[str, Any], place: str) -> str:
+    parts: list[str] = []
+    left = MAX_BYTES
+    for part in text.parts:
+        parts.append(part if isinstance(part, str) else _as_text(computed(part, bindings, place)))
+        left -= len(parts[-1])
+        if left < 0:
+            raise _too_large(place)
+    return "".join(parts)
+
+
+def _check_weight(value: Any, place: str) -> None:
+    """Raises INVALID_ARGUMENTS where a value cannot travel, before it is written out, what is shared by reference again and again."""
+    left = MAX_BYTES
+    remaining = [value]
+    while remaining:
+        item = remaining.pop()
+        left -= 1
+        if isinstance(item, str):
+            left -= len(item)
+        elif isinstance(item, dict):
+            remaining.extend(item.values())
+            left -= len(item)
+        elif isinstance(item, list):
+            remaining.extend(item)
+        if left < 0:
+            raise _too_large(place)
+
+
+def _too_large(place: str) -> ParadeError:
+    return ParadeError(Reason.INVALID_ARGUMENTS, f"{place}: the value is larger than the {MAX_BYTES // 1024 // 1024} MiB that may travel")
 
 
 def computed(expression: Expression, bindings: Mapping[str, Any], place: str) -> Any:

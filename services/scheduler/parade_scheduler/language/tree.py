@@ -18,6 +18,8 @@ MAX_DEPTH: Final = 64
 """How deep a document may nest. The YAML parser takes time in the square of the depth, so it is stopped there."""
 MAX_NODES: Final = 200_000
 """How many nodes a document may have once its aliases are written out."""
+MAX_CHARACTERS: Final = 4 * 1024 * 1024
+"""How many characters its texts and keys may have then."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -44,6 +46,8 @@ class Node:
     """Key and value by the key's text, where it is a mapping."""
     size: int = 1
     """How many nodes it is, aliases written out."""
+    length: int = 0
+    """How many characters its texts and keys have, aliases written out."""
 
     @property
     def kind(self) -> str:
@@ -77,11 +81,13 @@ class _Builder:
     """For each open node, its anchor."""
     anchors: dict[str, Node] = field(default_factory=dict)
     documents: int = 0
+    line: int = 0
+    """The line of the event that was taken last."""
     root: Node | None = None
 
     def take(self, event: yaml.Event) -> None:
         """Takes the next event."""
-        line = event.start_mark.line + 1 if event.start_mark is not None else 0
+        line = self.line = event.start_mark.line + 1 if event.start_mark is not None else 0
         match event:
             case yaml.DocumentStartEvent():
                 self.documents += 1
@@ -114,6 +120,7 @@ class _Builder:
         node = Node(line, line + (event.style in ("|", ">")), _plain_scalar(event.value) if plain else event.value)
         if self.stack and self.stack[-1].entries is not None and self.keys[-1] is None:
             node.scalar = event.value  # a key is always a text
+        node.length = len(event.value)
         self._place(node, event.anchor)
 
     def _alias(self, event: yaml.AliasEvent, line: int) -> None:
@@ -130,8 +137,10 @@ class _Builder:
             return
         parent = self.stack[-1]
         parent.size += node.size
-        if parent.size > MAX_NODES:
-            raise self.faults.error("", node.line, f"the document has more than {MAX_NODES:,} values, its aliases written out")
+        parent.length += node.length
+        if parent.size > MAX_NODES or parent.length > MAX_CHARACTERS:
+            bounds = f"{MAX_NODES:,} values, or {MAX_CHARACTERS:,} characters of text"
+            raise self.faults.error("", self.line, f"the document has more than {bounds}, its aliases written out")
         if parent.items is not None:
             parent.items.append(node)
         elif parent.entries is not None:

@@ -10,6 +10,10 @@ from parade_scheduler.language.tree import Node
 
 MAX_EXPRESSIONS: Final = 5_000
 """How many different expressions a definition may have."""
+MAX_EXPRESSION_TEXT: Final = 256 * 1024
+"""How many characters these may have together. Compiled, they take a hundred times as much memory, as long as the definition is known."""
+MAX_MACROS: Final = 4_000
+"""How many macros they may have together. Each takes up to ten kilobytes."""
 
 _OPEN: Final = "${{"
 _CLOSE: Final = "}}"
@@ -34,7 +38,10 @@ class Values:
 
     faults: Faults
     uses: list[Use] = field(default_factory=list)
-    _known: dict[str, Expression] = field(default_factory=dict)
+    _known: dict[str, Expression | str] = field(default_factory=dict)
+    """The expressions by their texts, or what is wrong with them."""
+    _text_left: int = MAX_EXPRESSION_TEXT
+    _macros_left: int = MAX_MACROS
 
     def template(self, node: Node, path: str, step: str, names: frozenset[str]) -> Template:
         """Reads a value of any kind."""
@@ -79,10 +86,12 @@ class Values:
 
     def _text(self, text: str, node: Node, path: str, step: str, names: frozenset[str]) -> Any:
         parts: list[str | Expression] = []
-        position = 0
+        position = counted = 0
+        is_block = node.text_line != node.line
+        line = node.text_line
         while (start := text.find(_OPEN, position)) >= 0:
-            is_block = node.text_line != node.line
-            line = node.text_line + (text.count("\n", 0, start) if is_block else 0)
+            line += text.count("\n", counted, start) if is_block else 0
+            counted = start
             end = end_of_expression(text, start + len(_OPEN))
             if end < 0:
                 self.faults.add(path, line, f"`{text[start : start + 40]}` is not closed", "an expression ends with `}}`")
@@ -102,12 +111,29 @@ class Values:
     def _compiled(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
         expression = self._known.get(text)
         if expression is None:
-            if len(self._known) >= MAX_EXPRESSIONS:
-                raise self.faults.error(path, line, f"the definition has more than {MAX_EXPRESSIONS:,} different expressions")
-            try:
-                expression = self._known[text] = Expression(text)
-            except ExpressionError as fault:
-                self.faults.add(path, line, f"`{text.strip()[:80]}`: {fault}")
-                return None
+            expression = self._known[text] = self._new(text, path, line)
+        if isinstance(expression, str):
+            self.faults.add(path, line, f"`{text.strip()[:80]}`: {expression}")
+            return None
         self.uses.append(Use(expression, path, line, step, names))
+        return expression
+
+    def _new(self, text: str, path: str, line: int) -> Expression | str:
+        """Compiles an expression; returns what is wrong with it where it cannot be."""
+        self._text_left -= len(text)
+        if len(self._known) >= MAX_EXPRESSIONS or self._text_left < 0:
+            raise self.faults.error(
+                path,
+                line,
+                f"the definition has more than {MAX_EXPRESSIONS:,} different expressions, or more than "
+                f"{MAX_EXPRESSION_TEXT // 1024} KiB of them",
+                "compute more in functions",
+            )
+        try:
+            expression = Expression(text)
+        except ExpressionError as fault:
+            return str(fault)
+        self._macros_left -= expression.macros
+        if self._macros_left < 0:
+            raise self.faults.error(path, line, f"the expressions have more than {MAX_MACROS:,} macros", "compute more in functions")
         return expression
