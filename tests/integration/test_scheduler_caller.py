@@ -28,7 +28,7 @@ from parade.wire.status import to_record, to_status
 from parade.wire.tally_exporter import TallyExporter
 from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import SystemClock
-from parade_scheduler.caller import DispatcherCaller, call_id
+from parade_scheduler.caller import MAX_SECONDS, DispatcherCaller, call_id
 from parade_scheduler.decider import Dispatch, Occurrence
 from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.dispatch import Dispatches
@@ -251,11 +251,17 @@ async def test_a_call_that_is_cancelled_is_cancelled_at_the_dispatcher_and_heard
 
 
 async def test_a_call_takes_no_longer_than_its_step_may(tmp_path: Path) -> None:
-    async with calling(tmp_path, lambda _call, _exchange: None) as (caller, dispatcher):
-        error = await refused(caller, replace(dispatch(), timeout=0.05))
+    def answers(call: session_pb2.SessionCall, exchange: Exchange) -> None:
+        if call.timeout > 1:
+            exchange.answer(session_pb2.SessionResult(result=value_pb2.Value(data=b"7")))
+
+    async with calling(tmp_path, answers) as (caller, dispatcher):
+        await heard(caller, dispatch())  # so that the session is open
+        error = await refused(caller, replace(dispatch(), timeout=0.5))
 
     assert error.reason is Reason.DEADLINE_EXCEEDED
-    assert 0 < dispatcher.calls[0].timeout <= 0.05
+    assert MAX_SECONDS - 20 < dispatcher.calls[0].timeout <= MAX_SECONDS
+    assert 0 < dispatcher.calls[1].timeout <= 0.5
 
 
 async def test_progress_that_is_no_number_is_not_known(tmp_path: Path) -> None:
