@@ -8,6 +8,7 @@ from parade_chassis.server import running
 from parade_scheduler.caller import DispatcherCaller
 from parade_scheduler.children import Children
 from parade_scheduler.config import Config
+from parade_scheduler.durables import Durables
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
 from parade_scheduler.functions import AgentManagerFunctions
@@ -29,10 +30,11 @@ async def serve(process: Process[Config]) -> None:
         stack.push_async_callback(store.close)
         agents = await stack.enter_async_context(process.channel("agent_manager", process.config.agent_manager))
         caller = await stack.enter_async_context(DispatcherCaller.connected(process))
-        leadership = Leadership(process, store, alone=database.is_sqlite)
+        functions = AgentManagerFunctions(agents)
+        leadership = Leadership(process, store, Durables(functions, process.clock), alone=database.is_sqlite)
         triggers = Triggers(process, database, store, leadership)
         starter = Starter(process, store, leadership, triggers.limits)
-        engine = Engine(process, store, leadership, AgentManagerFunctions(agents), starter, triggers.defined)
+        engine = Engine(process, store, leadership, functions, starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
         effects = Effects(process, caller, children, leadership.journal.report)
         await leadership.begin(effects)

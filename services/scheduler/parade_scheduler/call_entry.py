@@ -17,6 +17,7 @@ _OPTIONS: Final = b"\x32"
 _ORIGIN: Final = b"\x3a"
 _TRACEPARENT: Final = b"\x42"
 _DATA: Final = b"\x0a"
+_AFFINITY_KEY: Final = b"\x1a"
 _CALL_ID: Final = b"\x32"
 _RUN_ID: Final = b"\x1a"
 _STEP: Final = b"\x22"
@@ -37,6 +38,8 @@ def call_entry(run: Run, dispatch: Dispatch, call_id: str, traceparent: str) -> 
         traceparent: What the call's spans hang under.
     """
     options = _field(_CALL_ID, call_id.encode())
+    if dispatch.affine:
+        options += _field(_AFFINITY_KEY, run.id.encode())
     if dispatch.resumed:
         options += _REDELIVERED
     origin = b"".join((_caller(run.namespace, run.principal), _field(_RUN_ID, run.id.encode()), _field(_STEP, dispatch.step.encode())))

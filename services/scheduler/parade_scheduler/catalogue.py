@@ -1,11 +1,13 @@
-"""The stored workflows, and those of their definitions that were used lately, so that starting a run reads nothing."""
+"""The workflows, stored or in code, and those of their definitions that were used lately, so that starting a run reads nothing."""
 
 from collections import OrderedDict
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import Clock
+from parade_scheduler import durables
 from parade_scheduler.definitions import Definitions
+from parade_scheduler.durables import Durables, is_durable
 from parade_scheduler.language import Definition, Examined
 from parade_scheduler.model import Run, Workflow
 from parade_scheduler.store import Store
@@ -20,9 +22,10 @@ FRESH: Final = 1.0
 class Catalogue:
     """Finds workflows and their definitions."""
 
-    def __init__(self, store: Store, clock: Clock, *, alone: bool) -> None:
-        """Takes where workflows are stored and the time; `alone` says that no other process puts any."""
+    def __init__(self, store: Store, durables: Durables, clock: Clock, *, alone: bool) -> None:
+        """Takes where workflows are stored, who knows those in code, and the time; `alone` says that no other process puts any."""
         self._store = store
+        self._durables = durables
         self._clock = clock
         self._alone = alone
         self._definitions = Definitions()
@@ -52,6 +55,8 @@ class Catalogue:
         Raises:
             ParadeError: NOT_FOUND.
         """
+        if is_durable(name):
+            return await self._durables.workflow(namespace, name)
         known = self._known(namespace, name, version)
         if known is not None:
             return known
@@ -69,6 +74,8 @@ class Catalogue:
 
     async def definition(self, workflow: Workflow) -> Definition:
         """Returns the definition of a stored workflow."""
+        if is_durable(workflow.name):
+            return await self._durables.definition(workflow.namespace, workflow.name)
         return await self._definitions.of(workflow)
 
     async def definition_of(self, run: Run) -> Definition:
@@ -77,6 +84,8 @@ class Catalogue:
         Raises:
             ParadeError: NOT_FOUND; INVALID_ARGUMENTS, where it can no longer be read.
         """
+        if is_durable(run.workflow):
+            return durables.definition_of(run.workflow)
         known = self._definitions.known(run.namespace, run.workflow, run.version)
         if known is not None:
             return known

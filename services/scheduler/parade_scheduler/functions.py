@@ -1,11 +1,12 @@
 """Asks the agent_manager which functions there are."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 from parade.v1 import agent_manager_pb2, agent_manager_pb2_grpc
 from parade.wire.channel import Channel
 from parade.wire.metadata import on_behalf_of
+from parade_scheduler.ports import DurableFunction
 
 TIMEOUT: Final = 5.0
 """Seconds that one answer may take."""
@@ -21,23 +22,35 @@ class AgentManagerFunctions:
 
     async def registered(self, namespace: str, principal: str, agents: Collection[str]) -> frozenset[str]:
         """Returns the full names of these agents' functions; see `Functions`."""
-        names: set[str] = set()
-        for agent in sorted(agents):
-            token = ""
-            while True:
-                found, token = await self._page(namespace, principal, agent, token)
-                names.update(found)
-                if not token:
-                    break
-        return frozenset(names)
+        return frozenset([entry.full_name for agent in sorted(agents) async for entry in self._entries(namespace, principal, agent)])
 
     async def first(self, namespace: str, principal: str) -> frozenset[str]:
         """Returns the full names of the first functions; see `Functions`."""
-        found, _ = await self._page(namespace, principal, "", "")
-        return frozenset(found)
+        response = await self._page(namespace, principal, "", "")
+        return frozenset(entry.full_name for entry in response.functions)
 
-    async def _page(self, namespace: str, principal: str, agent: str, token: str) -> tuple[list[str], str]:
-        """Returns a page of full names, and the token of the next."""
+    async def durable(self, namespace: str, full_name: str) -> DurableFunction | None:
+        """Returns a durable function; see `Functions`. It is asked for by the scheduler itself, for runs go on without who started them."""
+        async for entry in self._entries(namespace, "", full_name.partition(".")[0]):
+            function = entry.function
+            if entry.full_name == full_name and function.durable:
+                return DurableFunction(function.description, function.arguments_schema.data)
+        return None
+
+    async def _entries(self, namespace: str, principal: str, agent: str) -> AsyncIterator[agent_manager_pb2.ListFunctionsResponse.Entry]:
+        """Yields every function of an agent."""
+        token = ""
+        while True:
+            response = await self._page(namespace, principal, agent, token)
+            for entry in response.functions:
+                yield entry
+            token = response.next_page_token
+            if not token:
+                return
+
+    async def _page(self, namespace: str, principal: str, agent: str, token: str) -> agent_manager_pb2.ListFunctionsResponse:
         request = agent_manager_pb2.ListFunctionsRequest(agent=agent, page_size=_PAGE_SIZE, page_token=token)
-        response = await self._stub.ListFunctions(request, timeout=TIMEOUT, metadata=on_behalf_of(namespace, principal))
-        return [entry.full_name for entry in response.functions], response.next_page_token
+        response: agent_manager_pb2.ListFunctionsResponse = await self._stub.ListFunctions(
+            request, timeout=TIMEOUT, metadata=on_behalf_of(namespace, principal)
+        )
+        return response

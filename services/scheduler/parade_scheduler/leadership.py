@@ -11,6 +11,7 @@ from parade_chassis.lifecycle import Process
 from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
+from parade_scheduler.durables import Durables
 from parade_scheduler.effects import Effects
 from parade_scheduler.journal import Journal
 from parade_scheduler.keeper import Keeper
@@ -37,13 +38,13 @@ class Leadership:
         inbox: What others, or this replica itself, left for its runs comes from there.
     """
 
-    def __init__(self, process: Process[Config], store: Store, *, alone: bool) -> None:
-        """Takes the process and its store; `alone` says that no other process uses the database."""
+    def __init__(self, process: Process[Config], store: Store, durables: Durables, *, alone: bool) -> None:
+        """Takes the process, its store, and who knows workflows in code; `alone` says that no other process uses the database."""
         self._process = process
         self._store = store
         clock, log = process.clock, process.log
         self.watchers = Watchers()
-        self.catalogue = Catalogue(store, clock, alone=alone)
+        self.catalogue = Catalogue(store, durables, clock, alone=alone)
         self.outbox = Outbox(store, clock, process.ids)
         owner = process.ids.new("scheduler")
         self._leased = None if alone else LeasedShards(store, owner, process.config.listen, log)

@@ -1,6 +1,7 @@
 """What the scheduler needs from the rest of the mesh, said in its own words."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from parade_scheduler.decider import Dispatch
@@ -52,6 +53,15 @@ class Caller(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DurableFunction:
+    """A workflow in code, as its agent has registered it."""
+
+    description: str
+    arguments_schema: bytes
+    """The JSON Schema of a turn's arguments, as it was sent."""
+
+
 class Functions(Protocol):
     """Knows which functions there are."""
 
@@ -65,6 +75,14 @@ class Functions(Protocol):
 
     async def first(self, namespace: str, principal: str) -> frozenset[str]:
         """Returns the full names of the first 1,000 functions that there are, to say what may have been meant.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where nobody can be asked.
+        """
+        ...
+
+    async def durable(self, namespace: str, full_name: str) -> DurableFunction | None:
+        """Returns a durable function; None where no agent has registered one of that name.
 
         Raises:
             ParadeError: UNAVAILABLE, where nobody can be asked.

@@ -13,17 +13,32 @@ from parade_chassis.store import Database
 from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.decider import CancelTask, Decider, Dispatch, Effect, Execution, Occurrence, Started
 from parade_scheduler.document import Document
+from parade_scheduler.durables import Durables
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import Journal
 from parade_scheduler.language import read
 from parade_scheduler.loader import Loader
 from parade_scheduler.model import Run, Workflow
+from parade_scheduler.ports import DurableFunction
 from parade_scheduler.store import Change, Store, shard_of
 from parade_scheduler.tables import METADATA
 from parade_scheduler.watchers import Watchers
 from tests.support.waiting import eventually
 
 FLOW = "name: flow\nsteps: {a: {call: x.a}}"
+
+
+class NoFunctions:
+    """An agent_manager that knows of no agent."""
+
+    async def registered(self, namespace: str, principal: str, agents: Collection[str]) -> frozenset[str]:
+        return frozenset()
+
+    async def first(self, namespace: str, principal: str) -> frozenset[str]:
+        return frozenset()
+
+    async def durable(self, namespace: str, full_name: str) -> DurableFunction | None:
+        return None
 
 
 class SomeShards:
@@ -72,7 +87,7 @@ class Led:
         self.clock = ManualClock()
         self.shards = SomeShards()
         self.watchers = Watchers()
-        self.catalogue = Catalogue(store, self.clock, alone=True)
+        self.catalogue = Catalogue(store, Durables(NoFunctions(), self.clock), self.clock, alone=True)
         self.log = Log()
         self.released: list[tuple[str, Effect]] = []
         self.left: list[str] = []
