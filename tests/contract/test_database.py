@@ -36,6 +36,19 @@ async def test_the_schema_is_brought_up_to_date_once(database_url: str) -> None:
     await second.close()
 
 
+async def test_a_replica_of_the_version_before_goes_on_with_a_newer_schema(database_url: str) -> None:
+    newer = await Database.open(database_url, PACKAGE, METADATA)
+    async with newer.transaction() as connection:
+        await connection.execute(text("UPDATE alembic_version_monitor SET version_num = '9999'"))
+
+    older = await Database.open(database_url, PACKAGE, METADATA)
+
+    async with older.reading() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version_monitor"))).scalar_one() == "9999"
+    await older.close()
+    await newer.close()
+
+
 async def test_replicas_that_start_together_do_not_disturb_each_other(database_url: str) -> None:
     replicas = await asyncio.gather(*(Database.open(database_url, PACKAGE, METADATA) for _ in range(3)))
 

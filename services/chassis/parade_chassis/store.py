@@ -2,6 +2,7 @@
 
 A service's own `store.py` holds its tables and queries. Its migrations lie in `<package>/migrations/versions`, named `0001_….py`,
 `0002_….py`, with these numbers as revisions. An empty database gets the tables as they are now; only one that holds older ones is migrated.
+Replicas of two versions share a database while one replaces the other: a migration leaves what the version before it reads and writes.
 """
 
 import re
@@ -124,7 +125,10 @@ def _bring_up_to_date(connection: Connection, package: str, tables: MetaData) ->
         tables.create_all(connection)
         connection.execute(text(f"CREATE TABLE {version_table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(text(f"INSERT INTO {version_table} VALUES (:newest)"), {"newest": newest})  # noqa: S608
-    elif connection.execute(text(f"SELECT version_num FROM {version_table}")).scalar() != newest:  # noqa: S608
+        return
+    version = connection.execute(text(f"SELECT version_num FROM {version_table}")).scalar() or ""  # noqa: S608
+    # A newer replica may have migrated already, and this one goes on beside it until it is replaced too.
+    if version < newest:
         _migrate(connection, package, version_table)
 
 
