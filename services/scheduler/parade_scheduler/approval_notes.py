@@ -8,7 +8,7 @@ import orjson
 
 from parade_scheduler.approval import Approval, ApprovalState
 from parade_scheduler.entries import Change
-from parade_scheduler.model import RunEvent, Task, TaskState
+from parade_scheduler.model import EventType, RunEvent, Task, TaskState
 from parade_scheduler.records import micros_of, to_micros
 from parade_scheduler.statement import Row, Statement
 
@@ -16,6 +16,7 @@ ASK: Final = Statement(
     "INSERT INTO approval (run, step, task, namespace, workflow, state, created, expires, resolver, note, message, approvers)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) ON CONFLICT DO NOTHING"
 )
+_ENDS: Final = frozenset({EventType.TASK_SUCCEEDED, EventType.TASK_FAILED, EventType.TASK_CANCELLED})
 RESOLVE: Final = Statement(
     "UPDATE approval SET state = ?, resolved = ?, resolver = ?, note = ? WHERE run = ? AND step = ? AND task = ? AND state = 'PENDING'"
 )
@@ -74,7 +75,8 @@ def _state(task: Task) -> ApprovalState:
 
 def _end(change: Change, task: Task) -> RunEvent | None:
     """Returns the event that tells of a task's end."""
-    return next((event for event in reversed(change.events) if event.step == task.step and event.task == task.index), None)
+    found = (event for event in change.events if event.type in _ENDS and event.step == task.step and event.task == task.index)
+    return next(found, None)
 
 
 def _time(change: Change, task: Task, event: RunEvent | None) -> datetime:

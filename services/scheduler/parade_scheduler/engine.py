@@ -13,7 +13,7 @@ from parade_scheduler.decider import CancelRequested, Occurrence
 from parade_scheduler.defined_starts import DefinedStarts
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
-from parade_scheduler.language import Definition, Examined
+from parade_scheduler.language import Definition, Examined, Fault
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions
@@ -22,6 +22,7 @@ from parade_scheduler.start import Caller as Caller  # noqa: PLC0414  # its user
 from parade_scheduler.start import Start as Start  # noqa: PLC0414
 from parade_scheduler.starter import Starter
 from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.unknown import unknown
 from parade_scheduler.unregistered import unregistered
 
 POLL_INTERVAL: Final = 30.0
@@ -64,7 +65,7 @@ class Engine:
         """
         definition = await self._catalogue.read(source)
         if not allow_unregistered:
-            await self._check_functions(caller, definition)
+            await self._check_names(caller, definition)
         workflow = Workflow(caller.namespace, definition.name, 0, definition.hash, definition.description, source, self._clock.now())
         also = self._defined.of(definition, caller.namespace, caller.principal)
         async with self._putting:
@@ -81,7 +82,7 @@ class Engine:
         examined = await self._catalogue.examined(source)
         if examined.definition is None or allow_unregistered:
             return examined
-        missing = await unregistered(self._functions, caller.namespace, caller.principal, examined.definition)
+        missing = await self._missing(caller, examined.definition)
         return Examined(examined.definition, tuple(sorted((*examined.faults, *missing), key=lambda fault: fault.line)))
 
     async def workflow(self, caller: Caller, name: str, version: int) -> Workflow:
@@ -229,11 +230,18 @@ class Engine:
         run = await self._store.brief_run(caller.namespace, id)
         return _found(None if run is None else (run, []), caller, id)[0]
 
-    async def _check_functions(self, caller: Caller, definition: Definition) -> None:
-        missing = await unregistered(self._functions, caller.namespace, caller.principal, definition)
+    async def _check_names(self, caller: Caller, definition: Definition) -> None:
+        missing = await self._missing(caller, definition)
         if missing:
             faults = [fault.violation() for fault in missing]
-            raise refused(faults, "the workflow calls functions that do not exist; start their agents first, or allow unregistered ones")
+            message = "the workflow names what does not exist; start its agents and put what it runs first, or allow unregistered ones"
+            raise refused(faults, message)
+
+    async def _missing(self, caller: Caller, definition: Definition) -> tuple[Fault, ...]:
+        """Returns a fault for every function and workflow that is named and not there."""
+        functions = await unregistered(self._functions, caller.namespace, caller.principal, definition)
+        workflows = await unknown(self._catalogue, caller.namespace, definition)
+        return tuple(sorted((*functions, *workflows), key=lambda fault: fault.line))
 
 
 def _found(whole: Whole | None, caller: Caller, id: str) -> Whole:

@@ -18,7 +18,7 @@ from parade_scheduler.happenings import Whole
 from parade_scheduler.language.definition import Definition
 from parade_scheduler.language.definition import Signal as SignalWait
 from parade_scheduler.language.inputs import validator, violations
-from parade_scheduler.model import RUN_ENDED, EventType, Run, RunState
+from parade_scheduler.model import RUN_ENDED, EventType, Run, RunEvent, RunState
 from parade_scheduler.refusal import refused
 from parade_scheduler.seed import Seed, branched, inputs_of, repeated
 from parade_scheduler.store import RunFilter, Store
@@ -121,8 +121,9 @@ class Operations:
         named = signal.request_id or self._ids.new("signal")
         if not before.ended:
             _check_fit(await self._catalogue.definition_of(before), signal)
-        whole = await self._engine.happen(caller, run, SignalReceived(signal.name, signal.value, caller.principal, named))
-        if await self._was_received(run, named):
+        sent = SignalReceived(signal.name, signal.value, caller.principal, named)
+        whole = await self._engine.happen(caller, run, sent)
+        if await self._was_received(run, sent, before.last_sequence):
             return whole
         _going_on(whole)
         raise ParadeError(Reason.NO_CAPACITY, f"the run `{run}` keeps too many signals that no step has taken; send it when some are taken")
@@ -224,10 +225,13 @@ class Operations:
             raise ParadeError(Reason.NOT_FOUND, message)
         return found
 
-    async def _was_received(self, run: str, request_id: str) -> bool:
-        """Tells whether a run has a signal of this request."""
+    async def _was_received(self, run: str, signal: SignalReceived, after: int) -> bool:
+        """Tells whether a run has a signal: since an event of its history, or from an earlier request of the same name."""
+        events = await self._store.events(run, after, _PAGE)
+        if any(event.type is EventType.SIGNAL_RECEIVED and _is_of(event, signal) for event in events):
+            return True
         [stored] = await self._store.load([run])
-        return any(task.request_id == request_id for task in stored.tasks)
+        return any(task.request_id == signal.request_id for task in stored.tasks)
 
     async def _definition(self, earlier: Run, version: int) -> Definition:
         return await self._catalogue.definition(await self._catalogue.workflow(earlier.namespace, earlier.workflow, version))
@@ -307,6 +311,10 @@ def _going_on(whole: Whole) -> Whole:
     if run.ended or run.state in _ENDING:
         raise ParadeError(Reason.FAILED_PRECONDITION, f"the run `{run.id}` {'has ended' if run.ended else 'is ending'}: it is {run.state}")
     return whole
+
+
+def _is_of(event: RunEvent, signal: SignalReceived) -> bool:
+    return (event.message, event.by, event.output) == (signal.name, signal.by, signal.value)
 
 
 def _check_fit(definition: Definition, signal: Signal) -> None:

@@ -1,0 +1,476 @@
+"""What can be done with runs, over real connections: pause, signal, approve, repeat, branch off, and many at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from parade.v1 import approval_pb2 as approvals_pb
+from parade.v1 import scheduler_pb2 as pb
+from parade.v1.value_pb2 import Value
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.identity import Identity
+from tests.integration.scheduler_harness import CLIENT, World, begin, ended, history, json, put, running_world
+from tests.support.waiting import eventually
+
+ADA = Identity.client("ada")
+CHAIN = {
+    "a": {"call": "x.a", "with": {"n": "${{ inputs.n }}"}},
+    "b": {"call": "x.b", "needs": "a", "with": {"got": "${{ steps.a.output }}", "n": "${{ inputs.n }}"}},
+    "c": {"call": "x.c", "needs": "b"},
+}
+INPUTS = {"n": {"type": "integer", "default": 1}}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with running_world(tmp_path) as world:
+        yield world
+
+
+async def refused(awaitable: Any, reason: Reason) -> ParadeError:
+    with pytest.raises(ParadeError) as caught:
+        await awaitable
+    assert caught.value.reason is reason, caught.value
+    return caught.value
+
+
+def states(run: pb.Run) -> dict[str, str]:
+    return {step.id: pb.StepState.Name(step.state).removeprefix("STEP_STATE_") for step in run.steps}
+
+
+def of_kind(events: list[pb.RunEvent], kind: str) -> list[pb.RunEvent]:
+    return [event for event in events if pb.RunEventType.Name(event.type) == f"RUN_EVENT_TYPE_{kind}"]
+
+
+def outputs(run: pb.Run) -> Any:
+    return orjson.loads(run.outputs.data)
+
+
+async def cancelled(stub: Any, run_id: str) -> pb.Run:
+    await stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
+    return await ended(stub, run_id)
+
+
+# ------------------------------------------------------------------------------------------------ pause and resume
+
+
+async def test_a_paused_run_begins_nothing_until_it_is_resumed(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    run = await begin(stub)
+    call = await world.dispatcher.call("a")
+
+    paused = (await stub.PauseRun(pb.PauseRunRequest(run_id=run.id, reason="look first"))).run
+    again = (await stub.PauseRun(pb.PauseRunRequest(run_id=run.id))).run
+    call.succeed(1)
+
+    async def taken() -> bool:
+        return states((await stub.GetRun(pb.GetRunRequest(run_id=run.id))).run)["a"] == "SUCCEEDED"
+
+    await eventually(taken)
+    assert (paused.state, again.state) == (pb.RUN_STATE_PAUSED, pb.RUN_STATE_PAUSED)
+    assert [call.step for call in world.dispatcher.calls] == ["a"]
+
+    resumed = (await stub.ResumeRun(pb.ResumeRunRequest(run_id=run.id))).run
+    assert resumed.state == pb.RUN_STATE_RUNNING
+    assert (await stub.ResumeRun(pb.ResumeRunRequest(run_id=run.id))).run.state == pb.RUN_STATE_RUNNING
+    (await world.dispatcher.call("b")).succeed(2)
+    (await world.dispatcher.call("c")).succeed(3)
+    await ended(stub, run.id)
+    events = await history(stub, run.id)
+    assert [(event.by, event.message) for event in of_kind(events, "RUN_PAUSED")] == [(CLIENT.uri, "look first")]
+    assert [event.by for event in of_kind(events, "RUN_RESUMED")] == [CLIENT.uri]
+
+
+async def test_a_run_that_has_ended_is_neither_paused_nor_resumed(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    run = await begin(stub)
+    await cancelled(stub, run.id)
+
+    await refused(stub.PauseRun(pb.PauseRunRequest(run_id=run.id)), Reason.FAILED_PRECONDITION)
+    await refused(stub.ResumeRun(pb.ResumeRunRequest(run_id=run.id)), Reason.FAILED_PRECONDITION)
+    await refused(stub.PauseRun(pb.PauseRunRequest(run_id="run-none")), Reason.NOT_FOUND)
+    await refused(world.stub(Identity.client("dev", "other")).PauseRun(pb.PauseRunRequest(run_id=run.id)), Reason.NOT_FOUND)
+
+
+# ------------------------------------------------------------------------------------------------ signals
+
+SIGNAL = {"go": {"wait": {"signal": {"name": "go", "schema": {"type": "object", "required": ["n"]}}}}}
+
+
+async def test_a_signal_lets_the_step_that_waits_for_it_go_on(world: World) -> None:
+    stub = world.stub()
+    await put(stub, SIGNAL, outputs={"n": "${{ steps.go.output.n }}"})
+    run = await begin(stub)
+
+    request = pb.SignalRunRequest(run_id=run.id, name="go", value=json({"n": 5}), request_id="once")
+    await stub.SignalRun(request)
+    done = await ended(stub, run.id)
+    again = (await stub.SignalRun(request)).run
+
+    assert outputs(done) == {"n": 5}
+    assert again.last_sequence == done.last_sequence
+    [event] = of_kind(await history(stub, run.id), "SIGNAL_RECEIVED")
+    assert (event.message, event.by, orjson.loads(event.output.data)) == ("go", CLIENT.uri, {"n": 5})
+
+
+async def test_a_signal_that_nobody_waits_for_yet_is_kept_once_for_a_request(world: World) -> None:
+    stub = world.stub()
+    await put(stub, {"a": {"call": "x.a"}, **SIGNAL, "go": {**SIGNAL["go"], "needs": "a"}})
+    run = await begin(stub)
+
+    for _ in range(2):
+        await stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go", value=json({"n": 5}), request_id="once"))
+    (await world.dispatcher.call("a")).succeed(1)
+    await ended(stub, run.id)
+
+    assert len(of_kind(await history(stub, run.id), "SIGNAL_RECEIVED")) == 1
+
+
+async def test_a_signal_is_known_by_its_request_after_the_scheduler_was_started_again(world: World) -> None:
+    stub = world.stub()
+    await put(stub, {"a": {"call": "x.a"}})
+    run = await begin(stub)
+    request = pb.SignalRunRequest(run_id=run.id, name="go", request_id="once")
+    await stub.SignalRun(request)
+    await world.stop()
+    await world.start()
+
+    await stub.SignalRun(request)
+    await cancelled(stub, run.id)
+
+    assert len(of_kind(await history(stub, run.id), "SIGNAL_RECEIVED")) == 1
+
+
+async def test_a_signal_that_does_not_fit_is_refused_and_names_its_faults(world: World) -> None:
+    stub = world.stub()
+    await put(stub, SIGNAL)
+    run = await begin(stub)
+
+    error = await refused(stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go", value=json({"m": 1}))), Reason.INVALID_ARGUMENTS)
+    assert [violation.field for violation in error.violations] == ["value"]
+    error = await refused(
+        stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="1", request_id="x" * 129, value=Value(data=b"{"))), Reason.INVALID_ARGUMENTS
+    )
+    assert [violation.field for violation in error.violations] == ["name", "value", "request_id"]
+    await cancelled(stub, run.id)
+    await refused(stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go", value=json({"n": 1}))), Reason.FAILED_PRECONDITION)
+
+
+async def test_a_thousand_signals_are_kept_and_no_more(world: World) -> None:
+    stub = world.stub()
+    await put(stub, {"a": {"call": "x.a"}})
+    run = await begin(stub)
+    for _ in range(10):
+        await asyncio.gather(*(stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go")) for _ in range(100)))
+
+    await refused(stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go")), Reason.NO_CAPACITY)
+
+
+# ------------------------------------------------------------------------------------------------ approvals
+
+
+def approval(**words: Any) -> dict[str, Any]:
+    return {"ask": {"wait": {"approval": {"message": "pay ${{ inputs.n }}?", **words}}}}
+
+
+async def test_an_approval_is_listed_resolved_by_an_approver_and_on_record(world: World) -> None:
+    stub, ada = world.stub(), world.stub(ADA)
+    await put(stub, approval(approvers=[ADA.uri]), inputs=INPUTS, outputs={"answer": "${{ steps.ask.output }}"})
+    run = await begin(stub, {"n": 7})
+
+    [waiting] = (await stub.ListApprovals(pb.ListApprovalsRequest())).approvals
+    assert (waiting.run_id, waiting.step, waiting.workflow, waiting.message) == (run.id, "ask", "flow", "pay 7?")
+    assert (waiting.state, list(waiting.approvers)) == (approvals_pb.APPROVAL_STATE_PENDING, [ADA.uri])
+    assert list((await stub.ListApprovals(pb.ListApprovalsRequest(mine=True))).approvals) == []
+    assert len((await ada.ListApprovals(pb.ListApprovalsRequest(mine=True))).approvals) == 1
+
+    request = pb.ResolveApprovalRequest(run_id=run.id, step="ask", approved=True, note="for once")
+    assert ADA.uri in str(await refused(stub.ResolveApproval(request), Reason.PERMISSION_DENIED))
+    await ada.ResolveApproval(request)
+    done = await ended(stub, run.id)
+    assert (await ada.ResolveApproval(request)).run.last_sequence == done.last_sequence
+    assert outputs(done) == {"answer": {"approved": True, "by": ADA.uri, "note": "for once"}}
+    [event] = of_kind(await history(stub, run.id), "TASK_SUCCEEDED")
+    assert (event.by, event.message) == (ADA.uri, "for once")
+    assert list((await stub.ListApprovals(pb.ListApprovalsRequest())).approvals) == []
+    wanted = pb.ListApprovalsRequest(states=[approvals_pb.APPROVAL_STATE_APPROVED], run_id=run.id, workflow="flow")
+    [resolved] = (await stub.ListApprovals(wanted)).approvals
+    assert (resolved.by, resolved.note) == (ADA.uri, "for once")
+    assert resolved.HasField("resolve_time")
+
+
+async def test_a_rejection_fails_the_step_and_cannot_be_turned_round(world: World) -> None:
+    stub = world.stub()
+    await put(stub, approval(), inputs=INPUTS)
+    run = await begin(stub)
+
+    await stub.ResolveApproval(pb.ResolveApprovalRequest(run_id=run.id, step="ask", note="too much"))
+    done = await ended(stub, run.id)
+
+    assert done.state == pb.RUN_STATE_FAILED
+    assert "too much" in done.error.message
+    turned = stub.ResolveApproval(pb.ResolveApprovalRequest(run_id=run.id, step="ask", approved=True))
+    assert "was rejected by" in str(await refused(turned, Reason.FAILED_PRECONDITION))
+
+
+async def test_an_approval_of_a_run_that_was_cancelled_is_withdrawn(world: World) -> None:
+    stub = world.stub()
+    await put(stub, approval(), inputs=INPUTS)
+    run = await begin(stub)
+    await cancelled(stub, run.id)
+
+    late = stub.ResolveApproval(pb.ResolveApprovalRequest(run_id=run.id, step="ask", approved=True))
+    assert "nobody waits" in str(await refused(late, Reason.FAILED_PRECONDITION))
+    [withdrawn] = (await stub.ListApprovals(pb.ListApprovalsRequest(states=[approvals_pb.APPROVAL_STATE_WITHDRAWN]))).approvals
+    assert withdrawn.run_id == run.id
+
+
+async def test_what_never_asked_for_an_approval_is_not_found(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    run = await begin(stub)
+
+    await refused(stub.ResolveApproval(pb.ResolveApprovalRequest(run_id="run-none", step="a")), Reason.NOT_FOUND)
+    await refused(stub.ResolveApproval(pb.ResolveApprovalRequest(run_id=run.id, step="a")), Reason.NOT_FOUND)
+    error = await refused(stub.ResolveApproval(pb.ResolveApprovalRequest(task=-1, note="x" * 1001)), Reason.INVALID_ARGUMENTS)
+    assert [violation.field for violation in error.violations] == ["run_id", "step", "task", "note"]
+
+
+async def test_approvals_come_page_by_page(world: World) -> None:
+    stub = world.stub()
+    await put(stub, approval(), inputs=INPUTS)
+    runs = [(await begin(stub)).id for _ in range(5)]
+
+    found: list[str] = []
+    request = pb.ListApprovalsRequest(page_size=2)
+    while True:
+        page = await stub.ListApprovals(request)
+        found += [one.run_id for one in page.approvals]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+
+    assert found == runs
+    await refused(stub.ListApprovals(pb.ListApprovalsRequest(page_token="x", workflow="other")), Reason.INVALID_ARGUMENTS)
+
+
+# ------------------------------------------------------------------------------------------------ rerun and fork
+
+
+async def failed_chain(world: World, stub: Any) -> pb.Run:
+    """Runs the chain until `b` has failed for good."""
+    await put(stub, CHAIN, inputs=INPUTS, outputs={"a": "${{ steps.a.output }}", "c": "${{ steps.c.output }}"})
+    run = await begin(stub, {"n": 7}, labels={"team": "blue"}, priority=5)
+    (await world.dispatcher.call("a")).succeed("kept")
+    (await world.dispatcher.call("b")).fail(ParadeError(Reason.INVALID_ARGUMENTS, "no luck"))
+    return await ended(stub, run.id)
+
+
+async def test_a_run_is_repeated_from_a_step_on_with_other_inputs(world: World) -> None:
+    stub = world.stub()
+    run = await failed_chain(world, stub)
+
+    request = pb.RerunFromStepRequest(run_id=run.id, step="b", inputs=json({"n": 8}), request_id="again")
+    new = (await stub.RerunFromStep(request)).run
+    same = (await stub.RerunFromStep(request)).run
+    call = await world.dispatcher.call("b", 1)
+    call.succeed("better")
+    (await world.dispatcher.call("c")).succeed("done")
+    done = await ended(stub, new.id)
+
+    assert same.id == new.id != run.id
+    assert call.arguments == {"got": "kept", "n": 8}
+    assert (done.origin_run_id, dict(done.labels), done.priority) == (run.id, {"team": "blue"}, 5)
+    assert orjson.loads(done.inputs.data) == {"n": 8}
+    assert outputs(done) == {"a": "kept", "c": "done"}
+    assert states(done) == {"a": "SUCCEEDED", "b": "SUCCEEDED", "c": "SUCCEEDED"}
+    assert [call.step for call in world.dispatcher.calls] == ["a", "b", "b", "c"]
+    assert await ended(stub, run.id) == run
+
+
+async def test_what_a_repeated_run_keeps_outlives_the_scheduler(world: World) -> None:
+    stub = world.stub()
+    run = await failed_chain(world, stub)
+    new = (await stub.RerunFromStep(pb.RerunFromStepRequest(run_id=run.id, step="b"))).run
+    await world.dispatcher.call("b", 1)
+    await world.stop()
+    await world.start()
+
+    (await world.dispatcher.call("b", 2)).succeed("better")
+    (await world.dispatcher.call("c")).succeed("done")
+
+    assert outputs(await ended(stub, new.id)) == {"a": "kept", "c": "done"}
+
+
+async def test_a_run_is_repeated_whole_where_no_step_is_named(world: World) -> None:
+    stub = world.stub()
+    run = await failed_chain(world, stub)
+
+    new = (await stub.RerunFromStep(pb.RerunFromStepRequest(run_id=run.id))).run
+
+    assert (await world.dispatcher.call("a", 1)).run_id == new.id
+
+
+async def test_a_repetition_that_cannot_be_is_refused(world: World) -> None:
+    stub = world.stub()
+    run = await failed_chain(world, stub)
+    going_on = await begin(stub)
+
+    for request, reason in (
+        (pb.RerunFromStepRequest(run_id="run-none"), Reason.NOT_FOUND),
+        (pb.RerunFromStepRequest(run_id=run.id, step="z"), Reason.NOT_FOUND),
+        (pb.RerunFromStepRequest(run_id=run.id, version=9), Reason.NOT_FOUND),
+        (pb.RerunFromStepRequest(run_id=going_on.id), Reason.FAILED_PRECONDITION),
+        (pb.RerunFromStepRequest(run_id=run.id, step="b", inputs=json({"n": "x"})), Reason.INVALID_ARGUMENTS),
+        (pb.RerunFromStepRequest(run_id=run.id, step="b", inputs=json([1])), Reason.INVALID_ARGUMENTS),
+    ):
+        await refused(stub.RerunFromStep(request), reason)
+
+
+async def test_a_run_branches_off_after_an_event(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS, outputs={"a": "${{ steps.a.output }}", "c": "${{ steps.c.output }}"})
+    run = await begin(stub, {"n": 7})
+    (await world.dispatcher.call("a")).succeed("kept")
+    await world.dispatcher.call("b")
+    [event] = of_kind(await history_so_far(stub, run.id), "STEP_SUCCEEDED")
+
+    request = pb.ForkRunRequest(run_id=run.id, after_sequence=event.sequence, inputs=json({"n": 8}), request_id="branch")
+    new = (await stub.ForkRun(request)).run
+    earlier = (await stub.ForkRun(pb.ForkRunRequest(run_id=run.id, after_sequence=event.sequence - 1))).run
+
+    assert (await stub.ForkRun(request)).run.id == new.id
+    call = await world.dispatcher.call("b", 1)
+    assert (call.run_id, call.arguments) == (new.id, {"got": "kept", "n": 8})
+    assert (await world.dispatcher.call("a", 1)).run_id == earlier.id
+    assert new.origin_run_id == run.id
+    await refused(stub.ForkRun(pb.ForkRunRequest(run_id=run.id, after_sequence=999)), Reason.NOT_FOUND)
+    await refused(stub.ForkRun(pb.ForkRunRequest(run_id=run.id)), Reason.INVALID_ARGUMENTS)
+
+
+async def test_a_branch_has_the_signals_that_no_step_had_taken(world: World) -> None:
+    stub = world.stub()
+    steps = {"first": {"wait": {"signal": "go"}}, "a": {"call": "x.a", "needs": "first"}, "b": {"wait": {"signal": "go"}, "needs": "a"}}
+    await put(stub, steps, outputs={"b": "${{ steps.b.output }}"})
+    run = await begin(stub)
+    for number in (1, 2):
+        await stub.SignalRun(pb.SignalRunRequest(run_id=run.id, name="go", value=json(number)))
+    await world.dispatcher.call("a")
+    after = (await stub.GetRun(pb.GetRunRequest(run_id=run.id))).run.last_sequence
+
+    request = pb.ForkRunRequest(run_id=run.id, after_sequence=after, request_id="branch")
+    new = (await stub.ForkRun(request)).run
+    await stub.ForkRun(request)
+    (await world.dispatcher.call("a", 1)).succeed(1)
+    done = await ended(stub, new.id)
+
+    assert outputs(done) == {"b": 2}
+    assert len(of_kind(await history(stub, new.id), "SIGNAL_RECEIVED")) == 1
+
+
+async def history_so_far(stub: Any, run_id: str) -> list[pb.RunEvent]:
+    last = (await stub.GetRun(pb.GetRunRequest(run_id=run_id))).run.last_sequence
+    events: list[pb.RunEvent] = []
+    async for response in stub.WatchRun(pb.WatchRunRequest(run_id=run_id)):
+        events.append(response.event)
+        if response.event.sequence >= last:
+            break
+    return events
+
+
+# ------------------------------------------------------------------------------------------------ many at once
+
+
+async def test_runs_are_found_by_an_input(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    runs = [await begin(stub, {"n": number}) for number in (1, 2, 2)]
+
+    found = (await stub.ListRuns(pb.ListRunsRequest(inputs=["n=2"]))).runs
+
+    assert [run.id for run in found] == [runs[2].id, runs[1].id]
+    await refused(stub.ListRuns(pb.ListRunsRequest(inputs=["n"])), Reason.INVALID_ARGUMENTS)
+
+
+async def test_many_runs_are_cancelled_by_a_filter(world: World) -> None:
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    blue = [(await begin(stub, labels={"team": "blue"})).id for _ in range(3)]
+    red = await begin(stub, labels={"team": "red"})
+    await cancelled(stub, blue[0])
+    request = pb.CancelRunsRequest(filter=pb.RunFilter(labels=["team=blue"]), reason="enough", dry_run=True)
+
+    told = await stub.CancelRuns(request)
+    assert [outcome.run_id for outcome in told.outcomes] == [blue[2], blue[1]]
+    assert not told.more
+    assert (await stub.GetRun(pb.GetRunRequest(run_id=blue[1]))).run.state == pb.RUN_STATE_RUNNING
+
+    request.dry_run = False
+    assert await stub.CancelRuns(request) == told
+    for run in blue:
+        assert (await ended(stub, run)).state == pb.RUN_STATE_CANCELLED
+    assert (await stub.GetRun(pb.GetRunRequest(run_id=red.id))).run.state == pb.RUN_STATE_RUNNING
+    assert list((await stub.CancelRuns(request)).outcomes) == []
+    [event] = of_kind(await history(stub, blue[1]), "RUN_CANCELLING")
+    assert (event.message, event.by) == ("enough", CLIENT.uri)
+
+
+async def test_many_runs_are_started_again_by_a_filter_and_none_twice(world: World) -> None:
+    stub = world.stub()
+    world.dispatcher.auto = lambda call: call.succeed(1)
+    await put(stub, {"a": {"call": "x.a"}}, inputs=INPUTS)
+    runs = [(await begin(stub, {"n": number})).id for number in (1, 2)]
+    for run in runs:
+        await ended(stub, run)
+    request = pb.RerunRunsRequest(filter=pb.RunFilter(workflow="flow"), request_id="again", dry_run=True)
+
+    told = (await stub.RerunRuns(request)).outcomes
+    assert [(outcome.run_id, outcome.new_run_id) for outcome in told] == [(runs[1], ""), (runs[0], "")]
+
+    request.dry_run = False
+    first = (await stub.RerunRuns(request)).outcomes
+    for outcome in first:
+        new = await ended(stub, outcome.new_run_id)
+        assert new.origin_run_id == outcome.run_id
+    assert (await stub.RerunRuns(request)).outcomes == first
+    assert len((await stub.ListRuns(pb.ListRunsRequest())).runs) == 4
+
+
+async def test_a_filter_that_says_nothing_is_refused(world: World) -> None:
+    stub = world.stub()
+
+    for request in (stub.CancelRuns(pb.CancelRunsRequest()), stub.RerunRuns(pb.RerunRunsRequest(filter=pb.RunFilter()))):
+        assert [violation.field for violation in (await refused(request, Reason.INVALID_ARGUMENTS)).violations] == ["filter"]
+    error = await refused(
+        stub.CancelRuns(
+            pb.CancelRunsRequest(
+                filter=pb.RunFilter(
+                    labels=["x"],
+                    states=[99],  # type: ignore[list-item]  # as a newer client may send it
+                )
+            )
+        ),
+        Reason.INVALID_ARGUMENTS,
+    )
+    assert [violation.field for violation in error.violations] == ["states", "labels"]
+
+
+async def test_what_went_wrong_with_one_of_many_is_told(world: World) -> None:
+    stub = world.stub()
+    world.dispatcher.auto = lambda call: call.succeed(1)
+    await put(stub, {"a": {"call": "x.a"}}, inputs={"n": {"type": "integer"}})
+    run = await begin(stub, {"n": 1})
+    await ended(stub, run.id)
+    await put(stub, {"a": {"call": "x.a"}})
+
+    [outcome] = (await stub.RerunRuns(pb.RerunRunsRequest(filter=pb.RunFilter(workflow="flow")))).outcomes
+
+    # It is pinned to its version, which still has the input.
+    assert outcome.new_run_id
+    assert not outcome.HasField("error")
