@@ -12,8 +12,8 @@ MAX_CAUGHT_UP: Final = 100
 ON_TIME: Final = timedelta(seconds=60)
 """A time that came so lately has not been missed: somebody was about to see to it."""
 
-_FIRST_WINDOW: Final = timedelta(hours=1)
-_WINDOW_GROWTH: Final = 8
+_FIRST_WINDOW: Final = timedelta(minutes=2)
+_WINDOW_GROWTH: Final = 4
 _SMALLEST: Final = timedelta(microseconds=1)
 
 
