@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, text
 
 from parade.wire.errors import Reason, Violation
 from parade_chassis.store import Database
@@ -349,6 +349,21 @@ async def test_parked_runs_are_due_soonest_first(store: Store) -> None:
     assert [id for id, _ in await store.due(range(64), at(-1), 10)] == ["run-003-03", "run-002-02"]
     [awake] = await store.load(["run-004-04"])
     assert (awake.parked, awake.wake) == (False, None)
+
+
+async def test_what_a_newer_replica_adds_is_passed_over(store: Store, database: Database) -> None:
+    step = Step("a", 0, "x.a", StepState.RUNNING)
+    await store.write([new(RUN, steps={"a": step})], None)
+    async with database.transaction() as connection:
+        for table in METADATA.sorted_tables:
+            await connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN colour TEXT"))
+        added = '{"steps":[{"id":"a","position":0,"call":"x.a","state":"RUNNING","tasks":3,"colour":{"red":1}}],"colours":[1]}'
+        await connection.execute(insert(ENTRIES).values(run="run-1", last_sequence=1, number=2, facts=added, documents=b""))
+
+    await store.write([Change(replace(RUN, last_sequence=2), 3, row_changed=True), new(numbered(2))], None)
+
+    [_, stored] = await store.load(["run-1", "run-002-02"])
+    assert (stored.steps, stored.entries) == ([replace(step, tasks=3)], 3)
 
 
 async def test_forgotten_runs_leave_nothing(store: Store, database: Database) -> None:
