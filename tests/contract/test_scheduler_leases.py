@@ -125,6 +125,16 @@ async def test_who_lost_a_shard_can_write_none_of_its_runs(stores: list[Store]) 
     await stores[1].write([Change(numbered(1), 2)], {1: 2})
 
 
+async def test_a_run_whose_shard_has_no_epoch_is_not_written(store: Store) -> None:
+    await store.claim("a", "host:1", SHARD_COUNT, LONG)
+
+    with pytest.raises(LostError) as caught:
+        await store.write([new(numbered(1)), new(numbered(2))], {1: 1})
+
+    assert caught.value.shards == {2}
+    assert await store.load(["run-001-01"]) == []
+
+
 @pytest.mark.usefixtures("on_postgres")
 async def test_a_write_under_way_is_over_before_its_shard_is_anothers(stores: list[Store]) -> None:
     epochs = await stores[0].claim("a", "host:1", SHARD_COUNT, 0.0)

@@ -74,9 +74,13 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
 
         Raises:
             TakenError: New runs cannot be, because others have their id or their request. Nothing was written.
-            LostError: Shards are no longer ours. Nothing was written.
+            LostError: Shards are no longer ours, or have no epoch among those. Nothing was written.
             Exception: What the driver raises, as it is; `refusal` says what it means. Whether anything was written, `was_written` says.
         """
+        if shards is not None:
+            without = {shard_of(change.run.id) for change in changes} - shards.keys()
+            if without:
+                raise LostError(frozenset(without))
         batch = batch_of(changes)
         await self._writer.write(batch, shards)
         for listener in self._listeners:
