@@ -29,8 +29,9 @@ def arguments(execution: Execution, step: str, index: int) -> Document:
     definition = execution.definition_of(step)
     # The inputs of another run go on record there.
     bindings = execution.bindings.recorded if definition.kind is Kind.RUN else execution.bindings.handed_out
+    own = task_bindings(execution, step, index)
     try:
-        return encoded(definition.arguments, execution.steps, {**bindings, **task_bindings(execution, step, index)}, f"steps.{step}.with")
+        return encoded(definition.arguments, execution.steps, {**bindings, **own} if own else bindings, f"steps.{step}.with")
     except ParadeError as error:
         raise ParadeError(error.reason, execution.bindings.redacted(error.message)) from error
 

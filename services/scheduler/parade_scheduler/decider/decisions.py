@@ -1,4 +1,7 @@
-"""What the decider wants done: rows to write, events to append, and what may leave the process once both are committed."""
+"""What the decider wants done: rows to write, events to append, and what may leave the process once both are committed.
+
+What every step of a run makes is not frozen, as the rows are not: nobody changes it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +11,7 @@ from parade_scheduler.document import Document
 from parade_scheduler.model import Run, RunEvent, Step, Task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dispatch:
     """Hand out an attempt of a task. One of TaskSucceeded, TaskFailed and TaskCancelled comes back for it."""
 
@@ -77,7 +80,7 @@ class RunEnded:
 Effect = Dispatch | CancelTask | StartChild | CancelChild | SetTimer | RunEnded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decisions:
     """What follows from one occurrence. All rows and events belong into one transaction; the effects come after it, in order."""
 
