@@ -279,7 +279,7 @@ async def test_runs_are_found_by_what_they_are(store: Store) -> None:
             id=f"run-{number}",
             workflow=("report", "other")[number % 2],
             state=(RunState.RUNNING, RunState.FAILED, RunState.SUCCEEDED)[number % 3],
-            labels={"team": ("red", "blue")[number % 2], "number": str(number)},
+            labels={"team": ("red", "blue")[number % 2], "number": str(number), "note": "é" * 255},
             inputs=Document.of({"number": number, "name": "é" if number else "", "even": number % 2 == 0, "long": "x" * 200, "list": [1]}),
             create_time=NOW + timedelta(seconds=number),
             request_id=f"request-{number}",
@@ -299,6 +299,7 @@ async def test_runs_are_found_by_what_they_are(store: Store) -> None:
     assert await found(labels=frozenset({("team", "red")})) == [4, 2, 0]
     assert await found(labels=frozenset({("team", "red"), ("number", "2")})) == [2]
     assert await found(labels=frozenset({("team", "re_")})) == []
+    assert await found(labels=frozenset({("note", "é" * 255), ("number", "2")})) == [2]
     assert await found(inputs=frozenset({("number", "3")})) == [3]
     assert await found(inputs=frozenset({("name", "é"), ("even", "true")}), labels=frozenset({("team", "red")})) == [4, 2]
     assert await found(inputs=frozenset({("name", "")})) == [0]

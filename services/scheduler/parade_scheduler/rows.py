@@ -14,7 +14,7 @@ from parade_scheduler.records import Codec, Documents, micros_of, time_of, to_mi
 SHARD_COUNT: Final = 64
 """How many shards the runs are spread over."""
 MAX_TERM_BYTES: Final = 200
-"""The longest term that a run is found by."""
+"""The longest input that a run is found by, its name and its value together."""
 
 _IN_COLUMNS: Final = (
     "id",
@@ -137,9 +137,10 @@ def terms_of(run: Run) -> list[str]:
     terms = [label_term(key, value) for key, value in run.labels.items()]
     inputs = run.inputs.value
     if isinstance(inputs, dict):
-        terms += [input_term(name, _text(value)) for name, value in inputs.items() if isinstance(value, str | int | float)]
-    # PostgreSQL keeps no NUL in a text.
-    return [term for term in dict.fromkeys(terms) if "\x00" not in term and len(term.encode()) <= MAX_TERM_BYTES]
+        found_by = [input_term(name, _text(value)) for name, value in inputs.items() if isinstance(value, str | int | float)]
+        # PostgreSQL keeps no NUL in a text.
+        terms += [term for term in found_by if "\x00" not in term and len(term.encode()) <= MAX_TERM_BYTES]
+    return terms
 
 
 def label_term(key: str, value: str) -> str:

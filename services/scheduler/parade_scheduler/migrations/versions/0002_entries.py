@@ -221,10 +221,10 @@ def _terms(run: Any) -> list[str]:
     terms = [f"label:{key}={value}" for key, value in orjson.loads(run["labels"]).items()]
     inputs = orjson.loads(run["inputs"])
     if isinstance(inputs, dict):
-        for name, value in inputs.items():
-            if isinstance(value, str | int | float):
-                terms.append(f"input:{name}={value if isinstance(value, str) else _json(value)}")
-    return [term for term in dict.fromkeys(terms) if "\x00" not in term and len(term.encode()) <= _MAX_TERM_BYTES]
+        simple = {name: value for name, value in inputs.items() if isinstance(value, str | int | float)}
+        found_by = [f"input:{name}={value if isinstance(value, str) else _json(value)}" for name, value in simple.items()]
+        terms += [term for term in found_by if "\x00" not in term and len(term.encode()) <= _MAX_TERM_BYTES]
+    return terms
 
 
 def _present(facts: dict[str, Any]) -> dict[str, Any]:
