@@ -1,13 +1,10 @@
 """The mesh as a client sees it: calls, workflows, runs, agents, logs."""
 
 import os
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-
-from opentelemetry.trace import SpanKind
 
 from parade import values
 from parade.artifact import BYTES, Artifact, Content
@@ -16,7 +13,7 @@ from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
 from parade.outcome import Outcome
 from parade.patience import patiently
-from parade.run import Run, RunState
+from parade.runs import Runs
 from parade.started_call import CallState, StartedCall, start_request
 from parade.v1 import agent_manager_pb2, call_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
@@ -68,20 +65,19 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh:
+class Mesh(Runs):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(
         self, file: MeshFile, services: Mapping[str, Replicas], caller: Caller, artifacts: Artifacts, telemetry: Telemetry
     ) -> None:
         """Takes the connections; see `connect`."""
+        super().__init__(SchedulerServiceStub(services["scheduler"].for_stubs()), telemetry)
         self.file = file
-        self._telemetry = telemetry
         self._caller = caller
         self._artifacts = artifacts
         self._dispatcher = DispatcherServiceStub(services["dispatcher"].for_stubs())
         self._agent_manager = AgentManagerServiceStub(services["agent_manager"].for_stubs())
-        self._scheduler = SchedulerServiceStub(services["scheduler"].for_stubs())
         self._monitor = MonitorServiceStub(services["monitor"].for_stubs())
 
     async def call(
@@ -248,57 +244,6 @@ class Mesh:
         request = scheduler_pb2.CheckWorkflowRequest(source=text, allow_unregistered=allow_unregistered)
         return await patiently(lambda: self._scheduler.CheckWorkflow(request))
 
-    async def start(
-        self,
-        workflow: str,
-        inputs: Mapping[str, Any] | None = None,
-        /,
-        *,
-        version: int = 0,
-        request_id: str = "",
-        labels: Mapping[str, str] | None = None,
-        **named: Any,
-    ) -> Run:
-        """Starts a run of a workflow and returns it as soon as it is stored.
-
-        Args:
-            workflow: Its name.
-            inputs: Its inputs by name; for names that are taken here.
-            version: Its version; the newest where 0.
-            request_id: Names this start: a second one with the same name returns the same run. Made up where not given.
-            labels: Labels to find the run by.
-            named: More inputs.
-
-        Raises:
-            ParadeError: NOT_FOUND (the workflow); INVALID_ARGUMENTS (the inputs).
-        """
-        request = scheduler_pb2.StartRunRequest(
-            workflow=workflow,
-            version=version,
-            inputs=values.encode({**(inputs or {}), **named}, "inputs"),
-            request_id=request_id or uuid.uuid4().hex,
-            labels=labels,
-        )
-        with self._span(f"start {workflow}"):
-            response = await patiently(lambda: self._scheduler.StartRun(request))
-        return Run(self._scheduler, response.run.id)
-
-    def run(self, run_id: str) -> Run:
-        """Returns a handle of a run that there is."""
-        return Run(self._scheduler, run_id)
-
-    async def runs(self, *, workflow: str = "", states: Iterable[RunState] = (), limit: int = 100) -> list[scheduler_pb2.Run]:
-        """Returns the newest runs, newest first.
-
-        Args:
-            workflow: Only those of this workflow.
-            states: Only those in one of these states.
-            limit: How many at most.
-        """
-        wanted = [scheduler_pb2.RunState.Value(f"RUN_STATE_{state.value}") for state in states]
-        request = scheduler_pb2.ListRunsRequest(workflow=workflow, states=wanted, page_size=min(limit, PAGE_SIZE))
-        return list((await patiently(lambda: self._scheduler.ListRuns(request))).runs)
-
     async def workflow(self, name: str, version: int = 0) -> scheduler_pb2.Workflow:
         """Returns one version of a workflow; the newest where 0.
 
@@ -374,9 +319,6 @@ class Mesh:
             ParadeError: NOT_FOUND: a trace is visible about two seconds after it happened.
         """
         return list((await patiently(lambda: self._monitor.GetTrace(monitor_pb2.GetTraceRequest(trace_id=trace_id)))).spans)
-
-    def _span(self, name: str) -> Any:
-        return self._telemetry.tracer.start_as_current_span(name, kind=SpanKind.CLIENT)
 
 
 async def _pages(method: Any, request: Any) -> AsyncIterator[Any]:

@@ -1,7 +1,8 @@
 """A run of a workflow, as its starter holds it: its result, its history, its end."""
 
 import time
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,8 +27,14 @@ WAIT_SLICE = 30
 class RunState(StrEnum):
     """Where a run stands: the names of `parade.v1.RunState` without their prefix."""
 
+    QUEUED = "QUEUED"
+    """It waits until its concurrency group lets it begin."""
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    """Nothing more begins until it is resumed."""
     CANCELLING = "CANCELLING"
+    COMPENSATING = "COMPENSATING"
+    """Its steps have ended, not all well, and what succeeded is being undone."""
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
@@ -45,14 +52,21 @@ class EventType(StrEnum):
     STEP_STARTED = "STEP_STARTED"
     TASK_STARTED = "TASK_STARTED"
     TASK_PROGRESS = "TASK_PROGRESS"
+    TASK_WAITING = "TASK_WAITING"
     TASK_SUCCEEDED = "TASK_SUCCEEDED"
     TASK_RETRYING = "TASK_RETRYING"
     TASK_FAILED = "TASK_FAILED"
+    TASK_CANCELLED = "TASK_CANCELLED"
     STEP_SUCCEEDED = "STEP_SUCCEEDED"
     STEP_FAILED = "STEP_FAILED"
     STEP_SKIPPED = "STEP_SKIPPED"
     STEP_CANCELLED = "STEP_CANCELLED"
+    SIGNAL_RECEIVED = "SIGNAL_RECEIVED"
+    RUN_QUEUED = "RUN_QUEUED"
+    RUN_PAUSED = "RUN_PAUSED"
+    RUN_RESUMED = "RUN_RESUMED"
     RUN_CANCELLING = "RUN_CANCELLING"
+    RUN_COMPENSATING = "RUN_COMPENSATING"
     RUN_SUCCEEDED = "RUN_SUCCEEDED"
     RUN_FAILED = "RUN_FAILED"
     RUN_CANCELLED = "RUN_CANCELLED"
@@ -79,11 +93,17 @@ class RunEvent:
     progress: Progress | None
     """How far, for TASK_PROGRESS."""
     output: Any
-    """The result, for what succeeded."""
+    """The result, for what succeeded; the value, for SIGNAL_RECEIVED."""
     error: ParadeError | None
     """Why, for what failed or is tried again."""
     message: str
-    """Why, for STEP_SKIPPED and RUN_CANCELLING."""
+    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal; what is waited for."""
+    retry_time: datetime | None = None
+    """When the next attempt starts, for TASK_RETRYING; until when it waits, for TASK_WAITING."""
+    by: str = ""
+    """Who did it, where somebody did: a SPIFFE id."""
+    child_run_id: str = ""
+    """The run that a task has started."""
 
 
 class Run:
@@ -176,6 +196,119 @@ class Run:
         """
         await patiently(lambda: self._scheduler.CancelRun(scheduler_pb2.CancelRunRequest(run_id=self.id, reason=reason)))
 
+    async def pause(self, reason: str = "") -> None:
+        """Lets nothing more begin in the run until it is resumed; what was handed out comes to its end. Its timeout goes on.
+
+        Args:
+            reason: Why, for the history.
+
+        Raises:
+            ParadeError: NOT_FOUND; FAILED_PRECONDITION where it has ended, is ending or has not begun.
+        """
+        await patiently(lambda: self._scheduler.PauseRun(scheduler_pb2.PauseRunRequest(run_id=self.id, reason=reason)))
+
+    async def resume(self) -> None:
+        """Lets a paused run go on.
+
+        Raises:
+            ParadeError: NOT_FOUND; FAILED_PRECONDITION where it has ended or is ending.
+        """
+        await patiently(lambda: self._scheduler.ResumeRun(scheduler_pb2.ResumeRunRequest(run_id=self.id)))
+
+    async def signal(self, name: str, value: Any = None, *, request_id: str = "") -> None:
+        """Sends the run a signal. A step that waits for its name takes it; until one does it is kept.
+
+        Args:
+            name: The signal's name.
+            value: What it carries: any JSON value.
+            request_id: Names this request: a second one with the same name changes nothing. Made up where not given.
+
+        Raises:
+            ParadeError: NOT_FOUND; FAILED_PRECONDITION where it has ended or is ending; INVALID_ARGUMENTS where the value does not fit the
+                step that waits for it; NO_CAPACITY where too many signals are kept.
+        """
+        request = scheduler_pb2.SignalRunRequest(
+            run_id=self.id, name=name, value=values.encode(value), request_id=request_id or uuid.uuid4().hex
+        )
+        await patiently(lambda: self._scheduler.SignalRun(request))
+
+    async def approve(self, step: str, *, task: int = 0, note: str = "") -> None:
+        """Approves what a step waits for.
+
+        Args:
+            step: The step.
+            task: The task of the step, counted from 0, where it has several.
+            note: Why, for the history.
+
+        Raises:
+            ParadeError: NOT_FOUND; PERMISSION_DENIED where you are none of its approvers; FAILED_PRECONDITION where it was rejected before,
+                or nobody waits for it any more.
+        """
+        await self._resolve(step, task, note, approved=True)
+
+    async def reject(self, step: str, *, task: int = 0, note: str = "") -> None:
+        """Rejects what a step waits for: the step fails.
+
+        Args:
+            step: The step.
+            task: The task of the step, counted from 0, where it has several.
+            note: Why, for the history.
+
+        Raises:
+            ParadeError: NOT_FOUND; PERMISSION_DENIED where you are none of its approvers; FAILED_PRECONDITION where it was approved before,
+                or nobody waits for it any more.
+        """
+        await self._resolve(step, task, note, approved=False)
+
+    async def rerun(self, from_step: str = "", inputs: Mapping[str, Any] | None = None, *, version: int = 0, request_id: str = "") -> "Run":
+        """Starts a run that repeats this one, which has ended, from a step on, and returns it.
+
+        The step runs again, with all that need it, directly or through others; the others keep their results.
+
+        Args:
+            from_step: The first step that runs again; everything where not given.
+            inputs: Inputs that replace those of this run, by name.
+            version: The version of the workflow; this run's where 0.
+            request_id: Names this start: a second one with the same name returns the same run. Made up where not given.
+
+        Raises:
+            ParadeError: NOT_FOUND (the run or the step); FAILED_PRECONDITION where the run, or what the step needs, has not ended;
+                INVALID_ARGUMENTS (the inputs).
+        """
+        request = scheduler_pb2.RerunFromStepRequest(
+            run_id=self.id,
+            step=from_step,
+            inputs=values.encode({**(inputs or {})}, "inputs"),
+            version=version,
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        response = await patiently(lambda: self._scheduler.RerunFromStep(request))
+        return Run(self._scheduler, response.run.id)
+
+    async def fork(self, after_sequence: int, inputs: Mapping[str, Any] | None = None, *, request_id: str = "") -> "Run":
+        """Starts a run that is as this one was after an event of its history and goes on from there, and returns it.
+
+        Args:
+            after_sequence: The last event that the two have in common. Steps that had not ended by then run anew.
+            inputs: Inputs that replace those of this run, by name.
+            request_id: Names this start: a second one with the same name returns the same run. Made up where not given.
+
+        Raises:
+            ParadeError: NOT_FOUND (the run or the event); INVALID_ARGUMENTS (the inputs).
+        """
+        request = scheduler_pb2.ForkRunRequest(
+            run_id=self.id,
+            after_sequence=after_sequence,
+            inputs=values.encode({**(inputs or {})}, "inputs"),
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        response = await patiently(lambda: self._scheduler.ForkRun(request))
+        return Run(self._scheduler, response.run.id)
+
+    async def _resolve(self, step: str, task: int, note: str, *, approved: bool) -> None:
+        request = scheduler_pb2.ResolveApprovalRequest(run_id=self.id, step=step, task=task, note=note, approved=approved)
+        await patiently(lambda: self._scheduler.ResolveApproval(request))
+
     async def _wait(self, seconds: float) -> scheduler_pb2.Run:
         limit = Duration()
         limit.FromMilliseconds(int(seconds * 1000))
@@ -202,4 +335,7 @@ def _event(event: scheduler_pb2.RunEvent) -> RunEvent:
         output=values.decode(event.output),
         error=from_record(event.error) if event.HasField("error") else None,
         message=event.message,
+        retry_time=event.retry_time.ToDatetime(UTC) if event.HasField("retry_time") else None,
+        by=event.by,
+        child_run_id=event.child_run_id,
     )
