@@ -280,7 +280,17 @@ async def test_runs_are_found_by_what_they_are(store: Store) -> None:
             workflow=("report", "other")[number % 2],
             state=(RunState.RUNNING, RunState.FAILED, RunState.SUCCEEDED)[number % 3],
             labels={"team": ("red", "blue")[number % 2], "number": str(number), "note": "é" * 255},
-            inputs=Document.of({"number": number, "name": "é" if number else "", "even": number % 2 == 0, "long": "x" * 200, "list": [1]}),
+            inputs=Document.of(
+                {
+                    "number": number,
+                    "name": "é" if number else "",
+                    "even": number % 2 == 0,
+                    "long": "x" * 200,
+                    "list": [1],
+                    "a": "b=c",
+                    "a=b": "c",
+                }
+            ),
             create_time=NOW + timedelta(seconds=number),
             request_id=f"request-{number}",
         )

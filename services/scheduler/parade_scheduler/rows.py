@@ -140,7 +140,7 @@ def terms_of(run: Run) -> list[str]:
         found_by = [input_term(name, _text(value)) for name, value in inputs.items() if isinstance(value, str | int | float)]
         # PostgreSQL keeps no NUL in a text.
         terms += [term for term in found_by if "\x00" not in term and len(term.encode()) <= MAX_TERM_BYTES]
-    return terms
+    return list(dict.fromkeys(terms))  # `a=b` of `c` and `a` of `b=c` are one term
 
 
 def label_term(key: str, value: str) -> str:

@@ -224,7 +224,7 @@ def _terms(run: Any) -> list[str]:
         simple = {name: value for name, value in inputs.items() if isinstance(value, str | int | float)}
         found_by = [f"input:{name}={value if isinstance(value, str) else _json(value)}" for name, value in simple.items()]
         terms += [term for term in found_by if "\x00" not in term and len(term.encode()) <= _MAX_TERM_BYTES]
-    return terms
+    return list(dict.fromkeys(terms))  # `a=b` of `c` and `a` of `b=c` are one term
 
 
 def _present(facts: dict[str, Any]) -> dict[str, Any]:
