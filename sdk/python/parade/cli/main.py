@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from parade.cli import agent, artifact, calls, function, run, workflow
+from parade.cli import agent, artifact, calls, event, function, run, schedule, workflow
 from parade.cli.call import call
 from parade.cli.connection import use_mesh_file
 from parade.cli.doctor import doctor
@@ -71,6 +71,8 @@ app.command()(trace)
 app.add_typer(calls.app, name="calls")
 app.add_typer(run.app, name="run")
 app.add_typer(workflow.app, name="workflow")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(event.app, name="event")
 app.add_typer(agent.app, name="agent")
 app.add_typer(function.app, name="function")
 app.add_typer(artifact.app, name="artifact")
