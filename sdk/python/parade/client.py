@@ -14,6 +14,7 @@ from parade.calls import Caller, Progress
 from parade.outcome import Outcome
 from parade.patience import patiently
 from parade.runs import Runs
+from parade.schedules import Schedules
 from parade.started_call import CallState, StartedCall, start_request
 from parade.v1 import agent_manager_pb2, call_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
@@ -65,7 +66,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh(Runs):
+class Mesh(Runs, Schedules):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(
