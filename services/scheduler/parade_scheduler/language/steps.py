@@ -150,7 +150,7 @@ class Steps:
             return True if condition is None else condition, True
         # On a line of its own the bracket is closed even behind a comment.
         text = f"failure && ({condition.text}\n)" if isinstance(condition, Expression) else "failure"
-        return self._values.joined(text, f"{path}.when", when_node.line, step, places.CONDITION), True
+        return self._values.joined(text, f"{path}.when", when_node.line), True
 
     def _arguments(self, node: Node | None, path: str, step: str, names: frozenset[str], kind: Kind) -> Template:
         if node is None:

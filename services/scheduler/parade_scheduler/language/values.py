@@ -53,22 +53,22 @@ class Values:
         inside = text.strip()
         if inside.startswith(_OPEN) and end_of_expression(inside, len(_OPEN)) == len(inside) - len(_CLOSE):
             text = inside[len(_OPEN) : -len(_CLOSE)]
-        return self._compiled(text, path, node.text_line, step, names)
+        return self._used(text, path, node.text_line, step, names)
 
     def condition(self, node: Node | None, path: str, step: str, names: frozenset[str]) -> Expression | None:
         """Reads a condition that is computed; None where there is none, or where it is at fault."""
         if node is None:
             return None
         if isinstance(node.scalar, bool):
-            return self._compiled(str(node.scalar).lower(), path, node.line, step, names)
+            return self._used(str(node.scalar).lower(), path, node.line, step, names)
         if not isinstance(node.scalar, str):
             self.faults.add(path, node.line, f"a condition stands here, `true` or `false`, not {node.kind}")
             return None
         return self.expression(node, path, step, names)
 
-    def joined(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
-        """Reads an expression that is made of what stands in several places."""
-        return self._compiled(text, path, line, step, names)
+    def joined(self, text: str, path: str, line: int) -> Expression | None:
+        """Reads an expression that is made of others, each of which has been read where it stands."""
+        return self._compiled(text, path, line)
 
     def secrets(self) -> frozenset[str]:
         """Returns the names of the secrets that any expression refers to."""
@@ -96,7 +96,7 @@ class Values:
             if end < 0:
                 self.faults.add(path, line, f"`{text[start : start + 40]}` is not closed", "an expression ends with `}}`")
                 return text
-            expression = self._compiled(text[start + len(_OPEN) : end], path, line, step, names)
+            expression = self._used(text[start + len(_OPEN) : end], path, line, step, names)
             if start > position:
                 parts.append(text[position:start])
             if expression is not None:
@@ -108,14 +108,19 @@ class Values:
             return parts[0]
         return Text((*parts, rest) if rest else tuple(parts))
 
-    def _compiled(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
+    def _used(self, text: str, path: str, line: int, step: str, names: frozenset[str]) -> Expression | None:
+        expression = self._compiled(text, path, line)
+        if expression is not None:
+            self.uses.append(Use(expression, path, line, step, names))
+        return expression
+
+    def _compiled(self, text: str, path: str, line: int) -> Expression | None:
         expression = self._known.get(text)
         if expression is None:
             expression = self._known[text] = self._new(text, path, line)
         if isinstance(expression, str):
             self.faults.add(path, line, f"`{text.strip()[:80]}`: {expression}")
             return None
-        self.uses.append(Use(expression, path, line, step, names))
         return expression
 
     def _new(self, text: str, path: str, line: int) -> Expression | str:

@@ -51,6 +51,11 @@ STEP_ID: Final = Name(
     "a lower-case letter, then lower-case letters, digits or `_`, at most 63, so that `steps.<id>` can be written",
 )
 FUNCTION: Final = Name("function", re.compile(r"[a-z][a-z0-9-]{0,39}\.[A-Za-z][A-Za-z0-9_-]{0,62}"), "write `agent.function`")
+RUN_NAME: Final = Name(
+    "workflow to run",
+    re.compile(rf"{WORKFLOW_NAME.pattern.pattern}|{FUNCTION.pattern.pattern}"),
+    "write the name of a workflow, or `agent.function` for a durable function",
+)
 SIGNAL_NAME: Final = Name(
     "name of a signal", re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}"), "a letter or `_`, then letters, digits, `_` or `-`, at most 63"
 )
