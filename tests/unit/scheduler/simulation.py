@@ -72,12 +72,15 @@ class Simulation:
         self.cancelled: set[Key] = set()
         self.timers: list[SetTimer] = []
         self.ends = 0
+        self._given: list[tuple[Run | Step | Task, Run | Step | Task]] = []
         self.execution = Execution(self.definition, self.run_row, secrets=self.secrets)
         self.tell(Started())
 
     def tell(self, occurrence: Occurrence) -> Decisions:
         """Lets something happen."""
         decisions = self.decider.decide(self.execution, occurrence, self.now)
+        given = [*([decisions.run] if decisions.run is not None else []), *decisions.steps, *decisions.tasks]
+        self._given.extend((row, replace(row)) for row in given)
         self.run_row = decisions.run or self.run_row
         self.step_rows.update({step.id: step for step in decisions.steps})
         self.task_rows.update({(task.step, task.index): task for task in decisions.tasks})
@@ -189,6 +192,10 @@ class Simulation:
     def arguments(self, step: str, task: int = 0) -> Any:
         """Returns what a task that is handed out was given."""
         return self.out[step, task, self._attempt(step, task)].arguments.value
+
+    def check_given(self) -> None:
+        """Fails where a row has changed after it was given away."""
+        assert all(row == as_given for row, as_given in self._given)
 
     def output(self, step: str) -> Any:
         """Returns what a step gave."""

@@ -18,6 +18,8 @@ from tests.unit.scheduler.simulation import Key, Simulation
 REASONS = [Reason.AGENT_ERROR, Reason.NO_CAPACITY, Reason.AGENT_LOST, Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.OUTCOME_UNKNOWN]
 ENDS = {EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_CANCELLED}
 BEGINS = {EventType.STEP_STARTED, EventType.TASK_STARTED, EventType.TASK_WAITING}
+OTHERS = ["stale", "crash", "duplicate", "confirm", "pause", "outside", "child", "cancel"]
+HAPPENINGS = ["answer"] * 5 + ["time"] * 2 + OTHERS
 THOROUGH = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
@@ -42,9 +44,7 @@ class Watch:
     def act(self) -> None:
         """Lets one drawn thing happen."""
         run, draw = self.run, self.data.draw
-        match draw(
-            st.sampled_from(["answer"] * 5 + ["time"] * 2 + ["stale", "crash", "duplicate", "confirm", "pause", "outside", "child"])
-        ):
+        match draw(st.sampled_from(HAPPENINGS)):
             case "answer" if self.out:
                 self.answer(draw(st.sampled_from(self.out)), well=draw(st.integers(0, 3)) > 0)
             case "time":
@@ -67,6 +67,8 @@ class Watch:
                     run.pause()
             case "outside":
                 self.come(draw(st.sampled_from(["signal", "event", "approval", "admission"])))
+            case "cancel" if draw(st.integers(0, 3)) == 0:
+                run.cancel("drawn")
             case "child" if run.children:
                 key = draw(st.sampled_from(sorted(run.children)))
                 run.cancelled.add(key)  # somebody cancels that run alone
@@ -171,6 +173,7 @@ class Watch:
         assert run.events[-1].type is EventType(f"RUN_{run.run_row.state}")
         assert all(row.state in STEP_ENDED for row in run.step_rows.values())
         assert (run.run_row.failure is not None) == (run.run_row.state is RunState.FAILED)
+        run.check_given()
         self.check_order()
         self.check_pauses()
         self.check_compensations()

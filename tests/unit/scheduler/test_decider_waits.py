@@ -110,6 +110,15 @@ def test_a_rejection_is_a_failure_that_other_steps_can_see() -> None:
     assert (failure.reason, failure.message) == (Reason.FAILED_PRECONDITION, f"rejected by {ANA}: as agreed")
 
 
+def test_a_message_to_approvers_has_a_bound() -> None:
+    long = step("a", Kind.APPROVAL, wait=Approval(message=Template({"all": "x" * 20_000})))
+
+    run = Simulation(flow(long))
+
+    told = next(event.message for event in run.events if event.type is EventType.TASK_WAITING)
+    assert (len(told), told[:10], told[-1]) == (10_000, '{"all":"xx', "…")
+
+
 def test_what_is_resolved_is_not_resolved_again() -> None:
     run = Simulation(flow(approval(), approval("b")))
     run.resolve("a", approved=True)

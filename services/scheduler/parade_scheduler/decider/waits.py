@@ -14,6 +14,7 @@ from parade_scheduler.document import Document, type_name
 from parade_scheduler.language import StepDefinition, computed
 from parade_scheduler.language.definition import Approval, Event, Signal, Timer
 from parade_scheduler.language.duration import MAX_SECONDS, seconds
+from parade_scheduler.language.vocabulary import MAX_TEXT
 from parade_scheduler.model import EventType, Failure, Kind, RunState, Task, TaskState
 
 _OPEN = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.PAUSED})
@@ -138,7 +139,9 @@ def _bindings(transition: Transition, step: str, index: int) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else Document.of(value).data.decode()
+    """Returns what somebody is told, shortened where nobody would read it."""
+    text = value if isinstance(value, str) else Document.of(value).data.decode()
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def _time(timer: Timer, bindings: dict[str, Any], now: datetime, place: str) -> datetime:
