@@ -1,12 +1,15 @@
 """The stored definitions of workflows, each in all its versions."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import and_, func, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.connected import Connected
 from parade_scheduler.model import Workflow
 from parade_scheduler.rows import workflow_of, workflow_row
@@ -14,6 +17,9 @@ from parade_scheduler.tables import WORKFLOWS
 
 Also = Callable[[AsyncConnection, Workflow], Awaitable[None]]
 """What is written besides, within the transaction that stores a new version of a workflow."""
+
+_ATTEMPTS: Final = 10
+"""How often a version is tried that others store meanwhile."""
 
 
 class Workflows(Connected):
@@ -26,6 +32,13 @@ class Workflows(Connected):
             workflow: The definition.
             also: What else is written in the same transaction, where it is a new version.
         """
+        for _ in range(_ATTEMPTS):
+            # Two replicas may store the next version at once; who comes second looks again.
+            with suppress(IntegrityError):
+                return await self._put(workflow, also)
+        raise ParadeError(Reason.UNAVAILABLE, f"others keep storing versions of `{workflow.name}`; try again")
+
+    async def _put(self, workflow: Workflow, also: Also | None) -> Workflow:
         async with self._writing() as connection:
             newest = _newest(workflow.namespace, workflow.name).with_for_update()
             row = (await connection.execute(newest)).one_or_none()
