@@ -79,8 +79,10 @@ class Simulation:
     def tell(self, occurrence: Occurrence) -> Decisions:
         """Lets something happen."""
         decisions = self.decider.decide(self.execution, occurrence, self.now)
-        given = [*([decisions.run] if decisions.run is not None else []), *decisions.steps, *decisions.tasks]
-        self._given.extend((row, replace(row)) for row in given)
+        if decisions.run is not None:
+            self._given.append((decisions.run, replace(decisions.run)))
+        self._given.extend((step, replace(step)) for step in decisions.steps)
+        self._given.extend((task, replace(task)) for task in decisions.tasks)
         self.run_row = decisions.run or self.run_row
         self.step_rows.update({step.id: step for step in decisions.steps})
         self.task_rows.update({(task.step, task.index): task for task in decisions.tasks})

@@ -1,7 +1,7 @@
 """Tasks that wait: for a time, an approval, a signal, an event."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.decider import outcomes
@@ -14,10 +14,11 @@ from parade_scheduler.document import Document, type_name
 from parade_scheduler.language import StepDefinition, computed
 from parade_scheduler.language.definition import Approval, Event, Signal, Timer
 from parade_scheduler.language.duration import MAX_SECONDS, seconds
-from parade_scheduler.language.vocabulary import MAX_TEXT
 from parade_scheduler.model import EventType, Failure, Kind, RunState, Task, TaskState
 
-_OPEN = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.PAUSED})
+MAX_MESSAGE: Final = 10_000
+"""How many characters those are told at most who are asked for an approval."""
+_OPEN: Final = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.PAUSED})
 """Where a signal may still be taken."""
 
 
@@ -141,7 +142,7 @@ def _bindings(transition: Transition, step: str, index: int) -> dict[str, Any]:
 def _text(value: object) -> str:
     """Returns what somebody is told, shortened where nobody would read it."""
     text = value if isinstance(value, str) else Document.of(value).data.decode()
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
 
 
 def _time(timer: Timer, bindings: dict[str, Any], now: datetime, place: str) -> datetime:
