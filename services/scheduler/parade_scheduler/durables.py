@@ -50,12 +50,25 @@ class DurableInputs(Inputs):
         if not isinstance(given, dict):
             raise invalid([Violation("inputs", f"the inputs are an object, this is {type_name(given)}")])
         turn = {"arguments": given, "journal": [], "seen": 0, "time": 0}
-        faults = [
-            Violation(f"inputs{fault.field.removeprefix(_ARGUMENTS)}", fault.description) for fault in violations(self._turn, turn, "")
-        ]
-        if faults:
-            raise refused(faults, "the inputs do not fit the workflow")
+        found = violations(self._turn, turn, "")
+        if found:
+            within = [
+                Violation(f"inputs{fault.field.removeprefix(_ARGUMENTS)}", fault.description)
+                for fault in found
+                if fault.field != _ARGUMENTS
+            ]
+            raise refused([*self._misnamed(given), *within] or found, "the inputs do not fit the workflow")
         return given
+
+    def _misnamed(self, given: Mapping[str, Any]) -> list[Violation]:
+        """Returns a fault for every input that is unknown or missing."""
+        own = orjson.loads(self.schema).get("properties", {}).get("arguments", {})
+        known = own.get("properties", {})
+        expected = ", ".join(sorted(known)) or "none"
+        return [
+            *(Violation(f"inputs.{name}", f"there is no such input; there are: {expected}") for name in given if name not in known),
+            *(Violation(f"inputs.{name}", "this input is required") for name in own.get("required", ()) if name not in given),
+        ]
 
 
 def is_durable(workflow: str) -> bool:

@@ -53,7 +53,7 @@ STEP_ID: Final = Name(
 FUNCTION: Final = Name("function", re.compile(r"[a-z][a-z0-9-]{0,39}\.[A-Za-z][A-Za-z0-9_-]{0,62}"), "write `agent.function`")
 RUN_NAME: Final = Name(
     "workflow to run",
-    re.compile(rf"{WORKFLOW_NAME.pattern.pattern}|{FUNCTION.pattern.pattern}"),
+    re.compile(r"[a-z][a-z0-9-]{0,39}(\.[A-Za-z][A-Za-z0-9_-]{0,62})?"),
     "write the name of a workflow, or `agent.function` for a durable function",
 )
 SIGNAL_NAME: Final = Name(

@@ -16,10 +16,10 @@ from parade_scheduler.language.vocabulary.names import (
     MAX_LISTED,
     MAX_TURNS,
     MIN_FACTOR,
+    RUN_NAME,
     STEP_ID,
     TEXT,
     WHEN,
-    WORKFLOW_NAME,
     a_few,
     defined,
     one_or_many,
@@ -65,7 +65,7 @@ COMPENSATE: Final = Vocabulary(
     "`compensate`",
     {
         "call": Word("The function that undoes the step, `agent.function`.", FUNCTION.value),
-        "run": Word("The workflow that undoes the step.", WORKFLOW_NAME.value),
+        "run": Word("The workflow that undoes the step, or a durable function.", RUN_NAME.value),
         "with": Word("Its arguments by name, or one `${{ expression }}` that gives them; `output` is what the step gave.", ARGUMENTS),
         "retry": Word("How often and when it is tried again after it failed.", defined("retry")),
         "timeout": Word("The longest one attempt may take.", DURATION),
@@ -77,7 +77,10 @@ STEP: Final = Vocabulary(
     "a step",
     {
         "call": Word("The function that it calls, `agent.function`.", FUNCTION.value),
-        "run": Word("The workflow that it runs; its inputs stand in `with`, and its outputs are the step's output.", WORKFLOW_NAME.value),
+        "run": Word(
+            "The workflow that it runs, or a durable function; its inputs stand in `with`, and its outputs are the step's output.",
+            RUN_NAME.value,
+        ),
         "wait": Word("What it waits for.", defined("wait")),
         "race": Word(
             "Steps of which the first that succeeds wins; the others are cancelled.",
