@@ -59,8 +59,8 @@ class Groups:
     def written(self, batch: Batch) -> None:
         """Has the groups settled that runs have joined or left."""
         for statement in (JOIN_GROUP, LEAVE_GROUP):
-            for namespace, workflow, name, *_ in batch.notes.get(statement, ()):
-                self._changed[Group(namespace, workflow, name)] = None
+            for namespace, name, *_ in batch.notes.get(statement, ()):
+                self._changed[Group(namespace, name)] = None
                 self._wake.set()
 
     async def lead(self, shards: Callable[[], Collection[int]]) -> None:
@@ -108,17 +108,17 @@ class Groups:
             self._inbox.look()
 
     async def _concurrency(self, group: Group) -> Concurrency | None:
-        """Returns what the version of which a group's newest run is says; None where it has no runs."""
-        version = await self._store.newest_version(group)
-        if version is None:
+        """Returns what the workflow says of which a group's newest run is; None where it has no runs."""
+        newest = await self._store.newest(group)
+        if newest is None:
             return None
         try:
-            workflow = await self._catalogue.workflow(group.namespace, group.workflow, version)
+            workflow = await self._catalogue.workflow(group.namespace, *newest)
             return (await self._catalogue.definition(workflow)).concurrency
         except ParadeError as error:
             if error.reason is Reason.UNAVAILABLE:
                 raise
-            self._log.error("concurrency group cannot be settled", workflow=group.workflow, namespace=group.namespace, error=str(error))
+            self._log.error("concurrency group cannot be settled", group=group.name, namespace=group.namespace, error=str(error))
             return None
 
     async def _until_changed(self, seconds: float) -> None:

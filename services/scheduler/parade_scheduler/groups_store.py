@@ -24,7 +24,6 @@ class Group(NamedTuple):
     """A concurrency group."""
 
     namespace: str
-    workflow: str
     name: str
 
 
@@ -33,7 +32,7 @@ class GroupStore(Connected):
 
     async def waiting(self) -> list[Group]:
         """Returns the groups in which somebody waits."""
-        columns = GROUP_MEMBERS.c.namespace, GROUP_MEMBERS.c.workflow, GROUP_MEMBERS.c.name
+        columns = GROUP_MEMBERS.c.namespace, GROUP_MEMBERS.c.name
         async with self._reading() as connection:
             return [Group(*row) for row in await connection.execute(select(*columns).where(WAITING).distinct())]
 
@@ -43,11 +42,12 @@ class GroupStore(Connected):
         async with self._reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 
-    async def newest_version(self, group: Group) -> int | None:
-        """Returns the version of the workflow of which a group's newest run is; None where the group has no runs."""
-        query = select(GROUP_MEMBERS.c.version).where(_of(group)).order_by(GROUP_MEMBERS.c.run.desc()).limit(1)
+    async def newest(self, group: Group) -> tuple[str, int] | None:
+        """Returns of which workflow, and in which version, a group's newest run is; None where the group has no runs."""
+        query = select(GROUP_MEMBERS.c.workflow, GROUP_MEMBERS.c.version).where(_of(group)).order_by(GROUP_MEMBERS.c.run.desc()).limit(1)
         async with self._reading() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+            row = (await connection.execute(query)).one_or_none()
+            return None if row is None else (row.workflow, row.version)
 
     async def has_room(self, group: Group, limit: int) -> bool:
         """Tells whether fewer than `limit` runs of a group were let begin and have not ended."""
@@ -104,6 +104,4 @@ async def _mark(connection: AsyncConnection, group: Group, runs: list[str], colu
 
 
 def _of(group: Group) -> ColumnElement[bool]:
-    return and_(
-        GROUP_MEMBERS.c.namespace == group.namespace, GROUP_MEMBERS.c.workflow == group.workflow, GROUP_MEMBERS.c.name == group.name
-    )
+    return and_(GROUP_MEMBERS.c.namespace == group.namespace, GROUP_MEMBERS.c.name == group.name)

@@ -11,10 +11,10 @@ from parade_scheduler.statement import Row, Statement
 AWAIT_EVENT: Final = Statement("INSERT INTO awaited_event (namespace, type, run, step, task) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
 NO_LONGER_AWAIT_EVENT: Final = Statement("DELETE FROM awaited_event WHERE namespace = ? AND type = ? AND run = ? AND step = ? AND task = ?")
 JOIN_GROUP: Final = Statement(
-    "INSERT INTO group_member (namespace, workflow, name, run, version, rank, admitted, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO group_member (namespace, name, run, workflow, version, rank, admitted, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
 )
-LEAVE_GROUP: Final = Statement("DELETE FROM group_member WHERE namespace = ? AND workflow = ? AND name = ? AND run = ?")
+LEAVE_GROUP: Final = Statement("DELETE FROM group_member WHERE namespace = ? AND name = ? AND run = ?")
 
 
 def notes_of(change: Change) -> Iterator[tuple[Statement, Row]]:
@@ -27,10 +27,10 @@ def notes_of(change: Change) -> Iterator[tuple[Statement, Row]]:
             yield from approval_note(change, task)
     if run.group:
         if run.ended:
-            yield LEAVE_GROUP, (run.namespace, run.workflow, run.group, run.id)
+            yield LEAVE_GROUP, (run.namespace, run.group, run.id)
         elif change.is_new:
             admitted = run.state is not RunState.QUEUED
-            yield JOIN_GROUP, (run.namespace, run.workflow, run.group, run.id, run.version, -run.priority, admitted, False)
+            yield JOIN_GROUP, (run.namespace, run.group, run.id, run.workflow, run.version, -run.priority, admitted, False)
 
 
 def _awaiting(namespace: str, run: str, task: Task) -> tuple[Statement, Row]:

@@ -76,15 +76,15 @@ GROUP_MEMBERS = Table(
     "group_member",
     METADATA,
     Column("namespace", Text, primary_key=True),
-    Column("workflow", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("run", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("rank", SmallInteger, nullable=False),
     Column("admitted", Boolean, nullable=False),
     Column("cancelled", Boolean, nullable=False),
-    Index("ix_group_member_waiting", "namespace", "workflow", "name", "rank", "run", sqlite_where=WAITING, postgresql_where=WAITING),
-    Index("ix_group_member_admitted", "namespace", "workflow", "name", "run", sqlite_where=ADMITTED, postgresql_where=ADMITTED),
+    Index("ix_group_member_waiting", "namespace", "name", "rank", "run", sqlite_where=WAITING, postgresql_where=WAITING),
+    Index("ix_group_member_admitted", "namespace", "name", "run", sqlite_where=ADMITTED, postgresql_where=ADMITTED),
 )
 """The runs of concurrency groups that have not ended; written with the run itself, see `notes.py`. The lowest `rank` goes first.
 

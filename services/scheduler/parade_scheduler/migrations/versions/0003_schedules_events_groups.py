@@ -55,9 +55,9 @@ def upgrade() -> None:
     op.create_table(
         "group_member",
         sa.Column("namespace", sa.Text, primary_key=True),
-        sa.Column("workflow", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("run", sa.Text, primary_key=True),
+        sa.Column("workflow", sa.Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("rank", sa.SmallInteger, nullable=False),
         sa.Column("admitted", sa.Boolean, nullable=False),
@@ -71,7 +71,7 @@ def _create_indexes() -> None:
     _create_partial("ix_schedule_due", "schedule", ["next_time", "shard"], "next_time IS NOT NULL")
     _create_partial("ix_published_event_pending", "published_event", ["created", "shard"], "pending")
     op.create_index("ix_published_event_created", "published_event", ["created"])
-    group = ["namespace", "workflow", "name"]
+    group = ["namespace", "name"]
     _create_partial("ix_group_member_waiting", "group_member", [*group, "rank", "run"], "NOT admitted AND NOT cancelled")
     _create_partial("ix_group_member_admitted", "group_member", [*group, "run"], "admitted")
 
