@@ -7,6 +7,7 @@ import pytest
 
 from parade.wire.errors import ParadeError
 from tests.unit.scheduler.documents import read
+from tests.unit.scheduler.simulation import Simulation
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,16 @@ def test_a_value_that_would_be_larger_than_may_travel_is_given_up(value: Any) ->
     assert template.fill({"inputs": {"text": "x" * 1_000}}, "here")
     with pytest.raises(ParadeError, match="larger than the 4 MiB that may travel"):
         template.fill({"inputs": {"text": "x" * 1_000_000}}, "here")
+
+
+@pytest.mark.parametrize("place", ["with", "outputs"])
+def test_a_run_of_which_a_value_would_be_too_large_fails(place: str) -> None:
+    handed_on = {"k": ["${{ steps.a.output }}"] * 100}
+    steps = {"a": {"call": "x.a"}, **({"b": {"call": "x.b", "needs": "a", "with": handed_on}} if place == "with" else {})}
+    run = Simulation({"name": "flow", "steps": steps, **({"outputs": handed_on} if place == "outputs" else {})})
+
+    run.succeed("a", "x" * 1_000_000)
+
+    assert run.state.value == "FAILED"
+    assert run.run_row.failure is not None
+    assert "larger than the 4 MiB that may travel" in run.run_row.failure.message

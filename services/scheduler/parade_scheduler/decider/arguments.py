@@ -61,7 +61,12 @@ def encoded(template: Template, steps: Mapping[str, Step], bindings: Mapping[str
     # What is no JSON for all its brace is refused by who decodes it.
     if output is not None and output.data[:1] == b"{":
         return output
-    value = _encodable(template.value, steps, bindings, place) if output is None else output.value
+    if output is not None:
+        value = output.value
+    elif template.many:
+        value = template.fill(bindings, place)  # it is weighed before it is written out
+    else:
+        value = _encodable(template.value, steps, bindings, place)
     if not isinstance(value, dict):
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"{place}: the arguments are an object, this is {type_name(value)}")
     return Document.of(value)

@@ -12,7 +12,7 @@ from parade_scheduler.document import MAX_BYTES
 from parade_scheduler.expression import Expression
 
 MANY: Final = 64
-"""With more expressions than this a value is weighed when it is filled in: each may give as much as may travel."""
+"""With more expressions than this a value is weighed once it is filled in: each may give as much as may travel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,13 @@ class Template:
 
     value: Any
     """Dictionaries, lists and scalars as in JSON, `Expression` and `Text`."""
-    _is_weighed: bool = field(init=False, repr=False, compare=False)
+    many: bool = field(default=False, repr=False, compare=False)
+    """Whether it has so many expressions that the value is weighed once it is filled in."""
 
-    def __post_init__(self) -> None:
-        """Looks once how many expressions there are."""
-        object.__setattr__(self, "_is_weighed", any(islice(expressions(self.value), MANY, None)))
+    @classmethod
+    def of(cls, value: Any) -> "Template":
+        """Makes a template, looking once how many expressions there are."""
+        return cls(value, many=any(True for _ in islice(expressions(value), MANY, None)))
 
     def fill(self, bindings: Mapping[str, Any], place: str) -> Any:
         """Returns the value with every expression computed.
@@ -45,7 +47,7 @@ class Template:
             ParadeError: INVALID_ARGUMENTS, where an expression cannot be computed, or the value is larger than may travel.
         """
         value = _fill(self.value, bindings, place)
-        if self._is_weighed:
+        if self.many:
             _check_weight(value, place)
         return value
 
@@ -76,7 +78,11 @@ def _joined(text: Text, bindings: Mapping[str, Any], place: str) -> str:
 
 
 def _check_weight(value: Any, place: str) -> None:
-    """Raises INVALID_ARGUMENTS where a value cannot travel, before it is written out, what is shared by reference again and again."""
+    """Looks whether a value can travel, before it is written out, what is shared by reference again and again.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS, where it is larger than may travel.
+    """
     left = MAX_BYTES
     remaining = [value]
     while remaining:

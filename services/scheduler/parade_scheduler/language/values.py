@@ -45,7 +45,7 @@ class Values:
 
     def template(self, node: Node, path: str, step: str, names: frozenset[str]) -> Template:
         """Reads a value of any kind."""
-        return Template(self._value(node, path, step, names))
+        return Template.of(self._value(node, path, step, names))
 
     def expression(self, node: Node, path: str, step: str, names: frozenset[str]) -> Expression | None:
         """Reads a text that is an expression, with or without `${{ }}` around it; None, and a fault, where it is none."""
