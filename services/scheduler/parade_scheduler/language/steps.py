@@ -19,9 +19,9 @@ from parade_scheduler.language.vocabulary.names import (
     MAX_LISTED,
     MAX_STEPS,
     MAX_TURNS,
+    RUN_NAME,
     STEP_ID,
     WHEN,
-    WORKFLOW_NAME,
 )
 from parade_scheduler.language.waits import Waits
 from parade_scheduler.language.words import Words
@@ -107,7 +107,7 @@ class Steps:
     def _call(self, found: Mapping[str, Node], path: str, line: int) -> tuple[Kind, str, int]:
         """Returns what a step or a compensation calls or runs, and the line that says so."""
         if "run" in found and "call" not in found:
-            return Kind.RUN, self._words.name(found["run"], f"{path}.run", WORKFLOW_NAME), found["run"].line
+            return Kind.RUN, self._words.name(found["run"], f"{path}.run", RUN_NAME), found["run"].line
         node = found.get("call")
         return Kind.CALL, self._words.name(node, f"{path}.call", FUNCTION), line if node is None else node.line
 
