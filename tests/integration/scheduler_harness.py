@@ -182,8 +182,12 @@ class World:
         async with asyncio.timeout(10):
             await self._task
 
-    async def start_process(self) -> None:
-        """Starts the scheduler as a process of its own, to be killed, and waits until it serves."""
+    async def start_process(self, **environment: str) -> None:
+        """Starts the scheduler as a process of its own, to be killed, and waits until it serves, or has ended before.
+
+        Args:
+            environment: What it finds in its environment beside its settings.
+        """
         files = self.authority.files(Identity.service("scheduler"))
         settings = {
             "LISTEN": self.address,
@@ -195,9 +199,15 @@ class World:
         told = {f"PARADE_SCHEDULER_{key}": str(value) for key, value in settings.items()}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "parade_scheduler", env={**os.environ, **told}, stderr=log
+                sys.executable, "-m", "parade_scheduler", env={**os.environ, **told, **environment}, stderr=log
             )
-        await eventually(lambda: listens(self.address), within=20)
+        process = self._process
+        await eventually(lambda: process.returncode is not None or listens(self.address), within=20)
+
+    async def died(self) -> None:
+        """Waits until the scheduler's process has ended."""
+        assert self._process is not None
+        await self._process.wait()
 
     @property
     def pid(self) -> int:
@@ -216,7 +226,8 @@ class World:
     async def kill(self) -> None:
         """Kills the scheduler's process as `kill -9` does."""
         assert self._process is not None
-        self._process.kill()
+        if self._process.returncode is None:
+            self._process.kill()
         await self._process.wait()
         self._process = None
 

@@ -17,7 +17,6 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.session import delivery
 from tests.integration.scheduler_harness import Call, World, begin, ended, history, json, progress, put, running_world, seconds
-from tests.support import postgres
 from tests.support.waiting import eventually
 
 CHAIN = {
@@ -514,31 +513,3 @@ async def test_a_scheduler_that_stands_by_ends_when_it_is_asked_to(tmp_path: Pat
 
         standing_by.cancel()
         assert status == 0
-
-
-async def test_a_second_scheduler_stands_by_and_takes_over(tmp_path: Path) -> None:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
-    with postgres.server() as server:
-        async with server.database() as url, running_world(tmp_path, database_url=url) as world:
-            await world.stop()
-            await world.start_process()
-            stub = world.stub()
-            await put(stub, CHAIN, inputs=INPUTS)
-            run = await begin(stub)
-            (await world.dispatcher.call("a")).succeed("from a")
-            await world.dispatcher.call("b")
-            second = world.replica()
-            standing_by = asyncio.create_task(second.start_process())
-            await eventually(lambda: "standing by" in second.words(), within=10)
-            assert not standing_by.done()
-
-            await world.kill()
-            await standing_by
-            (await world.dispatcher.call("b", 1)).succeed("from b")
-            done = await ended(second.stub(), run.id)
-            await second.close()
-
-    assert done.state == pb.RUN_STATE_SUCCEEDED
-    assert len(world.dispatcher.calls) == 3

@@ -1,0 +1,63 @@
+"""The scheduler dies at each of its crash points, again and again, under use: every acknowledged run ends, no outcome counts twice."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from parade_scheduler.crash_points import CRASH_POINTS
+from tests.faults.scheduler_load import Load, answering
+from tests.integration.scheduler_harness import World, running_world
+
+OF_SHARES = frozenset({"on_claim", "on_handover"})
+"""Those that only replicas which share a database come to."""
+PEOPLE = 6
+
+
+class Crashing:
+    """A scheduler that dies at a crash point as often as it is to, and is started again each time."""
+
+    def __init__(self, world: World, point: str, times: int, log: Path) -> None:
+        self._world = world
+        self._point = point
+        self._times = times
+        self._log = log
+        self._random = random.Random(point)  # noqa: S311  # the same test every time
+
+    @property
+    def crashes(self) -> int:
+        """How often it has died there: the fault must be seen to have come, or the test is void."""
+        return len(self._log.read_text().split()) if self._log.exists() else 0
+
+    async def live(self) -> None:
+        """Starts it, and starts it again whenever it has died, until it has died often enough."""
+        while self.crashes < self._times:
+            count = self._random.randint(1, 12)
+            environment = {"PARADE_CRASH_AT": f"{self._point}:{count}", "PARADE_CRASH_LOG": str(self._log)}
+            before = self.crashes
+            await self._world.start_process(**environment)
+            await self._world.died()
+            assert self.crashes == before + 1, self._world.words()
+        await self._world.start_process()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("point", sorted(CRASH_POINTS - OF_SHARES))
+async def test_nothing_is_lost_and_nothing_counts_twice(tmp_path: Path, point: str, times: int) -> None:
+    async with running_world(tmp_path) as world:
+        await world.stop()
+        answering(world.dispatcher)
+        crashing = Crashing(world, point, times, tmp_path / "crashes")
+        stub = world.stub()
+        load = Load(lambda: stub)
+        living = asyncio.create_task(crashing.live())
+        await load.put()
+        await asyncio.gather(*(load.go_on(f"person-{number}", living.done) for number in range(PEOPLE)))
+        await living
+
+        await load.check()
+
+    assert crashing.crashes == times
+    assert load.done
