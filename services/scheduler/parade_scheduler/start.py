@@ -32,3 +32,5 @@ class Start:
     """From -100 to 100; the workflow's where None."""
     seed: Seed | None = None
     """What it takes over from an earlier run."""
+    by_hand: bool = False
+    """Whether nothing but somebody's wish starts it, which a workflow may forbid."""

@@ -90,6 +90,9 @@ class Starter:
     async def _start(self, caller: Caller, start: Start) -> Whole:
         workflow = await self._catalogue.workflow(caller.namespace, start.workflow, start.version)
         definition = await self._catalogue.definition(workflow)
+        if start.by_hand and not definition.manual:
+            message = f"the workflow `{workflow.name}` is not started by hand: it says `manual: false`"
+            raise ParadeError(Reason.FAILED_PRECONDITION, message)
         inputs = Document.of(definition.inputs.complete(start.inputs.value))
         self._limits.check_inputs(inputs)
         group = group_of(definition, inputs.value)

@@ -9,6 +9,7 @@ from parade_scheduler.events import Events
 from parade_scheduler.events_store import EventStore
 from parade_scheduler.groups import Groups
 from parade_scheduler.groups_store import GroupStore
+from parade_scheduler.history_limit import HistoryLimit
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.limits import Limits
 from parade_scheduler.schedule_runner import ScheduleRunner, Starts
@@ -38,6 +39,7 @@ class Triggers:
         self.schedules = Schedules(schedules, leadership.catalogue, clock, limit=config.max_schedules_per_namespace)
         self._groups = Groups(groups, leadership.catalogue, leadership.outbox, leadership.inbox, clock, log)
         store.listen(self._groups.written)
+        store.listen(HistoryLimit(config.max_history, leadership.journal.report).written)
 
     def begin(self, starts: Starts) -> Events:
         """Starts runs and lets runs go on from here on, and returns what publishes events.

@@ -36,6 +36,7 @@ def start(request: pb.StartRunRequest) -> Start:
         fields.request_id(request.request_id),
         fields.labels(request.labels),
         fields.priority(request.priority) if request.HasField("priority") else None,
+        by_hand=True,
     )
     fields.check("the run cannot be started")
     return result
