@@ -31,6 +31,7 @@ _PAGE: Final = 1_000
 """How many events of a history are read at once."""
 _UNFINISHED: Final = frozenset(RunState) - RUN_ENDED
 _ENDING: Final = frozenset({RunState.CANCELLING, RunState.COMPENSATING})
+_CANCELLABLE: Final = _UNFINISHED - _ENDING
 _STEP_ENDS: Final = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_CANCELLED})
 
 
@@ -203,7 +204,7 @@ class Operations:
             await self._engine.cancel_run(caller, run.id, reason)
             return Outcome(run.id)
 
-        found, more = await self._newest(wanted, _UNFINISHED)
+        found, more = await self._newest(wanted, _CANCELLABLE)
         return await _each(found, cancel, dry_run=dry_run), more
 
     async def rerun_runs(self, caller: Caller, wanted: RunFilter, request_id: str, *, dry_run: bool) -> tuple[list[Outcome], bool]:

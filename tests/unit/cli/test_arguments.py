@@ -1,10 +1,11 @@
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import typer
 
-from parade.cli.arguments import duration, labels, named_values
+from parade.cli.arguments import duration, labels, moment, named_values
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,19 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 def test_the_value_of_a_label_is_text() -> None:
     assert labels(["team=7", "owner=a=b"]) == {"team": "7", "owner": "a=b"}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604_800)])
+def test_a_moment_can_be_said_by_how_long_ago_it_was(text: str, seconds: int) -> None:
+    assert abs((datetime.now(UTC) - moment(text)).total_seconds() - seconds) < 5
+
+
+def test_a_moment_can_be_said_as_a_time() -> None:
+    assert moment("2026-01-31T09:30:00Z") == datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+    assert moment("2026-01-31") == datetime(2026, 1, 31).astimezone(UTC)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2 weeks", "2026-13-01", "-1h"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no time"):
+        moment(text)

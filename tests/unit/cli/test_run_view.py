@@ -9,7 +9,7 @@ from parade.calls import Progress
 from parade.cli.run_tree import MAX_TASKS, RunTree
 from parade.cli.run_view import describe, details, plain_event
 from parade.run import EventType, RunEvent
-from parade.v1 import error_pb2, scheduler_pb2
+from parade.v1 import error_pb2, scheduler_pb2, step_kind_pb2
 from parade.wire.errors import ParadeError, Reason
 
 START = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -142,3 +142,93 @@ def test_details_show_steps_values_and_errors() -> None:
     assert '"source": "sales.csv"' in text
     assert "clean: it raised  [AGENT_ERROR]" in text
     assert "2.00 s" in text
+
+
+def kinds_of(**kinds: str) -> scheduler_pb2.Run:
+    run = scheduler_pb2.Run(id="run_1", workflow="sales-report", workflow_version=2, state=scheduler_pb2.RUN_STATE_RUNNING)
+    run.create_time.FromDatetime(START)
+    for step, kind in kinds.items():
+        run.steps.add(id=step, kind=step_kind_pb2.StepKind.Value(f"STEP_KIND_{kind}"))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "until", "expected"),
+    [
+        ("APPROVAL", "pay 5?", None, "waits for approval: pay 5?"),
+        ("SIGNAL", "go", None, "waits for the signal go"),
+        ("EVENT", "order.paid", START, "waits for the event order.paid, until "),
+        ("TIMER", "", START, "waits until "),
+    ],
+)
+def test_a_step_that_waits_says_for_what_and_until_when(kind: str, message: str, until: datetime | None, expected: str) -> None:
+    tree = RunTree(kinds_of(wait=kind))
+    tree.apply(event(EventType.STEP_STARTED, "wait", tasks=1))
+    tree.apply(event(EventType.TASK_WAITING, "wait", message=message, retry_time=until))
+
+    line, note = shown(tree)[1:]
+
+    assert line.startswith(f"▸ wait  {kind.lower()}")
+    assert note == (expected if until is None else f"{expected}{START.astimezone():%Y-%m-%d %H:%M:%S}")
+
+
+def test_what_came_of_a_wait_is_not_shown_as_waiting() -> None:
+    tree = RunTree(kinds_of(wait="SIGNAL"))
+    tree.apply(event(EventType.STEP_STARTED, "wait", tasks=1))
+    tree.apply(event(EventType.TASK_WAITING, "wait", message="go"))
+    tree.apply(event(EventType.SIGNAL_RECEIVED, message="go", by="spiffe://x"))
+    tree.apply(event(EventType.TASK_CANCELLED, "wait"))
+
+    assert len(shown(tree)) == 2
+
+
+def test_a_step_that_runs_a_workflow_names_its_run() -> None:
+    tree = RunTree(kinds_of(sub="RUN"))
+    tree.apply(event(EventType.STEP_STARTED, "sub", tasks=1))
+    tree.apply(event(EventType.TASK_STARTED, "sub", attempt=2, child_run_id="run_2"))
+
+    assert shown(tree)[2] == "attempt 2, runs run_2"
+
+
+def test_what_undoes_a_step_stands_after_the_steps() -> None:
+    tree = RunTree(kinds_of(book="CALL"))
+    tree.apply(event(EventType.RUN_COMPENSATING))
+    tree.apply(event(EventType.STEP_STARTED, "book.compensate", tasks=1))
+
+    lines = shown(tree)
+
+    assert lines[0].startswith("sales-report run_1  compensating")
+    assert lines[2].startswith("▸ undo book")
+
+
+def test_a_paused_run_says_by_whom_and_a_resumed_one_no_more() -> None:
+    tree = RunTree(kinds_of(book="CALL"))
+    tree.apply(event(EventType.RUN_PAUSED, by="spiffe://ada", message="look first"))
+    assert "paused" in shown(tree)[0]
+    assert "by spiffe://ada: look first" in shown(tree)[0]
+
+    tree.apply(event(EventType.RUN_RESUMED, by="spiffe://ada"))
+    assert "running" in shown(tree)[0]
+    assert "ada" not in shown(tree)[0]
+
+
+def test_a_step_that_was_taken_over_stands_as_it_ended() -> None:
+    run = kinds_of(kept="CALL", fresh="CALL")
+    run.origin_run_id = "run_0"
+    run.steps[0].state = scheduler_pb2.STEP_STATE_SUCCEEDED
+    run.steps[0].end_time.FromDatetime(START - timedelta(minutes=1))
+
+    assert shown(RunTree(run))[1:] == ["✓ kept  kept from run_0", "· fresh"]
+
+
+@pytest.mark.parametrize(
+    ("happened", "expected"),
+    [
+        (event(EventType.SIGNAL_RECEIVED, message="go", by="spiffe://ada"), "signal go received from spiffe://ada"),
+        (event(EventType.RUN_PAUSED, by="spiffe://ada", message="look"), "run paused by spiffe://ada: look"),
+        (event(EventType.TASK_STARTED, "sub", attempt=1, child_run_id="run_2"), "sub[0] started as run_2"),
+        (event(EventType.TASK_WAITING, "ask", message="pay 5?"), "ask[0] waiting: pay 5?"),
+    ],
+)
+def test_what_people_do_is_told_in_a_line(happened: RunEvent, expected: str) -> None:
+    assert describe(happened) == expected

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import orjson
 import typer
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Pairs = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values by name: JSON where it is JSON, or else text.")]
 Document = Annotated[
@@ -28,7 +30,7 @@ def named_values(pairs: Sequence[str] | None, document: str | None) -> dict[str,
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{pair!r} is not understood; write name=value")
-        values[name] = _value(text)
+        values[name] = value(text)
     return values
 
 
@@ -60,7 +62,24 @@ def duration(text: str) -> float:
     return seconds
 
 
-def _value(text: str) -> Any:
+def moment(text: str) -> datetime:
+    """Returns a time: one as RFC 3339 writes it, or how long ago it was, `30m`, `2h`, `7d`. One without a zone is local.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    match = re.fullmatch(r"(\d{1,6})\s?(s|m|h|d)", text.strip())
+    try:
+        if match:
+            return datetime.now(UTC) - timedelta(seconds=int(match[1]) * _AGO[match[2]])
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        message = f"{text!r} is no time; write for example 2026-01-31, 2026-01-31T09:30:00Z, or 2h for two hours ago"
+        raise typer.BadParameter(message) from error
+
+
+def value(text: str) -> Any:
+    """Returns a value: JSON where it is JSON, or else the text."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

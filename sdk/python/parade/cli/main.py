@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from parade.cli import agent, artifact, calls, event, function, run, schedule, workflow
+from parade.cli.approve import approve
 from parade.cli.call import call
 from parade.cli.connection import use_mesh_file
 from parade.cli.doctor import doctor
@@ -66,6 +67,7 @@ app.command()(down)
 app.command()(ps)
 app.command()(doctor)
 app.command()(call)
+app.command()(approve)
 app.command()(logs)
 app.command()(trace)
 app.add_typer(calls.app, name="calls")

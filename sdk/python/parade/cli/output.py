@@ -108,7 +108,19 @@ def style_of(word: str) -> str:
     match word.lower():
         case "ready" | "succeeded" | "ok" | "active":
             return "green"
-        case "running" | "starting" | "joining" | "cancelling" | "paused" | "restarting" | "draining" | "degraded" | "warning":
+        case (
+            "running"
+            | "starting"
+            | "joining"
+            | "cancelling"
+            | "compensating"
+            | "queued"
+            | "paused"
+            | "restarting"
+            | "draining"
+            | "degraded"
+            | "warning"
+        ):
             return "yellow"
         case "dead" | "lost" | "failed" | "fail" | "error":
             return "red"

@@ -1,6 +1,7 @@
-"""`parade run`: starts a workflow and follows it; lists, shows, watches and cancels runs."""
+"""`parade run`: starts a workflow and follows it; lists, shows and watches runs, cancels them and starts them again."""
 
 import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,9 @@ from parade.cli.arguments import Document, Pairs, duration, labels, named_values
 from parade.cli.connection import with_mesh
 from parade.cli.group import FAILED
 from parade.cli.output import Format, Output, say, show_error, table, write, write_next, write_value
+from parade.cli.run_many import do_to_many
+from parade.cli.run_operations import RunId, approve, fork, pause, reject, resume, signal
+from parade.cli.run_selection import Before, DryRun, Input, Label, Since, State, Workflow, Yes, selection
 from parade.cli.workflow import AllowUnregistered, definition
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 _NO_NAME = re.compile(r"[./]|^-$")
 """What tells a file, or standard input, from the name of a workflow."""
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+OptionalRunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id; many are meant where none is given.")]
 
 
 class RunGroup(TyperGroup):
@@ -58,6 +62,10 @@ def start(
     document: Document = None,
     follow: Annotated[bool, typer.Option("--follow/--detach", help="Follow the run to its end, or print its id and return.")] = True,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label to find the run by; can be given again.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(min=-100, max=100, help="Of what waits for a free place, the highest goes first; else as the workflow says."),
+    ] = None,
     allow_unregistered: AllowUnregistered = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -77,9 +85,11 @@ def start(
         if source:
             stored = await mesh.put_workflow(source, allow_unregistered=allow_unregistered)
             name, version = stored.name, stored.version
-        run = await mesh.start(name, inputs, version=version, labels=found_labels)
+        run = await mesh.start(name, inputs, version=version, labels=found_labels, priority=priority)
         if not follow:
-            await _print_started(run, output)
+            from parade.cli.run_view import print_started
+
+            await print_started(run, output)
             return True
         return await _follow_to_outputs(run, output)
 
@@ -89,8 +99,12 @@ def start(
 
 @app.command("list")
 def list_runs(
-    workflow: Annotated[str, typer.Option(help="Only of this workflow.")] = "",
-    state: Annotated[list[str] | None, typer.Option(help="Only in this state; can be given again.")] = None,
+    workflow: Workflow = "",
+    state: State = None,
+    label: Label = None,
+    input: Input = None,
+    since: Since = None,
+    before: Before = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many of the newest.")] = 20,
     output: Output = Format.TABLE,
 ) -> None:
@@ -98,18 +112,13 @@ def list_runs(
 
     For example:
 
-        parade run list --workflow sales-report --state failed
+        parade run list --workflow sales-report --state failed --input source=sales.csv --since 2h
     """
     from parade.cli.plain import local_time, plain, state_name
     from parade.cli.run_view import length_of
-    from parade.run import RunState
 
-    known = {name.lower() for name in RunState}
-    unknown = [name for name in state or () if name.lower() not in known]
-    if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is no state of a run; there are {', '.join(sorted(known))}", param_hint="--state")
-    states = [RunState(name.upper()) for name in state or ()]
-    runs = with_mesh(lambda mesh: mesh.runs(workflow=workflow, states=states, limit=limit))
+    wanted = selection(workflow, state, label, input, since, before)
+    runs = with_mesh(lambda mesh: mesh.runs(**wanted, limit=limit))
     rows = [
         (
             run.id,
@@ -164,20 +173,36 @@ def watch(
 
 @app.command()
 def cancel(
-    run_id: RunId,
+    run_id: OptionalRunId = None,
     reason: Annotated[str, typer.Option(help="Why, for the run's history.")] = "",
     wait: Annotated[
         float | None, typer.Option(parser=duration, metavar="DURATION", help="Wait until it has ended, this long at most.")
     ] = None,
+    workflow: Workflow = "",
+    state: State = None,
+    label: Label = None,
+    input: Input = None,
+    since: Since = None,
+    before: Before = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: Output = Format.TABLE,
 ) -> None:
-    """Ask a run to end now.
+    """Ask a run to end now, or many.
 
-    Steps that run are cancelled, others do not start.
+    Steps that run are cancelled, others do not start. Where no run is named the options say which are meant; they are shown first.
 
     For example:
 
         parade run cancel run_01hzy3 --reason "wrong file" --wait 10s
+        parade run cancel --workflow sales-report --state queued --dry-run
     """
+    wanted = selection(workflow, state, label, input, since, before)
+    _demand_one_or_many(run_id, wanted)
+    if run_id is None:
+        act = lambda mesh, only_tell: mesh.cancel_runs(**wanted, reason=reason, dry_run=only_tell)  # noqa: E731
+        do_to_many(act, "cancel", "is being cancelled", output, dry_run=dry_run, yes=yes)
+        return
 
     async def work(mesh: "Mesh") -> None:
         run = mesh.run(run_id)
@@ -189,13 +214,67 @@ def cancel(
     say(f"run {run_id} is {'being ' if wait is None else ''}cancelled")
 
 
-async def _print_started(run: "Run", output: Format) -> None:
-    if output is Format.TABLE:
-        print(run.id)
-        return
-    from parade.cli.plain import plain
+@app.command()
+def rerun(
+    run_id: OptionalRunId = None,
+    pairs: Pairs = None,
+    document: Document = None,
+    from_step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="The first step that runs again; everything where not given.")
+    ] = "",
+    version: Annotated[int, typer.Option(min=0, help="The version of the workflow; that of the run where not given.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Follow the new run to its end, or print its id and return.")] = True,
+    workflow: Workflow = "",
+    state: State = None,
+    label: Label = None,
+    input: Input = None,
+    since: Since = None,
+    before: Before = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Start a run that repeats an ended one from a step on, or start many again.
 
-    write(plain(await run.get()), output)
+    The step runs again with all that need it; the others keep their results. Values replace inputs of the run. Where no run is named the
+    options say which are meant; they are shown first, and run again from their beginning.
+
+    For example:
+
+        parade run rerun run_01hzy3 limit=10 --from clean
+        parade run rerun --workflow sales-report --state failed --since 2h --dry-run
+    """
+    wanted = selection(workflow, state, label, input, since, before)
+    _demand_one_or_many(run_id, wanted)
+    if run_id is None:
+        request_id = uuid.uuid4().hex
+        act = lambda mesh, only_tell: mesh.rerun_runs(**wanted, request_id=request_id, dry_run=only_tell)  # noqa: E731
+        do_to_many(act, "start again", "is started again", output, dry_run=dry_run, yes=yes)
+        return
+    inputs = named_values(pairs, document)
+
+    async def work(mesh: "Mesh") -> bool:
+        new = await mesh.run(run_id).rerun(from_step, inputs, version=version)
+        if not follow:
+            await print_started(new, output)
+            return True
+        return await _follow_to_outputs(new, output)
+
+    from parade.cli.run_view import print_started
+
+    if not with_mesh(work):
+        raise typer.Exit(FAILED)
+
+
+for operation in (pause, resume, signal, approve, reject, fork):
+    app.command()(operation)
+
+
+def _demand_one_or_many(run_id: str | None, wanted: dict[str, Any]) -> None:
+    if run_id is None and not wanted:
+        raise typer.BadParameter("name a run, or say by --workflow, --state, --label, --input, --since or --before which are meant")
+    if run_id is not None and wanted:
+        raise typer.BadParameter("name a run, or say which are meant, not both")
 
 
 async def _follow_to_outputs(run: "Run", output: Format) -> bool:

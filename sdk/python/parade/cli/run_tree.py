@@ -7,6 +7,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from parade.cli.output import style_of
+from parade.cli.plain import state_name
 from parade.cli.progress import progress_text
 from parade.cli.trace import duration_text
 from parade.run import EventType, RunEvent
@@ -16,6 +17,9 @@ MAX_TASKS = 6
 """How many running tasks of one step are shown."""
 _SYMBOLS = {"pending": "·", "running": "▸", "succeeded": "✓", "failed": "✗", "skipped": "–", "cancelled": "–"}
 _ENDED = ("succeeded", "failed", "skipped", "cancelled")
+_PLAIN_KINDS = ("", "UNSPECIFIED", "CALL")
+_COMPENSATION = ".compensate"
+"""What the id of a step ends with that undoes another."""
 
 
 @dataclass(slots=True)
@@ -23,11 +27,12 @@ class _Step:
     """Where one step stands."""
 
     id: str
+    kind: str = ""
     state: str = "pending"
     tasks: int = 0
     succeeded: int = 0
     notes: dict[int, str] = field(default_factory=dict)
-    """What is known of each task that runs."""
+    """What is known of each task that runs or waits."""
     because: str = ""
     started: datetime | None = None
     ended: datetime | None = None
@@ -37,13 +42,16 @@ class RunTree:
     """What a run looks like now; rich can show it."""
 
     def __init__(self, run: scheduler_pb2.Run) -> None:
-        """Takes the run for its steps; where they stand, its events tell from the first one on."""
+        """Takes the run for its steps; where they stand, its events tell from the first one on.
+
+        Steps that were taken over from an earlier run have no events here: they stand as they ended.
+        """
         self._title = f"{run.workflow} {run.id}"
         self._state = "running"
         self._because = ""
         self._started: datetime = run.create_time.ToDatetime(UTC)
         self._ended: datetime | None = None
-        self._steps = {step.id: _Step(step.id) for step in run.steps}
+        self._steps = {step.id: _kept(step, run) or _Step(step.id, state_name(step, "kind")) for step in run.steps}
 
     def apply(self, event: RunEvent) -> None:
         """Takes in what has happened next."""
@@ -51,6 +59,8 @@ class RunTree:
         if who == "run":
             self._apply_to_run(what, event)
             return
+        if who == "signal":
+            return  # the step that takes it tells
         step = self._steps.setdefault(event.step, _Step(event.step))
         if who == "task":
             _apply_to_task(step, event)
@@ -79,8 +89,14 @@ class RunTree:
     def _apply_to_run(self, what: str, event: RunEvent) -> None:
         if what == "started":
             self._started = event.time
+            self._state = "running"
+            return
+        if what == "resumed":
+            self._state, self._because = "running", ""
             return
         self._state, self._because = what, _reason(event)
+        if event.by and what == "paused":
+            self._because = f"by {event.by}{f': {self._because}' if self._because else ''}"
         if what in _ENDED:
             self._ended = event.time
 
@@ -88,7 +104,10 @@ class RunTree:
 def _apply_to_task(step: _Step, event: RunEvent) -> None:
     match event.type:
         case EventType.TASK_STARTED:
-            step.notes[event.task] = f"attempt {event.attempt}" if event.attempt > 1 else ""
+            parts = [f"attempt {event.attempt}" if event.attempt > 1 else "", f"runs {event.child_run_id}" if event.child_run_id else ""]
+            step.notes[event.task] = ", ".join(part for part in parts if part)
+        case EventType.TASK_WAITING:
+            step.notes[event.task] = waiting_text(step.kind, event)
         case EventType.TASK_PROGRESS if event.progress is not None:
             step.notes[event.task] = progress_text(event.progress)
         case EventType.TASK_RETRYING:
@@ -96,12 +115,45 @@ def _apply_to_task(step: _Step, event: RunEvent) -> None:
         case EventType.TASK_SUCCEEDED:
             step.succeeded += 1
             step.notes.pop(event.task, None)
-        case EventType.TASK_FAILED:
+        case EventType.TASK_FAILED | EventType.TASK_CANCELLED:
             step.notes.pop(event.task, None)
 
 
+def waiting_text(kind: str, event: RunEvent) -> str:
+    """Returns what a task waits for, and until when."""
+    until = f"{event.retry_time.astimezone():%Y-%m-%d %H:%M:%S}" if event.retry_time is not None else ""
+    if kind == "TIMER":
+        return f"waits until {until}"
+    awaited = {"SIGNAL": f"the signal {event.message}", "EVENT": f"the event {event.message}"}.get(kind, "approval")
+    text = f"waits for {awaited}" + (f", until {until}" if until else "")
+    return f"{text}: {event.message}" if awaited == "approval" and event.message else text
+
+
+def _kept(step: scheduler_pb2.StepRun, run: scheduler_pb2.Run) -> _Step | None:
+    """Returns a step as it ended in an earlier run; None where this run itself has it to do."""
+    if not run.origin_run_id or not step.HasField("end_time") or step.end_time.ToNanoseconds() > run.create_time.ToNanoseconds():
+        return None
+    started = step.start_time.ToDatetime(UTC) if step.HasField("start_time") else None
+    because = f"kept from {run.origin_run_id}"
+    return _Step(
+        step.id,
+        state_name(step, "kind"),
+        state_name(step).lower(),
+        step.tasks,
+        step.tasks_succeeded,
+        because=because,
+        started=started,
+        ended=step.end_time.ToDatetime(UTC),
+    )
+
+
 def _label(step: _Step, now: datetime) -> Text:
-    label = Text.assemble((f"{_SYMBOLS.get(step.state, '▸')} ", style_of(step.state)), step.id)
+    name = step.id
+    if name.endswith(_COMPENSATION):
+        name = f"undo {name.removesuffix(_COMPENSATION)}"
+    label = Text.assemble((f"{_SYMBOLS.get(step.state, '▸')} ", style_of(step.state)), name)
+    if step.kind not in _PLAIN_KINDS:
+        label.append(f"  {step.kind.lower()}", style="dim")
     if step.tasks > 1:
         label.append(f"  {step.succeeded}/{step.tasks}")
     if step.started is not None:

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from parade import values
-from parade.cli.output import Format, encoded, stderr, style_of, table
+from parade.cli.output import Format, encoded, stderr, style_of, table, write
 from parade.cli.plain import local_time, plain, state_name
 from parade.cli.run_tree import RunTree
 from parade.cli.trace import duration_text
@@ -41,18 +41,35 @@ async def follow(run: "Run") -> None:
         live.refresh()
 
 
+async def print_started(run: "Run", output: Format) -> None:
+    """Prints a run that was started: for people its id."""
+    if output is Format.TABLE:
+        print(run.id)
+        return
+    write(plain(await run.get()), output)
+
+
 def describe(event: RunEvent) -> str:
     """Returns an event as a line of text; empty for what is too small to tell."""
-    if event.type is EventType.TASK_PROGRESS or (event.type is EventType.TASK_STARTED and event.attempt <= 1):
+    started = event.type is EventType.TASK_STARTED and event.attempt <= 1 and not event.child_run_id
+    if event.type is EventType.TASK_PROGRESS or started:
         return ""
+    if event.type is EventType.SIGNAL_RECEIVED:
+        return f"signal {event.message} received from {event.by}"
     who, _, what = event.type.value.lower().partition("_")
     line = f"run {what}" if who == "run" else f"{event.step} {what}"
     if who == "task":
         line = f"{event.step}[{event.task}] {what}"
+    if event.by:
+        line += f" by {event.by}"
+    if event.child_run_id:
+        line += f" as {event.child_run_id}"
     if event.tasks > 1:
         line += f", {event.tasks} tasks"
     if event.attempt > 1:
         line += f", attempt {event.attempt}"
+    if event.type is EventType.TASK_WAITING and event.retry_time is not None:
+        line += f" until {event.retry_time.astimezone():%Y-%m-%d %H:%M:%S}"
     because = event.error or event.message
     return f"{line}: {because}" if because else line
 
@@ -73,6 +90,9 @@ def plain_event(event: RunEvent) -> dict[str, Any]:
         "output": event.output,
         "error": error and {"reason": error.reason.value, "message": str(error), "metadata": error.metadata, "retryable": error.retryable},
         "message": event.message,
+        "retryTime": event.retry_time and event.retry_time.isoformat(),
+        "by": event.by,
+        "childRunId": event.child_run_id,
     }
 
 
@@ -85,14 +105,21 @@ def details(run: "scheduler_pb2.Run") -> "Iterator[RenderableType]":
         ("started", f"{local_time(run.create_time):%Y-%m-%d %H:%M:%S} by {run.principal}"),
         ("took", length_of(run)),
         ("labels", ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))),
+        ("priority", str(run.priority) if run.priority else ""),
+        ("group", run.concurrency_group),
+        ("parent", run.parent_run_id),
+        ("origin", run.origin_run_id),
         ("trace", run.trace_id),
     ]
     for name, text in facts:
         if text:
             yield Text.assemble((f"{name:9} ", "bold"), (text, style_of(text)))
     yield ""
-    rows = [(step.id, state_name(step), step.call, _tasks(step), str(step.attempts), length_of(step)) for step in run.steps]
-    yield table(("STEP", "STATE", "CALL", "TASKS", "ATTEMPTS", "TOOK"), rows, "It has no steps.")
+    rows = [
+        (step.id, state_name(step), state_name(step, "kind"), step.call, _tasks(step), str(step.attempts), length_of(step))
+        for step in run.steps
+    ]
+    yield table(("STEP", "STATE", "KIND", "CALL", "TASKS", "ATTEMPTS", "TOOK"), rows, "It has no steps.")
     for name, value in (("inputs", run.inputs), ("outputs", run.outputs)):
         if value.data:
             yield Text.assemble("\n", (name, "bold"), "\n", encoded(values.decode(value), Format.JSON).rstrip())

@@ -1,0 +1,170 @@
+"""What the command line does with runs, against a whole mesh without agents: each command a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import parade
+from parade.sync import connect
+from parade.testing import LocalMesh
+
+PARADE = Path(sys.executable).with_name("parade")
+WAITS = 30.0
+
+WAITING = """
+name: waiting
+inputs:
+  sum: {type: integer, default: 5}
+steps:
+  go: {wait: {signal: go}}
+  pay: {wait: {approval: {message: "pay ${{ inputs.sum }} €?"}}, needs: go}
+outputs:
+  go: ${{ steps.go.output }}
+  pay: ${{ steps.pay.output }}
+"""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which a mesh runs and a workflow is stored."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "waiting.yaml").write_text(WAITING)
+    with LocalMesh(folder):
+        assert run(folder, "workflow", "put", "waiting.yaml").returncode == 0
+        yield folder
+
+
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if name != "PARADE_MESH"}
+    return subprocess.run(
+        [PARADE, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAITS,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def done(folder: Path, *arguments: str) -> str:
+    result = run(folder, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def started(folder: Path, *arguments: str) -> str:
+    return done(folder, "run", "waiting", "--detach", *arguments).strip()
+
+
+def shown(folder: Path, run_id: str) -> Any:
+    return json.loads(done(folder, "run", "show", run_id, "-o", "json"))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAITS
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come true in time"
+        time.sleep(0.1)
+
+
+def test_a_run_is_paused_resumed_signalled_and_approved(project: Path) -> None:
+    run_id = started(project, "--priority", "7")
+
+    assert f"run {run_id} is paused" in run(project, "run", "pause", run_id, "--reason", "look first").stderr
+    assert shown(project, run_id)["state"] == "PAUSED"
+    assert run(project, "run", "resume", run_id).returncode == 0
+    assert run(project, "run", "signal", run_id, "go", '{"parcels": 2}').returncode == 0
+    until(lambda: run_id in done(project, "approve"))
+    [approval] = [one for one in json.loads(done(project, "approve", "-o", "json")) if one["runId"] == run_id]
+    assert (approval["step"], approval["message"], approval["state"]) == ("pay", "pay 5 €?", "PENDING")
+    assert run(project, "approve", run_id, "--note", "for once").returncode == 0
+
+    watched = run(project, "run", "watch", run_id)
+    assert watched.returncode == 0
+    assert json.loads(watched.stdout)["go"] == {"parcels": 2}
+    assert json.loads(watched.stdout)["pay"]["note"] == "for once"
+    assert "signal go received from spiffe://" in watched.stderr
+    assert shown(project, run_id)["priority"] == 7
+    assert "for once" in done(project, "run", "watch", run_id, "-o", "json")
+
+
+def test_a_rejected_run_fails_and_is_repeated_from_a_step_on(project: Path) -> None:
+    run_id = started(project)
+    done(project, "run", "signal", run_id, "go", "now")
+    done(project, "run", "reject", run_id, "pay", "--note", "too much")
+    assert run(project, "run", "watch", run_id).returncode == 1
+    assert run(project, "approve", run_id).returncode == 1
+
+    again = done(project, "run", "rerun", run_id, "sum=3", "--from", "pay", "--detach").strip()
+    assert shown(project, again)["originRunId"] == run_id
+    until(lambda: "pay 3 €?" in done(project, "approve"))
+    assert run(project, "run", "approve", again, "pay").returncode == 0
+    result = run(project, "run", "watch", again)
+    assert json.loads(result.stdout)["go"] == "now"
+
+
+def test_a_run_branches_off_after_an_event(project: Path) -> None:
+    run_id = started(project)
+    done(project, "run", "signal", run_id, "go", "now")
+    done(project, "run", "cancel", run_id, "--wait", "10s")
+    events = [json.loads(line) for line in run(project, "run", "watch", run_id, "-o", "json").stdout.splitlines()]
+    [taken] = [event for event in events if event["type"] == "STEP_SUCCEEDED"]
+
+    branch = done(project, "run", "fork", run_id, "sum=8", "--after", str(taken["sequence"])).strip()
+
+    until(lambda: "pay 8 €?" in done(project, "approve"))
+    assert done(project, "run", "show", branch).count(run_id) == 1
+    assert run(project, "run", "fork", run_id, "--after", "999").returncode == 1
+
+
+def test_many_runs_are_cancelled_after_they_were_shown(project: Path) -> None:
+    runs = {started(project, "sum=42", "--label", "team=many") for _ in range(3)}
+
+    found = json.loads(done(project, "run", "list", "--input", "sum=42", "--label", "team=many", "--since", "1h", "-o", "json"))
+    assert {one["id"] for one in found} == runs
+    told = json.loads(done(project, "run", "cancel", "--label", "team=many", "--dry-run", "-o", "json"))
+    assert {outcome["runId"] for outcome in told} == runs
+    refused = run(project, "run", "cancel", "--label", "team=many")
+    assert (refused.returncode, "give --yes" in refused.stderr) == (2, True)
+    assert shown(project, found[0]["id"])["state"] == "RUNNING"
+
+    outcomes = done(project, "run", "cancel", "--label", "team=many", "--reason", "enough", "--yes")
+    assert all(run_id in outcomes for run_id in runs)
+    until(lambda: all(shown(project, run_id)["state"] == "CANCELLED" for run_id in runs))
+    assert "There is no such run." in done(project, "run", "cancel", "--label", "team=many", "--yes")
+
+    again = json.loads(done(project, "run", "rerun", "--label", "team=many", "--state", "cancelled", "--yes", "-o", "json"))
+    assert {outcome["runId"] for outcome in again} == runs
+    assert len({outcome["newRunId"] for outcome in again}) == 3
+    done(project, "run", "cancel", "--label", "team=many", "--yes")
+
+
+def test_programs_without_an_event_loop_do_the_same(project: Path) -> None:
+    with connect(project / ".parade" / "mesh.json") as mesh:
+        begun = mesh.start("waiting", sum=9, labels={"by": "program"})
+        begun.pause("look")
+        begun.resume()
+        begun.signal("go", [1])
+        until(lambda: bool(mesh.approvals(run_id=begun.id)))
+        begun.reject("pay", note="no")
+        with pytest.raises(parade.ParadeError, match="no"):
+            begun.result(10)
+        again = begun.rerun("pay", {"sum": 1})
+        until(lambda: bool(mesh.approvals(run_id=again.id, mine=True)))
+        again.approve("pay")
+        assert again.result(10)["go"] == [1]
+        assert [run.id for run in mesh.runs(inputs={"sum": 1}, labels={"by": "program"})] == [again.id]
+        assert begun.fork(1).id != begun.id
+        assert mesh.cancel_runs(labels={"by": "program"}, dry_run=True).outcomes
+        assert mesh.cancel_runs(labels={"by": "program"}).outcomes
