@@ -1,12 +1,16 @@
 """A run is the fold of its entries."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from parade_scheduler.document import Document
 from parade_scheduler.entries import Change, Entry, Fold, entry_of, events_of
 from parade_scheduler.model import EventType, Run, RunEvent, Step, StepState, Task, TaskState
+from tests.support.model_values import values
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = Run("run-1", "default", "flow", 1, Document(b"{}"), NOW)
@@ -25,6 +29,29 @@ def test_the_newest_form_of_each_row_counts_and_what_is_not_told_stays() -> None
     assert fold.number == 2
     assert fold.steps() == steps[::-1]
     assert fold.tasks() == [ended, other]
+
+
+@given(data=st.data())
+def test_the_fold_of_any_entries_is_what_was_told_last(data: st.DataObject) -> None:
+    ids, fold = st.sampled_from("abc"), Fold()
+    steps: dict[str, Step] = {}
+    tasks: dict[tuple[str, int], Task] = {}
+    for number in range(1, data.draw(st.integers(1, 5)) + 1):
+        told = [data.draw(values(Step).map(lambda step: replace(step, id=data.draw(ids)))) for _ in range(data.draw(st.integers(0, 2)))]
+        changed = {step.id: step for step in told}
+        begun = {id for id in changed if data.draw(st.booleans())}
+        did = [replace(data.draw(values(Task)), step=data.draw(ids), index=number % 2) for _ in range(data.draw(st.integers(0, 2)))]
+        change = Change(RUN, number, steps=changed, tasks={(task.step, task.index): task for task in did}, begun=begun)
+        for id, step in changed.items():
+            before = steps[id].items if id in steps else None
+            # What began without items has none to write, and keeps those that it had.
+            steps[id] = replace(step, items=step.items if id in begun and step.items is not None else before)
+        tasks |= change.tasks
+
+        fold.add(entry_of(change))
+
+    assert sorted(fold.steps(), key=lambda step: step.id) == [steps[id] for id in sorted(steps)]
+    assert fold.tasks() == [tasks[key] for key in sorted(tasks)]
 
 
 def test_a_change_of_nothing_is_an_entry_all_the_same() -> None:

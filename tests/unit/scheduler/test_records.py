@@ -1,10 +1,8 @@
 """Every object of the model comes back as it was, and takes no more room than what it says."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import orjson
 import pytest
@@ -15,34 +13,9 @@ from parade.wire.errors import Reason, Violation
 from parade_scheduler.document import Document
 from parade_scheduler.model import Failure, Run, RunEvent, Step, StepState, Task, TaskState
 from parade_scheduler.records import Codec, Documents, micros_of, time_of
+from tests.support.model_values import values
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-LEAVES: dict[Any, st.SearchStrategy[Any]] = {
-    str: TEXTS,
-    int: st.integers(-(2**53), 2**53),
-    float: st.floats(allow_nan=False, allow_infinity=False),
-    bool: st.booleans(),
-    datetime: st.datetimes(timezones=st.just(UTC)),
-    Document: st.binary(max_size=8).map(Document),
-}
-
-
-def values(hint: Any) -> st.SearchStrategy[Any]:
-    """Returns the values of a field of the model."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if type(None) in arguments:
-        return st.none() | st.one_of([values(argument) for argument in arguments if argument is not type(None)])
-    if origin is tuple:
-        return st.lists(values(arguments[0]), max_size=3).map(tuple)
-    if origin is Mapping:
-        return st.dictionaries(TEXTS, TEXTS, max_size=3)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return st.sampled_from(hint)
-    if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return st.builds(hint, **{field.name: values(hints[field.name]) for field in fields(hint)})
-    return LEAVES[hint]
 
 
 @pytest.mark.parametrize("kind", [Run, Step, Task, RunEvent, Failure])
