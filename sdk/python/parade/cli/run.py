@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from parade.run import Run
     from parade.v1 import scheduler_pb2
 
-_NO_NAME = re.compile(r"[./]|^-$")
-"""What tells a file, or standard input, from the name of a workflow."""
+_FILE = re.compile(r"/|^\.|\.(ya?ml|json)$|^-$")
+"""What tells a file, or standard input, from the name of a workflow; that of a durable function has a dot."""
 
 OptionalRunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id; many are meant where none is given.")]
 
@@ -56,7 +56,10 @@ For example:
 @app.command()
 def start(
     workflow: Annotated[
-        str, typer.Argument(metavar="WORKFLOW|FILE", help="A workflow's name, or a definition's file, which is stored first.")
+        str,
+        typer.Argument(
+            metavar="WORKFLOW|FILE", help="The name of a workflow or a durable function, or a definition's file, which is stored first."
+        ),
     ],
     pairs: Pairs = None,
     document: Document = None,
@@ -78,7 +81,7 @@ def start(
         parade run sales-report source=sales.csv --label team=retail
     """
     inputs, found_labels = named_values(pairs, document), labels(label)
-    source = definition(Path(workflow)) if _NO_NAME.search(workflow) else ""
+    source = definition(Path(workflow)) if _FILE.search(workflow) else ""
 
     async def work(mesh: "Mesh") -> bool:
         name, version = workflow, 0
