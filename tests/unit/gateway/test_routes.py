@@ -112,3 +112,23 @@ def test_the_service_behind_a_route_follows_from_its_contract(routes: Routes) ->
 
 def test_only_numbered_streams_that_can_start_anywhere_resume(routes: Routes) -> None:
     assert [route.method.name for route in routes if route.resumes] == ["WatchRun"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "method", "fields"),
+    [
+        ("POST", "/v1/runs/run-1:pause", "PauseRun", {"run_id": "run-1"}),
+        ("POST", "/v1/runs/run-1:resume", "ResumeRun", {"run_id": "run-1"}),
+        ("POST", "/v1/runs/run-1:signal", "SignalRun", {"run_id": "run-1"}),
+        ("POST", "/v1/runs/run-1:rerun", "RerunFromStep", {"run_id": "run-1"}),
+        ("POST", "/v1/runs/run-1:fork", "ForkRun", {"run_id": "run-1"}),
+        ("POST", "/v1/runs:cancel", "CancelRuns", {}),
+        ("POST", "/v1/runs:rerun", "RerunRuns", {}),
+        ("GET", "/v1/approvals", "ListApprovals", {}),
+        ("POST", "/v1/runs/run-1/approvals/pay:resolve", "ResolveApproval", {"run_id": "run-1", "step": "pay"}),
+    ],
+)
+def test_what_is_done_to_runs_has_its_paths(routes: Routes, verb: str, path: str, method: str, fields: dict[str, str]) -> None:
+    found, values = routes.find(verb, path)
+
+    assert (found.method.name, values) == (method, fields)
