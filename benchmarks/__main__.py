@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
-from benchmarks import balance, calls, idle, processes, rest, steps, stream
+from benchmarks import balance, calls, growth, idle, processes, rest, sleeping, steps, stream
 from benchmarks.grounds import Kind
 from benchmarks.mesh import ECHO, Agent, Bench, Plan, running
 from benchmarks.result import Result
@@ -51,6 +51,8 @@ CASES: dict[str, Case] = {
             f"steps.fan1000{end}": partial(steps.fan1000, kind=kind),
             f"steps.start{end}": partial(steps.start, kind=kind),
             f"steps.commits{end}": partial(steps.commits, kind=kind),
+            f"steps.sleep{end}": partial(sleeping.sleep, kind=kind),
+            f"steps.growth{end}": partial(growth.growth, kind=kind),
         }.items()
     },
 }

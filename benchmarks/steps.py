@@ -21,7 +21,7 @@ from benchmarks.rivals.program import DBOS, LANGGRAPH, Program, Rival
 from benchmarks.turns import OURS, Contest, Run, take_turns
 from parade.client import Mesh, connect
 from parade.run import RunState
-from parade.workflow import Expression, Workflow
+from parade.workflow_builder import Expression, Workflow
 
 STEPS = 10
 """Steps of a workflow that is a chain."""
@@ -103,7 +103,7 @@ def start(bench: Bench, kind: Kind = Kind.SQLITE) -> Iterator[Result]:
 
 def commits(bench: Bench, kind: Kind = Kind.SQLITE) -> Iterator[Result]:
     """64 workflows of ten steps at a time: commits of the database for one step."""
-    case = _named("steps.commits", kind)
+    case = named("steps.commits", kind)
     if _possible(case, kind):
         with ground(bench, kind, [DBOS.name, LANGGRAPH.name]) as stand:
             yield from asyncio.run(_commits(stand, case))
@@ -182,7 +182,7 @@ def _matches(
         rivals: Who they are.
         answered: Whether the unit is to say how many operations succeeded, which is no fault where they are many.
     """
-    name = _named(case, kind)
+    name = named(case, kind)
     if not _possible(name, kind):
         return
     with ground(bench, kind, [rival.name for rival in rivals]) as stand:
@@ -259,7 +259,8 @@ def one_workflow() -> Workflow:
     return flow
 
 
-def _named(case: str, kind: Kind) -> str:
+def named(case: str, kind: Kind) -> str:
+    """Returns a case's name on a kind of database."""
     return case if kind is Kind.SQLITE else f"{case}.{kind}"
 
 

@@ -1,4 +1,4 @@
-"""DBOS, run by an interpreter that has it: workflows of ten steps, a fan-out by its queue, and workflows started at a rate.
+"""DBOS, run by an interpreter that has it: workflows of ten steps, a fan-out by its queue, workflows that sleep or start at a rate.
 
 It is told the database's URL and takes orders, one a line: what to do and two numbers. A library and no service: client, engine and steps
 are this one process.
@@ -7,11 +7,13 @@ are this one process.
 import asyncio
 import contextlib
 import json
+import os
 import random
 import sqlite3
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from dbos import DBOS  # type: ignore[import-not-found]
@@ -39,6 +41,13 @@ async def chain(text: str) -> str:
 async def one(text: str) -> str:
     """Takes one step."""
     return await nothing(text)  # type: ignore[no-any-return]  # as above
+
+
+@DBOS.workflow()  # type: ignore[untyped-decorator]  # as above
+async def nap(until: float) -> float:
+    """Sleeps until a time and returns by how much it is late."""
+    await DBOS.sleep_async(until - time.time())
+    return time.time() - until
 
 
 @DBOS.workflow()  # type: ignore[untyped-decorator]  # as above
@@ -93,6 +102,23 @@ async def arriving(rate: int, milliseconds: int) -> dict[str, Any]:
     return {"seconds": seconds, "latencies": latencies}
 
 
+async def slept(count: int, milliseconds: int) -> dict[str, Any]:
+    """Starts so many workflows that sleep for so long, each a little longer than the last: what they take, and how late they wake."""
+    before = resident_mb()
+    until = time.time() + milliseconds / 1000
+    handles = [await DBOS.start_workflow_async(nap, until + 10 * number / count) for number in range(count)]
+    started = time.time()
+    after = resident_mb()
+    late = [await handle.get_result() for handle in handles]
+    return {"seconds": started, "latencies": late, "mb": after - before, "all_slept": started < until}
+
+
+def resident_mb() -> float:
+    """Returns the resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def sqlite_settings(path: str) -> str:
     """Puts an SQLite database into WAL mode, in which it stays, and returns what a connection to it then has: DBOS sets neither itself."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -118,6 +144,8 @@ async def main(url: str) -> None:
                 found = await closed(int(first), int(second))
             case "fan":
                 found = await fanned(int(second))
+            case "sleep":
+                found = await slept(int(first), int(second))
             case _:
                 found = await arriving(int(first), int(second))
         print(json.dumps(found), flush=True)

@@ -38,13 +38,18 @@ class Program:
         """Returns what makes it do what an order says, which is made of the share of a run that is wanted."""
 
         async def run(share: float) -> Sample:
-            orders = cast(asyncio.StreamWriter, self._process.stdin)
-            orders.write(f"{order(share)}\n".encode())
-            async with asyncio.timeout(RUN_TIMEOUT):
-                found = json.loads(await answer(self._process))
+            found = await self.ask(order(share))
             return Sample(found["seconds"], found["latencies"])
 
         return run
+
+    async def ask(self, order: str) -> dict[str, Any]:
+        """Makes it do what an order says, and returns what it prints."""
+        orders = cast(asyncio.StreamWriter, self._process.stdin)
+        orders.write(f"{order}\n".encode())
+        async with asyncio.timeout(RUN_TIMEOUT):
+            found: dict[str, Any] = json.loads(await answer(self._process))
+        return found
 
 
 async def answer(process: asyncio.subprocess.Process) -> bytes:
