@@ -55,6 +55,15 @@ def test_json_as_python_writes_it_is_read() -> None:
     assert definition.steps["s"].arguments.value == {"face": "😀", "plain": "\\ud83d", "slash": "/"}
 
 
+@pytest.mark.parametrize("character", ["\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ufeff", "\uffff", "\t", "😀"])
+def test_json_keeps_characters_that_yaml_does_not(character: str) -> None:
+    text = f"a{character} {character}b"
+
+    for ascii_only in (True, False):
+        source = json.dumps({"name": "a", "steps": {"s": {"call": "x.y", "with": {text: text}}}}, ensure_ascii=ascii_only)
+        assert read(source).steps["s"].arguments.value == {text: text}
+
+
 def test_aliases_are_written_out() -> None:
     definition = read("name: a\nsteps:\n  s: &s {call: x.y, with: {a: 1}}\n  t: *s\n")
 

@@ -27,6 +27,7 @@ _ON: Final = frozenset({"true", "True"})
 _INT: Final = re.compile(r"[-+]?[0-9]{1,20}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _JSON_ESCAPE: Final = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+_NO_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 Scalar = str | int | float | bool | None
 
@@ -206,7 +207,7 @@ def _events(source: str) -> Iterator[yaml.Event]:
 
 
 def _json_as_yaml(source: str) -> str:
-    """Returns a JSON text with the two things changed that YAML reads otherwise: tabs between values, and escaped surrogate pairs."""
+    """Returns a JSON text so that YAML reads the same: without tabs, escaped surrogate pairs, and characters that it refuses or folds."""
     if not source.lstrip().startswith("{"):
         return source
     try:
@@ -219,7 +220,8 @@ def _json_as_yaml(source: str) -> str:
             return match[0]
         return chr(0x10000 + ((int(match[1], 16) - 0xD800) << 10) + int(match[2], 16) - 0xDC00)
 
-    return _JSON_ESCAPE.sub(unescaped, source.replace("\t", " "))
+    escaped = _NO_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", source.replace("\t", " "))
+    return _JSON_ESCAPE.sub(unescaped, escaped)
 
 
 def _plain_scalar(text: str) -> Scalar:
