@@ -54,8 +54,9 @@ def _newest(schedule: Schedule, first: datetime, now: datetime, count: int) -> l
     window = _FIRST_WINDOW
     while True:
         begin = max(first, now - window)
-        newest: deque[datetime] = deque(maxlen=count)
-        time = next_time(schedule, begin - _SMALLEST)
+        # The first counts as it was noted, whatever is known of time zones by now.
+        newest: deque[datetime] = deque([first] if begin == first else [], maxlen=count)
+        time = next_time(schedule, begin if begin == first else begin - _SMALLEST)
         while time is not None and time <= now:
             newest.append(time)
             time = next_time(schedule, time)
