@@ -8,6 +8,7 @@ import pytest
 
 from parade.v1 import agent_manager_pb2
 from parade.v1 import scheduler_pb2 as pb
+from parade.v1.step_kind_pb2 import StepKind
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from tests.integration import scheduler_harness
@@ -20,6 +21,10 @@ steps:
   get: {call: x.a, description: Gets it., for-each: [1, 2]}
   tell: {call: x.b, needs: get, if: "${{ size(steps.get.output) > 1 }}"}
   always: {call: x.c, needs: [get, tell], if: true}
+  poll: {call: x.a, loop: {until: output.done, limit: 9}, compensate: {call: x.b}}
+  asked: {wait: {approval: {message: "Send ${{ run.id }}?"}}}
+  late: {wait: {timer: 5m}}
+  first: {race: [asked, late]}
 """
 
 
@@ -51,10 +56,15 @@ async def test_a_sound_definition_has_its_graph_and_is_not_stored(world: World) 
 
     assert (list(response.faults), response.fault_count) == ([], 0)
     assert (response.graph.name, response.graph.description) == ("flow", "Gets and tells.")
+    call = StepKind.STEP_KIND_CALL
     assert list(response.graph.steps) == [
-        pb.WorkflowStep(id="get", call="x.a", description="Gets it.", for_each=True),
-        pb.WorkflowStep(id="tell", call="x.b", needs=["get"], condition="size(steps.get.output) > 1"),
-        pb.WorkflowStep(id="always", call="x.c", needs=["get", "tell"], condition="true"),
+        pb.WorkflowStep(id="get", kind=call, call="x.a", description="Gets it.", for_each=True),
+        pb.WorkflowStep(id="tell", kind=call, call="x.b", needs=["get"], condition="size(steps.get.output) > 1"),
+        pb.WorkflowStep(id="always", kind=call, call="x.c", needs=["get", "tell"], condition="true"),
+        pb.WorkflowStep(id="poll", kind=call, call="x.a", loop=True, compensation="x.b"),
+        pb.WorkflowStep(id="asked", kind=StepKind.STEP_KIND_APPROVAL, detail="Send ${{ run.id }}?"),
+        pb.WorkflowStep(id="late", kind=StepKind.STEP_KIND_TIMER, detail="5m"),
+        pb.WorkflowStep(id="first", kind=StepKind.STEP_KIND_RACE, needs=["asked", "late"], race=["asked", "late"]),
     ]
     assert not (await world.stub().ListWorkflows(pb.ListWorkflowsRequest())).workflows
 
@@ -64,6 +74,7 @@ async def test_every_fault_is_told_with_its_line_and_what_to_write_instead(world
     source = (
         "name: flow\nsteps:\n  a: {call: x.aa, wiht: {}}\n  b:\n    call: mialer.send\n    needs: aa\n"
         "  c: {call: y.z, timeout: soon}\n  d: {call: x.quite-another}\n  e: {call: mialer.send}\n"
+        "  f: {call: x.a, compensate: {call: mailer.sent}}\n"
     )
 
     response = await check(world, source)
@@ -77,12 +88,13 @@ async def test_every_fault_is_told_with_its_line_and_what_to_write_instead(world
         (7, "steps.c.call", "known agents: `mailer`, `x`"),
         (8, "steps.d.call", "known of `x`: `x.a`"),
         (9, "steps.e.call", "did you mean `mailer.send`?"),
+        (10, "steps.f.compensate.call", "did you mean `mailer.send`?"),
     ]
     assert [fault.description for fault in response.faults][:2] == [
         "there is no word `wiht` here",
         "no agent has registered the function `x.aa`",
     ]
-    assert response.fault_count == 8
+    assert response.fault_count == 9
     assert not response.HasField("graph")
 
 
@@ -92,7 +104,7 @@ async def test_functions_that_are_not_there_yet_may_be_allowed(world: World) -> 
     missing = await check(world, SOUND)
     allowed = await check(world, SOUND, allow_unregistered=True)
 
-    assert [fault.hint for fault in missing.faults] == ["there is no function yet; start its agent"] * 3
+    assert [fault.hint for fault in missing.faults] == ["there is no function yet; start its agent"] * 5
     assert (allowed.fault_count, len(allowed.graph.steps)) == (0, 3)
 
 

@@ -18,7 +18,7 @@ MAX_DEPTH: Final = 64
 """How deep a document may nest. The YAML parser takes time in the square of the depth, so it is stopped there."""
 MAX_NODES: Final = 200_000
 """How many nodes a document may have once its aliases are written out."""
-MAX_CHARACTERS: Final = 4 * 1024 * 1024
+MAX_CHARACTERS: Final = 16 * 1024 * 1024
 """How many characters its texts and keys may have then."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
