@@ -79,11 +79,12 @@ class Load:
                     return
                 await asyncio.sleep(0.02)
 
-    async def go_on(self, name: str, until: Callable[[], bool]) -> None:
-        """Runs one run after the other until something has come true."""
+    async def go_on(self, name: str, until: Callable[[], bool], pause: float = 0.0) -> None:
+        """Runs one run after the other, with a pause in seconds after each, until something has come true."""
         number = 0
         while not until():
             await self.run(f"{name}-{number}")
+            await asyncio.sleep(pause)
             number += 1
 
     async def check(self) -> None:

@@ -26,6 +26,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.status import to_record, to_status
+from parade_chassis.clock import Clock
 from parade_scheduler.__main__ import serve
 from parade_scheduler.config import Config
 from tests.support.certificates import Authority
@@ -161,13 +162,14 @@ class World:
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Starts the scheduler and waits until it serves."""
+    async def start(self, clock: Clock | None = None) -> None:
+        """Starts the scheduler, by a clock of the test's own where one is given, and waits until it serves."""
         started = asyncio.Event()
 
         async def live() -> None:
             async with process_of("scheduler", Config, self.authority, listen=self.address, **self.settings) as process:
                 self._stop = process.stop
+                process.clock = clock or process.clock
                 started.set()
                 await serve(process)
 

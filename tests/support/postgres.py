@@ -26,9 +26,18 @@ SUPERUSER = "parade"
 class PostgresServer:
     """A running server."""
 
-    def __init__(self, folder: Path) -> None:
-        """Takes the folder of its socket."""
+    def __init__(self, folder: Path, running: "_Running") -> None:
+        """Takes the folder of its socket, and what starts and stops it."""
         self._folder = folder
+        self._running = running
+
+    def stop(self) -> None:
+        """Stops the server as its administrator does: transactions under way are lost, what was committed is kept."""
+        self._running.stop()
+
+    def start(self) -> None:
+        """Starts it again."""
+        self._running.start()
 
     def url(self, database: str) -> str:
         """Returns the URL of a database, as services are told it."""
@@ -38,11 +47,15 @@ class PostgresServer:
     async def database(self) -> AsyncIterator[str]:
         """Makes an empty database for the block and gives its URL."""
         name = f"test_{uuid4().hex}"
+        await self._execute(f"CREATE DATABASE {name}")
+        yield self.url(name)
+        await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _execute(self, statement: str) -> None:
+        # A connection for each: the server may be restarted in between.
         connection = await asyncpg.connect(host=str(self._folder), user=SUPERUSER, database="postgres")
         try:
-            await connection.execute(f"CREATE DATABASE {name}")
-            yield self.url(name)
-            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await connection.execute(statement)
         finally:
             await connection.close()
 
@@ -73,8 +86,12 @@ def server() -> Iterator[PostgresServer]:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         _initialise(programs, folder, as_user)
-        with _started(programs, folder, as_user):
-            yield PostgresServer(folder)
+        running = _Running(programs, folder, as_user)
+        try:
+            running.start()
+            yield PostgresServer(folder, running)
+        finally:
+            running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -100,33 +117,43 @@ def _initialise(programs: Path, folder: Path, as_user: dict[str, Any]) -> None:
         raise RuntimeError(f"initdb failed: {result.stderr.decode(errors='replace')}")
 
 
-@contextmanager
-def _started(programs: Path, folder: Path, as_user: dict[str, Any]) -> Iterator[None]:
-    settings = {
-        "listen_addresses": "",
-        "unix_socket_directories": str(folder),
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
-        "shared_buffers": "16MB",
-        "max_connections": "60",
-    }
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", *options],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # an interrupt at the keyboard is for the tests, which then stop the server
-            **as_user,
-        )
-    try:
-        _wait_until_ready(programs, folder, process, log)
-        yield
-    finally:
+class _Running:
+    """The process of a server."""
+
+    def __init__(self, programs: Path, folder: Path, as_user: dict[str, Any]) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._as_user = as_user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._folder),
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "16MB",
+            "max_connections": "60",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        log = self._folder / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._folder / "data", *options],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # an interrupt at the keyboard is for the tests, which then stop the server
+                **self._as_user,
+            )
+        _wait_until_ready(self._programs, self._folder, self._process, log)
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
         process.send_signal(signal.SIGINT)  # a "fast shutdown": transactions are aborted, files are left in order
         try:
             process.wait(STOP_TIMEOUT)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, MetaData, event, inspect, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS = 10_000
@@ -88,9 +88,11 @@ def _engine(url: str) -> AsyncEngine:
             return engine
         case "postgresql":
             settings = {"server_settings": {"application_name": "parade", "statement_timeout": str(STATEMENT_TIMEOUT_MS)}, "timeout": 10}
-            return create_async_engine(
+            engine = create_async_engine(
                 parsed.set(drivername="postgresql+asyncpg"), pool_size=8, max_overflow=0, pool_pre_ping=True, connect_args=settings
             )
+            event.listen(engine.sync_engine, "handle_error", _give_up_confused)
+            return engine
         case other:
             raise ValueError(f"{other} is not supported; use sqlite or postgresql")
 
@@ -107,6 +109,12 @@ def prepare_sqlite(connection: DBAPIConnection | sqlite3.Connection, _: Any = No
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _give_up_confused(context: ExceptionContext) -> None:
+    # A connection that broke, or whose user was cancelled, in the middle of something stays in it for good, and SQLAlchemy would keep it.
+    if type(context.original_exception).__name__ == "InternalClientError":
+        context.is_disconnect = True
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -51,7 +51,7 @@ def refusal(error: BaseException) -> ParadeError | None:
     if code.startswith(("22", "23", "42", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_ERROR")):
         return None
     # asyncpg's own errors, which no server sent, are those of a connection that is gone.
-    lost = type(cause).__module__.startswith("asyncpg.")
+    lost = type(cause).__module__.startswith("asyncpg.") or (isinstance(error, DBAPIError) and error.connection_invalidated)
     if code or lost or isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
         return ParadeError(Reason.UNAVAILABLE, f"the scheduler's database cannot be used now: {str(cause) or 'it does not answer'}")
     return None
