@@ -154,3 +154,13 @@ async def test_a_run_that_is_forgotten_leaves_no_approval(store: Store) -> None:
     await store.forget(NOW + timedelta(days=1), 10)
 
     assert await store.approval("default", RUN.id, "ask", 0) is None
+
+
+@pytest.mark.parametrize("words", [{}, {"approvers": None, "message": None}, {"approvers": "all", "message": "go\0on"}])
+async def test_what_code_asks_carelessly_is_listed_all_the_same(store: Store, words: dict[str, object]) -> None:
+    await begin(store, replace(waiting(), arguments=Document.of(words)))
+
+    [approval] = await listed(store, PENDING)
+
+    assert approval.approvers == ()
+    assert approval.message in ("", "goon")

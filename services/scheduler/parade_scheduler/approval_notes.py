@@ -37,15 +37,16 @@ def approval_note(change: Change, task: Task) -> Iterator[tuple[Statement, Row]]
 
 def asked_of(change: Change, task: Task) -> Approval:
     """Returns the approval that a task waits for: whom it asks and what it tells them is among its arguments."""
-    told: dict[str, Any] = task.arguments.value if task.arguments is not None else {}
+    told: Any = task.arguments.value if task.arguments is not None else {}
+    approvers = told.get("approvers")
     return Approval(
         change.run.namespace,
         change.run.id,
         task.step,
         task.index,
         change.run.workflow,
-        str(told.get("message", "")).replace("\x00", ""),  # which PostgreSQL keeps in no text
-        tuple(told.get("approvers", ())),
+        str(told.get("message") or "").replace("\x00", ""),  # which PostgreSQL keeps in no text
+        tuple(map(str, approvers)) if isinstance(approvers, list) else (),
         ApprovalState.PENDING,
         task.started,
         task.due,

@@ -82,6 +82,8 @@ def branched(definition: Definition, earlier: Run, rows: Iterable[Step], ended: 
 
 def inputs_of(definition: Definition, earlier: Run, given: Mapping[str, Any]) -> Document:
     """Returns what a new run is given: an earlier one's inputs, as far as the workflow still has them, with some in their place."""
+    if definition.durable:
+        return Document.of({**earlier.inputs.value, **given})  # its code alone knows which arguments it has
     known = {one.name: one for one in definition.inputs.inputs}
     before = {
         name: value

@@ -9,6 +9,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.document import Document
+from parade_scheduler.durables import definition_of
 from parade_scheduler.language import Definition, read
 from parade_scheduler.model import Failure, Run, RunState, Step, StepState
 from parade_scheduler.seed import Seed, branched, inputs_of, repeated
@@ -187,6 +188,13 @@ def test_a_branch_before_the_end_of_a_race_runs_its_losers_anew() -> None:
     states = {"slow": StepState.CANCELLED, "prepare": StepState.SUCCEEDED}
 
     assert kept(branched(definition, *earlier(definition, **states), {"quick", "slow", "prepare"})) == {"quick", "prepare"}
+
+
+def test_a_durable_function_keeps_all_its_arguments() -> None:
+    definition = definition_of("travel.trip")
+    run = Run("run-1", "default", "travel.trip", 0, Document.of({"city": "Rome", "nights": None}), NOW)
+
+    assert inputs_of(definition, run, {"city": "Oslo"}).value == {"city": "Oslo", "nights": None}
 
 
 def test_inputs_that_are_given_replace_the_earlier_ones() -> None:
