@@ -7,7 +7,7 @@ by one in the order in which they came, and after each the function runs until a
 import inspect
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ class Execution:
         self._seen = 0
         self._digests: list[str] = []
         self._pending: dict[int, Pending[Any]] = {}
-        self._journal: list[Recorded] = []
+        self._journal: Sequence[Mapping[str, Any]] = ()
         self._asked: list[Ask] = []
         self._given_up: list[int] = []
 
@@ -72,7 +72,7 @@ class Execution:
 
     def fits(self, envelope: Envelope) -> bool:
         """Tells whether it stands where the journal does, so that it can go on from there."""
-        return [entry.digest for entry in envelope.journal] == self._digests
+        return envelope.digests == self._digests
 
     def turn(self, envelope: Envelope) -> Answer:
         """Goes on with what has ended since, until the function waits for something else or returns.
@@ -81,7 +81,7 @@ class Execution:
             NondeterminismError: The code does not ask for what the journal says that it has.
             Exception: What the function raised.
         """
-        self._journal, self._asked, self._given_up = list(envelope.journal), [], []
+        self._journal, self._asked, self._given_up = envelope.journal, [], []
         with without_loop(self.branches.file, self._refuse):
             if self._main is None:
                 self._begin(envelope)
@@ -113,7 +113,8 @@ class Execution:
 
     def _hear(self, envelope: Envelope) -> None:
         """Tells the function what has ended, in the order in which it did."""
-        ends = [(entry.ended, index) for index, entry in enumerate(self._journal, 1) if entry.ended > self._seen]
+        seen = self._seen
+        ends = [(entry["ended"], index) for index, entry in enumerate(self._journal, 1) if entry.get("ended", 0) > seen]
         for ended, index in sorted(ends):
             if index > len(self._digests):
                 raise self._unreached(self._main)
@@ -123,7 +124,7 @@ class Execution:
                 continue
             self.time = time_of(ended)
             self.replaying = ended <= envelope.seen
-            entry = self._journal[index - 1]
+            entry = Recorded.read(self._journal[index - 1])
             if entry.failure is None:
                 pending.end(entry.output)
             else:
@@ -135,7 +136,7 @@ class Execution:
         index = len(self._digests) + 1
         now = "ends" if main is None or main.over else "waits for something else"
         error = NondeterminismError(
-            f"the code does not match the run: its request {index} was {self._journal[index - 1]}, and now it {now} before it gets there. "
+            f"the code does not match the run: its request {index} was {self._recorded(index)}, and now it {now} before it gets there. "
             "Let runs of the old code end under it, or start this one anew"
         )
         error.__cause__ = None if main is None else main.error
@@ -155,8 +156,8 @@ class Execution:
             words = {**words, "arguments": orjson.loads(values.dumps(words["arguments"], "arguments"))}
         ask = Ask.of(index, kind, name, words)
         is_new = index > len(self._journal)
-        if not is_new and not self._journal[index - 1].is_of(ask):
-            recorded = self._journal[index - 1]
+        recorded = None if is_new else self._recorded(index)
+        if recorded is not None and not recorded.is_of(ask):
             other = ", with other arguments" if str(recorded) == str(ask) else ""
             error = NondeterminismError(
                 f"the code does not match the run: its request {index} was {recorded}, and now it is {ask}{other}. "
@@ -171,6 +172,9 @@ class Execution:
         self._pending[index] = pending
         return pending
 
+    def _recorded(self, index: int) -> Recorded:
+        return Recorded.read(self._journal[index - 1])
+
     def new_id(self) -> uuid.UUID:
         """Returns an id that is the same in every replay."""
         return uuid.UUID(int=self._ids.getrandbits(128), version=4)
@@ -183,5 +187,5 @@ class Execution:
         pending = self._pending.pop(index, None)
         if pending is None or pending.done:
             return
-        if index > len(self._journal) or self._journal[index - 1].open:
+        if index > len(self._journal) or self._recorded(index).open:
             self._given_up.append(index)

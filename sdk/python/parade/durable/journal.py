@@ -69,8 +69,10 @@ class Envelope:
 
     arguments: Any
     """The function's own."""
-    journal: Sequence[Recorded]
-    """In the order of asking; the first has the index 1."""
+    journal: Sequence[Mapping[str, Any]]
+    """What `Recorded` reads, in the order of asking; the first has the index 1."""
+    digests: Sequence[str]
+    """Those of the journal: a turn that goes on from the last one looks at little else of it."""
     seen: int
     """When the newest end came that earlier turns have seen, in microseconds since 1970; 0 where they have seen none."""
     time: int
@@ -85,8 +87,8 @@ class Envelope:
         """
         try:
             given = orjson.loads(data)
-            journal = [Recorded.read(entry) for entry in given["journal"]]
-            return cls(given["arguments"], journal, given.get("seen", 0), given["time"])
+            journal = given["journal"]
+            return cls(given["arguments"], journal, [entry["digest"] for entry in journal], given.get("seen", 0), given["time"])
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
             message = "these are no arguments of a turn; a workflow is started as a run, it cannot be called"
             raise ParadeError(Reason.INVALID_ARGUMENTS, message) from error

@@ -115,7 +115,7 @@ def envelope_of(run: Run, tasks: Mapping[int, Task], entries: "Entries") -> Docu
     Raises:
         ParadeError: FAILED_PRECONDITION, where it has become larger than may be sent.
     """
-    journal = b",".join([entries.of(tasks[index]) for index in range(1, len(tasks))])
+    journal = entries.joined(tasks)
     code = tasks.get(0)
     seen, begun = micros_of(None if code is None else code.ended), micros_of(run.create_time)
     data = b'{"arguments":%b,"journal":[%b],"seen":%d,"time":%d}' % (run.inputs.data, journal, seen, begun)
@@ -127,14 +127,28 @@ def envelope_of(run: Run, tasks: Mapping[int, Task], entries: "Entries") -> Docu
 
 
 class Entries:
-    """What the journal says of what has ended, written once. It says nothing that the rows do not, so all are equal."""
+    """What the journal says, of which what has ended is written once. It says nothing that the rows do not, so all are equal."""
 
     def __init__(self) -> None:
         """Starts with nothing written."""
         self._written: dict[int, bytes] = {}
+        self._beginning = bytearray()
+        self._count = 0
+        """How many entries the beginning has: those before the first of what has not ended."""
 
-    def of(self, task: Task) -> bytes:
-        """Returns what the journal says of a task."""
+    def joined(self, tasks: Mapping[int, Task]) -> bytes:
+        """Returns the entries of all tasks but that of the code, joined."""
+        rest = []
+        for index in range(self._count + 1, len(tasks)):
+            entry = self._of(tasks[index])
+            if index == self._count + 1 and index in self._written:
+                self._beginning += (b"," if self._count else b"") + self._written.pop(index)
+                self._count = index
+            else:
+                rest.append(entry)
+        return b",".join([bytes(self._beginning), *rest] if self._count else rest)
+
+    def _of(self, task: Task) -> bytes:
         entry = self._written.get(task.index)
         if entry is None:
             entry = entry_of(task)
