@@ -201,7 +201,7 @@ def test_finds_where_an_expression_ends(text: str, end: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['"' + '\\"' * 250_000, "'''" + "\\'''" * 150_000, 'r"' * 250_000, "'''" * 170_001, "`" * 500_000, "\\" * 500_000, "'\n" * 250_000],
+    ['"' + '\\"' * 100_000, "'''" + "\\'''" * 60_000, 'r"' * 100_000, "'''" * 60_001, "`" * 200_000, "\\" * 200_000, "'\n" * 100_000],
     ids=["escaped", "triple", "raw", "open", "backtick", "backslash", "lines"],
 )
 @pytest.mark.timeout(10)
