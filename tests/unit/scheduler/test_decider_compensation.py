@@ -227,6 +227,15 @@ def test_a_call_that_is_cancelled_with_its_outcome_unknown_is_uncertain() -> Non
     assert run.failure().metadata["uncertain"] == "a"
 
 
+def test_a_call_that_was_being_cancelled_when_its_process_went_is_uncertain() -> None:
+    run = Simulation(flow(undoable("a"), timeout=5), {"n": 1})
+    run.advance(5)
+
+    run.crash()
+
+    assert run.failure().metadata["uncertain"] == "a"
+
+
 def test_steps_that_end_at_the_same_time_are_undone_in_the_order_of_their_ends() -> None:
     run = Simulation(flow(undoable("a"), undoable("b"), undoable("c"), step("d")), {"n": 1})
     for name in "bca":

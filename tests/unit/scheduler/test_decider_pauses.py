@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from parade.wire.errors import Reason
-from parade_scheduler.decider import Admitted
+from parade_scheduler.decider import Admitted, CancelRequested
 from parade_scheduler.language import Retry, Template
 from parade_scheduler.language.definition import Loop, Signal, Timer
 from parade_scheduler.model import EventType, Kind, RunState
@@ -175,9 +175,11 @@ def test_a_queued_run_begins_when_it_is_admitted() -> None:
 def test_a_queued_run_is_cancelled_at_once() -> None:
     run = Simulation(flow(step("a"), step("b", needs=["a"])), state=RunState.QUEUED)
 
-    run.cancel("no need")
+    run.tell(CancelRequested("no need", "spiffe://parade/ana"))
 
     assert run.state.value == "CANCELLED"
+    told = next(event for event in run.events if event.type is EventType.RUN_CANCELLING)
+    assert (told.message, told.by) == ("no need", "spiffe://parade/ana")
     assert run.states() == {"a": "CANCELLED", "b": "CANCELLED"}
     assert run.ends == 1
 
@@ -192,8 +194,6 @@ def test_a_queued_run_keeps_signals() -> None:
 
 
 def test_who_cancels_is_on_record() -> None:
-    from parade_scheduler.decider import CancelRequested
-
     run = Simulation(flow(step("a")))
 
     run.tell(CancelRequested("late", "spiffe://parade/ana"))

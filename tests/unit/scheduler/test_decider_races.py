@@ -103,6 +103,37 @@ def test_what_others_need_too_is_not_given_up() -> None:
     assert run.state.value == "SUCCEEDED"
 
 
+def test_a_racer_whose_own_race_is_open_goes_on_although_another_branch_has_lost() -> None:
+    run = Simulation(
+        flow(
+            step("a"),
+            step("b"),
+            step("open", Kind.RACE, race=("a", "b")),
+            step("x", needs=["a"]),
+            step("c"),
+            step("decided", Kind.RACE, race=("x", "c")),
+        )
+    )
+
+    run.succeed("c")
+    assert run.states()["x"] == "CANCELLED"
+    assert run.states()["a"] == "RUNNING"
+    assert run.cancelled == set()
+    run.succeed("a", 1)
+
+    assert run.output("open") == {"step": "a", "output": 1}
+
+
+def test_a_run_that_is_cancelled_has_no_losers_any_more() -> None:
+    run = Simulation(flow(step("a"), step("b"), step("r", Kind.RACE, race=("a", "b")), step("c", needs=["r"])))
+    run.succeed("b")
+    assert run.execution.lost == run.from_rows().lost == {"a"}
+
+    run.cancel()
+
+    assert run.execution.lost == run.from_rows().lost == set()
+
+
 def test_a_race_within_a_race_is_given_up_with_its_racers() -> None:
     run = Simulation(
         flow(

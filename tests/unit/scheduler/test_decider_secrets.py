@@ -37,8 +37,9 @@ def test_a_secret_that_there_is_not_fails_the_step_by_its_name() -> None:
     assert "KEY" not in run.failure().message
 
 
-def test_an_error_does_not_tell_a_secret() -> None:
-    run = Simulation(flow(step("a", given={"n": of("int(secrets.KEY)")})), secrets=SECRETS)
+@pytest.mark.parametrize("expression", ["int(secrets.KEY)", "{'x': 1}[secrets.KEY]", "timestamp(env.TOKEN)", "duration(secrets.KEY)"])
+def test_an_error_does_not_tell_a_secret(expression: str) -> None:
+    run = Simulation(flow(step("a", given={"n": of(expression)}), env=ENV), secrets=SECRETS)
 
     assert run.state.value == "FAILED"
     assert "s3cr3t" not in repr((run.run_row, run.step_rows, run.task_rows, run.events))

@@ -170,6 +170,15 @@ def test_a_signal_goes_to_the_step_that_waits_for_it() -> None:
     ]
 
 
+def test_of_two_steps_the_first_of_the_definition_takes_a_signal() -> None:
+    run = Simulation(flow(signal(needs=["z"]), signal("b"), step("z")))
+    run.succeed("z")
+
+    run.signal("go", 1)
+
+    assert run.states() == {"a": "SUCCEEDED", "b": "RUNNING", "z": "SUCCEEDED"}
+
+
 def test_signals_are_kept_in_order_until_steps_take_them() -> None:
     run = Simulation(flow(step("a"), signal("b", needs=["a"]), signal("c", needs=["b"])))
     for number in range(3):
