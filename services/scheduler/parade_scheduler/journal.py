@@ -149,9 +149,10 @@ class Journal:
         waiting = self.missing.pop(run, [])
         if run not in self._memory.runs and self._shards.owns(run):
             self._memory.keep(run, Held(execution, number, parked=parked, wake=wake))
-            self._happenings.appendleft(Happening(run, Recovered()))
+            waiting.insert(0, Happening(run, Recovered()))
             reached("after_load")
-        self._happenings.extend(waiting)
+        # Before what has queued since, for that came later; and together, or the run could be parked again in between.
+        self._happenings.extendleft(reversed(waiting))
         self._wake.set()
 
     def settle(self, run: str, whole: Whole | None) -> None:
