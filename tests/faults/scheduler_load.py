@@ -100,7 +100,10 @@ class Load:
             await self._check_history(run)
 
     async def _check_history(self, run: pb.Run) -> None:
-        events = [one.event async for one in self._stub().WatchRun(pb.WatchRunRequest(run_id=run.id))]
+        async def followed(stub: Any) -> list[pb.RunEvent]:
+            return [one.event async for one in stub.WatchRun(pb.WatchRunRequest(run_id=run.id))]
+
+        events = await self._insist(followed)
         assert [event.sequence for event in events] == list(range(1, run.last_sequence + 1))
         accepted = Counter((event.step, event.task) for event in events if event.type == pb.RUN_EVENT_TYPE_TASK_SUCCEEDED)
         assert len(accepted) == TASKS, accepted
