@@ -7,14 +7,11 @@ from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis import paging
-from parade_chassis.lifecycle import Process
-from parade_scheduler.config import Config
 from parade_scheduler.decider import CancelRequested, Occurrence
 from parade_scheduler.defined_starts import DefinedStarts
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition, Examined, Fault
-from parade_scheduler.leadership import Leadership
 from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions
 from parade_scheduler.refusal import refused
@@ -22,6 +19,7 @@ from parade_scheduler.start import Caller as Caller  # noqa: PLC0414  # its user
 from parade_scheduler.start import Start as Start  # noqa: PLC0414
 from parade_scheduler.starter import Starter
 from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.surroundings import Leads, Surroundings
 from parade_scheduler.unknown import unknown
 from parade_scheduler.unregistered import unregistered
 
@@ -41,7 +39,7 @@ class Engine:
     """The scheduler without its edges."""
 
     def __init__(
-        self, process: Process[Config], store: Store, leadership: Leadership, functions: Functions, starter: Starter, defined: DefinedStarts
+        self, process: Surroundings, store: Store, leadership: Leads, functions: Functions, starter: Starter, defined: DefinedStarts
     ) -> None:
         """Takes the time and the log, where runs are kept, what leads and begins them, who knows functions, and defined starts."""
         self._store = store

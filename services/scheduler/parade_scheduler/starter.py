@@ -5,21 +5,19 @@ from contextlib import suppress
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
-from parade_chassis.lifecycle import Process
-from parade_scheduler.config import Config
 from parade_scheduler.decider import Execution, StartChild, Started
 from parade_scheduler.document import Document
 from parade_scheduler.groups import group_of
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError
 from parade_scheduler.language import Definition
-from parade_scheduler.leadership import Leadership
 from parade_scheduler.limits import Limits
 from parade_scheduler.model import Parent, Run, RunState
 from parade_scheduler.remote import Beginning
 from parade_scheduler.seed import Seed
 from parade_scheduler.start import Caller, Start
 from parade_scheduler.store import SHARD_COUNT, Store
+from parade_scheduler.surroundings import Leads, Surroundings
 
 _ATTEMPTS: Final = 5
 """How often a start is tried anew because its shard went to another replica meanwhile."""
@@ -29,7 +27,7 @@ _NOTHING: Final = Seed("")
 class Starter:
     """Begins runs."""
 
-    def __init__(self, process: Process[Config], store: Store, leadership: Leadership, limits: Limits) -> None:
+    def __init__(self, process: Surroundings, store: Store, leadership: Leads, limits: Limits) -> None:
         """Takes the time and ids, where runs are kept, what leads them, and how many a namespace may have."""
         self._store = store
         self._journal = leadership.journal
