@@ -243,7 +243,8 @@ class Step:
     end_time: datetime | None = None
     kind: Kind = Kind.CALL
     end_sequence: int = 0
-    """The sequence number of the event that tells of its end, where it can be undone: several steps may end at the same time."""
+    """The sequence number of the event that tells of its end, where it can be undone: several steps may end at the same time. 0 where it
+    was taken over from another run, which alone may undo it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class _Earlier:
         """Returns what is taken over where some steps are kept."""
         rows = [
             # Items are needed only to hand out tasks; which function is called, the definition says.
-            replace(self._rows[step.id], position=position, call=step.call, items=None)
+            replace(self._rows[step.id], position=position, call=step.call, items=None, end_sequence=0)
             for position, step in enumerate(self._definition.steps.values())
             if step.id in kept
         ]

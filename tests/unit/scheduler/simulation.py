@@ -1,6 +1,6 @@
 """A world for the decider: it keeps the rows as a store would, hands nothing out by itself, and lets a test say what happens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,6 +53,7 @@ class Simulation:
         jitter: Callable[[], float] = lambda: 0.0,
         state: RunState = RunState.RUNNING,
         secrets: Mapping[str, str] | None = None,
+        steps: Sequence[Step] = (),
     ) -> None:
         if isinstance(source, dict):
             source = orjson.dumps(source).decode()
@@ -73,7 +74,7 @@ class Simulation:
         self.timers: list[SetTimer] = []
         self.ends = 0
         self._given: list[tuple[Run | Step | Task, Run | Step | Task]] = []
-        self.execution = Execution(self.definition, self.run_row, secrets=self.secrets)
+        self.execution = Execution(self.definition, self.run_row, steps, secrets=self.secrets)
         self.tell(Started())
 
     def tell(self, occurrence: Occurrence) -> Decisions:

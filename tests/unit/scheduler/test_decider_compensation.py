@@ -7,6 +7,7 @@ import pytest
 from parade.wire.errors import Reason
 from parade_scheduler.language import Retry, StepDefinition, Template
 from parade_scheduler.model import EventType, Kind
+from parade_scheduler.seed import repeated
 from tests.unit.scheduler.simulation import Simulation, flow, of, step
 
 
@@ -234,6 +235,23 @@ def test_a_call_that_was_being_cancelled_when_its_process_went_is_uncertain() ->
     run.crash()
 
     assert run.failure().metadata["uncertain"] == "a"
+
+
+def test_what_was_taken_over_from_another_run_is_left_to_that_run() -> None:
+    definition = flow(undoable("a"), undoable("b", needs=["a"]), step("c", needs=["b"]))
+    earlier = Simulation(definition, {"n": 1})
+    for name in "abc":
+        earlier.succeed(name, name)
+    kept = repeated(definition, earlier.run_row, earlier.step_rows.values(), "b").steps
+    assert [row.id for row in kept] == ["a"]
+    run = Simulation(definition, {"n": 1}, steps=kept)
+    run.succeed("b", 2)
+
+    run.fail("c")
+    assert list(run.out) == [("b.compensate", 0, 1)]
+    run.succeed("b.compensate")
+
+    assert run.state.value == "FAILED"
 
 
 def test_steps_that_end_at_the_same_time_are_undone_in_the_order_of_their_ends() -> None:

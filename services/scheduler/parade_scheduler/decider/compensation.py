@@ -61,9 +61,11 @@ def verdict(execution: Execution, failure: Failure | None) -> Failure | None:
 
 
 def _wanted(execution: Execution) -> Iterator[Step]:
+    """Yields the steps to undo. One that was taken over from another run has not ended in this one, and what it did is that run's."""
     for step in execution.definition.steps.values():
         row = execution.steps[step.id]
-        if step.compensation is not None and row.state is StepState.SUCCEEDED and step.compensation.id not in execution.steps:
+        has_ended_well = row.state is StepState.SUCCEEDED and row.end_sequence > 0
+        if step.compensation is not None and has_ended_well and step.compensation.id not in execution.steps:
             yield row
 
 
