@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import jsonschema_rs
 
@@ -12,6 +12,8 @@ from parade_scheduler.document import type_name
 from parade_scheduler.language import schema_bounds
 from parade_scheduler.refusal import refused
 
+SCHEMA_HINT: Final = "write a JSON Schema (https://json-schema.org, 2020-12)"
+"""What helps where a schema is none."""
 _MAX_VIOLATIONS = 100
 
 

@@ -7,7 +7,7 @@ from parade.wire.errors import ParadeError
 from parade_scheduler.language import graph, places, tree
 from parade_scheduler.language.definition import Concurrency, Definition, canonical
 from parade_scheduler.language.faults import Fault, Faults, UnreadableError
-from parade_scheduler.language.inputs import Input, Inputs, validator, violations
+from parade_scheduler.language.inputs import SCHEMA_HINT, Input, Inputs, validator, violations
 from parade_scheduler.language.references import References
 from parade_scheduler.language.steps import ReadStep, Steps
 from parade_scheduler.language.template import Template, expressions
@@ -144,7 +144,7 @@ class _Reader:
         default: Any = found["default"].plain() if "default" in found else None
         if "default" in found:
             for violation in violations(validator(schema), default, f"{path}.default"):
-                self._faults.add(violation.field, found["default"].line, violation.description)
+                self._faults.add(violation.field, found["default"].line, violation.description, f"the schema of `{name}` says so")
         return Input(
             name=name,
             schema=schema,
@@ -174,7 +174,7 @@ class _Reader:
             validator(schema)
         except ParadeError as error:
             place = (f"{path}.schema", node) if node is not None else (path, next(iter(words.values())))
-            self._faults.add(place[0], place[1].line, error.message)
+            self._faults.add(place[0], place[1].line, error.message, SCHEMA_HINT)
             return {}
         return schema
 
@@ -194,12 +194,17 @@ class _Reader:
             for needed, line in read_step.lines.items():
                 if needed not in steps:
                     unreliable.add(step)
-                    hint = self._faults.hint(needed, steps)
+                    hint = self._faults.hint(needed, steps) or f"there are {', '.join(list(steps)[:20])}"
                     self._faults.add(read_step.needs_field, line, f"there is no step `{needed[:60]}`", hint)
         cycles = graph.cycles(needs)
         for cycle in cycles:
             first = steps[cycle[0]]
-            self._faults.add(first.needs_field, first.lines[cycle[1]], f"the steps wait for each other: {' needs '.join(cycle)}")
+            self._faults.add(
+                first.needs_field,
+                first.lines[cycle[1]],
+                f"the steps wait for each other: {' needs '.join(cycle)}",
+                "leave one of these needs out",
+            )
         if cycles:
             unreliable.update(steps)
         references = References(

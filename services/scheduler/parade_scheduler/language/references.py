@@ -75,7 +75,7 @@ class References:
         if step not in self.steps:
             return f"there is no step `{step}`", self._hint(step, self.steps)
         if step == use.step:
-            return f"the step `{step}` refers to itself", ""
+            return f"the step `{step}` refers to itself", "in a loop, `output` is what its turn gave"
         if use.step and use.step not in self.unreliable and step not in self.ancestors[use.step]:
             return f"`steps.{step}` may not have ended yet", f"add `{step}` to the `needs` of `{use.step}`"
         if len(path) < 3:

@@ -32,14 +32,14 @@ class Retries:
         delay = self.words.duration(found.get("delay"), f"{path}.delay") or 1.0
         longest = self.words.duration(found.get("max-delay"), f"{path}.max-delay") or max(60.0, delay)
         if longest < delay:
-            self.faults.add(f"{path}.max-delay", found["max-delay"].line, "`max-delay` is shorter than `delay`")
+            self.faults.add(f"{path}.max-delay", found["max-delay"].line, "`max-delay` is shorter than `delay`", "make it longer")
         factor = self.words.number(found.get("factor"), f"{path}.factor", 2.0, MIN_FACTOR, MAX_FACTOR)
         jitter = self.words.number(found.get("jitter"), f"{path}.jitter", 0.25, 0.0, 1.0)
         attempts = self.words.whole_number(found.get("attempts"), f"{path}.attempts", 1, MAX_ATTEMPTS)
         on = self._failures(found.get("on"), f"{path}.on")
         never = self._failures(found.get("never"), f"{path}.never")
         for failure in sorted(on & never):
-            self.faults.add(f"{path}.never", found["never"].line, f"`{failure}` stands in `on` too")
+            self.faults.add(f"{path}.never", found["never"].line, f"`{failure}` stands in `on` too", "leave it out of one of them")
         return Retry(attempts, Backoff(delay, factor, longest, jitter), on, never)
 
     def _failures(self, node: Node | None, path: str) -> frozenset[str]:

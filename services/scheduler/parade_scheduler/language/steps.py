@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from parade_scheduler.expression import Expression
 from parade_scheduler.language import places
@@ -26,6 +27,8 @@ from parade_scheduler.language.vocabulary.names import (
 from parade_scheduler.language.waits import Waits
 from parade_scheduler.language.words import Words
 from parade_scheduler.model import Kind
+
+_OR_EXPRESSION: Final = "write that, or one `${{ expression }}` that gives it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Steps:
             self._faults.add(f"{path}.race", node.line, f"a list of 2 to {MAX_LISTED} steps stands here, not {shown}")
         racers = self._needs(node, f"{path}.race")
         if node.items is not None and len(racers) < len(node.items):
-            self._faults.add(f"{path}.race", node.line, "a step stands here twice")
+            self._faults.add(f"{path}.race", node.line, "a step stands here twice", "leave it out once")
         description = self._words.text(found.get("description"), f"{path}.description")
         definition = StepDefinition(step, node.line, "", Template({}), Kind.RACE, description, needs=tuple(racers), race=tuple(racers))
         return ReadStep(definition, racers)
@@ -157,9 +160,7 @@ class Steps:
             return Template({})
         template = self._values.template(node, path, step, names | places.ARGUMENTS if kind is Kind.CALL else names)
         if not isinstance(template.value, dict | Expression):
-            self._faults.add(
-                path, node.line, f"the arguments by name stand here, or one `${{{{ expression }}}}` that gives them, not {node.kind}"
-            )
+            self._faults.add(path, node.line, f"the arguments by name stand here, not {node.kind}", _OR_EXPRESSION)
         return template
 
     def _items(self, node: Node | None, path: str, step: str) -> Template | None:
@@ -167,9 +168,7 @@ class Steps:
             return None
         template = self._values.template(node, f"{path}.for-each", step, places.STEP)
         if not isinstance(template.value, list | Expression) or isinstance(template.value, Text):
-            self._faults.add(
-                f"{path}.for-each", node.line, f"a list stands here, or one `${{{{ expression }}}}` that gives a list, not {node.kind}"
-            )
+            self._faults.add(f"{path}.for-each", node.line, f"a list stands here, not {node.kind}", _OR_EXPRESSION)
         elif isinstance(template.value, list) and len(template.value) > MAX_ITEMS:
             self._faults.add(f"{path}.for-each", node.line, f"the list has {len(template.value):,} items; at most {MAX_ITEMS:,}")
         return template

@@ -28,6 +28,7 @@ _INT: Final = re.compile(r"[-+]?[0-9]{1,20}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _JSON_ESCAPE: Final = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 _NO_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_YAML_HINT: Final = "a text with `: ` or ` #` in it, or that begins with one of [ ] { } , & * ! | > % @ `, stands in quotes"
 
 Scalar = str | int | float | bool | None
 
@@ -109,7 +110,7 @@ class _Builder:
 
     def _open(self, node: Node, event: yaml.CollectionStartEvent) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            raise self.faults.error("", node.line, f"the document is nested more than {MAX_DEPTH} deep")
+            raise self.faults.error("", node.line, f"the document is nested more than {MAX_DEPTH} deep", "make it flatter")
         self._check_tag(event.tag, node.line)
         self.stack.append(node)
         self.keys.append(None)
@@ -127,7 +128,12 @@ class _Builder:
     def _alias(self, event: yaml.AliasEvent, line: int) -> None:
         target = self.anchors.get(str(event.anchor))
         if target is None:
-            raise self.faults.error("", line, f"there is no anchor `&{event.anchor}` before this alias")
+            raise self.faults.error(
+                "",
+                line,
+                f"there is no anchor `&{event.anchor}` before this alias",
+                f"write `&{event.anchor}` where it is first, or put the text in quotes",
+            )
         self._place(target, None)
 
     def _place(self, node: Node, anchor: str | None) -> None:
@@ -151,13 +157,15 @@ class _Builder:
         key = self.keys[-1]
         if key is None:
             if not isinstance(node.scalar, str):
-                raise self.faults.error("", node.line, f"a key is a text, this is {node.kind}")
+                raise self.faults.error("", node.line, f"a key is a text, this is {node.kind}", "put it in quotes")
             self.keys[-1] = node
             return
         name = str(key.scalar)
         if name in entries:
             path = ".".join(str(open_key.scalar) for open_key in self.keys if open_key is not None)
-            self.faults.add(path, key.line, f"`{name[:60]}` stands here twice, first in line {entries[name][0].line}")
+            self.faults.add(
+                path, key.line, f"`{name[:60]}` stands here twice, first in line {entries[name][0].line}", "leave one of them out"
+            )
         else:
             entries[name] = (key, node)
         self.keys[-1] = None
@@ -183,12 +191,12 @@ def read(source: str, faults: Faults) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         context = f" {error.context}" if error.context else ""
-        raise faults.error("", mark.line + 1 if mark else 0, f"this is no YAML: {error.problem}{context}") from error
+        raise faults.error("", mark.line + 1 if mark else 0, f"this is no YAML: {error.problem}{context}", _YAML_HINT) from error
     except yaml.reader.ReaderError as error:
         line = source.count("\n", 0, error.position) + 1
-        raise faults.error("", line, f"the character #x{int(error.character):04x} may not stand in a document") from error
+        raise faults.error("", line, f"the character #x{int(error.character):04x} may not stand in a document", "leave it out") from error
     if builder.root is None:
-        raise faults.error("", 1, "the document is empty")
+        raise faults.error("", 1, "the document is empty", "write `name` and `steps`")
     if builder.root.entries is not None:
         builder.root.entries = _with_on(builder.root.entries)
     return builder.root

@@ -86,10 +86,9 @@ class Triggers:
         template = Template({}) if node is None else self.values.template(node, path, "", names)
         if isinstance(template.value, Expression):
             return template
-        if not isinstance(template.value, dict):
-            self.faults.add(
-                path, line if node is None else node.line, "the inputs by name stand here, or one `${{ expression }}` that gives them"
-            )
+        if node is not None and node.entries is None:
+            hint = "write that, or one `${{ expression }}` that gives it"
+            self.faults.add(path, node.line, f"the inputs by name stand here, not {node.kind}", hint)
             return Template({})
         known = {item.name: item for item in self.inputs.inputs}
         entries = node.entries if node is not None and node.entries is not None else {}
@@ -99,7 +98,7 @@ class Triggers:
                 self.faults.add(f"{path}.{name[:60]}", key.line, f"there is no input `{name[:60]}`", hint)
             elif not any(expressions(template.value[name])):
                 for violation in violations(validator(known[name].schema), template.value[name], f"{path}.{name}"):
-                    self.faults.add(violation.field, value.line, violation.description)
+                    self.faults.add(violation.field, value.line, violation.description, f"the schema of `{name}` says so")
         for item in self.inputs.inputs:
             if item.required and item.name not in entries:
                 self.faults.add(

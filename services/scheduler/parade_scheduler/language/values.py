@@ -1,9 +1,10 @@
 """Values of the document that may hold `${{ expressions }}`: nodes in, templates out."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from parade_scheduler.expression import Expression, ExpressionError, end_of_expression
+from parade_scheduler.expression import VARIABLES, Expression, ExpressionError, end_of_expression
 from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.template import Template, Text
 from parade_scheduler.language.tree import Node
@@ -15,6 +16,7 @@ MAX_EXPRESSION_TEXT: Final = 256 * 1024
 MAX_MACROS: Final = 4_000
 """How many macros they may have together. Each takes up to ten kilobytes."""
 
+_UNKNOWN: Final = re.compile(r"undeclared reference to '(\w+)")
 _OPEN: Final = "${{"
 _CLOSE: Final = "}}"
 
@@ -62,7 +64,7 @@ class Values:
         if isinstance(node.scalar, bool):
             return self._used(str(node.scalar).lower(), path, node.line, step, names)
         if not isinstance(node.scalar, str):
-            self.faults.add(path, node.line, f"a condition stands here, `true` or `false`, not {node.kind}")
+            self.faults.add(path, node.line, f"a condition stands here, not {node.kind}", "write an expression, `true` or `false`")
             return None
         return self.expression(node, path, step, names)
 
@@ -119,9 +121,14 @@ class Values:
         if expression is None:
             expression = self._known[text] = self._new(text, path, line)
         if isinstance(expression, str):
-            self.faults.add(path, line, f"`{text.strip()[:80]}`: {expression}")
+            self.faults.add(path, line, f"`{text.strip()[:80]}`: {expression}", self._expression_hint(expression))
             return None
         return expression
+
+    def _expression_hint(self, fault: str) -> str:
+        """Returns what may have been meant by a name that there is not, or where the language of expressions is described."""
+        unknown = _UNKNOWN.search(fault)
+        return (self.faults.hint(unknown[1], VARIABLES) if unknown else "") or "expressions are CEL: https://cel.dev"
 
     def _new(self, text: str, path: str, line: int) -> Expression | str:
         """Compiles an expression; returns what is wrong with it where it cannot be."""

@@ -8,7 +8,7 @@ from parade_scheduler.expression import Expression
 from parade_scheduler.language import places
 from parade_scheduler.language.definition import Approval, Event, Signal, Timer, Wait
 from parade_scheduler.language.faults import Faults
-from parade_scheduler.language.inputs import validator
+from parade_scheduler.language.inputs import SCHEMA_HINT, validator
 from parade_scheduler.language.template import Template, Text
 from parade_scheduler.language.tree import Node
 from parade_scheduler.language.values import Values
@@ -69,7 +69,7 @@ class Waits:
         try:
             validator(schema.plain())
         except ParadeError as error:
-            self.faults.add(f"{path}.schema", schema.line, error.message)
+            self.faults.add(f"{path}.schema", schema.line, error.message, SCHEMA_HINT)
             return Signal(name)
         return Signal(name, schema.plain())
 

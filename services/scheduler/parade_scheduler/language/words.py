@@ -65,10 +65,10 @@ class Words:
             meaning = vocabulary.words[word]
             lacks = meaning.beside and not any(other in found for other in meaning.beside)
             if lacks and not (undecided and set(meaning.beside) <= set(vocabulary.one_of)):
-                self.faults.add(f"{path}.{word}", node.line, f"`{word}` has a meaning only with {_listed(meaning.beside)}")
+                self.faults.add(f"{path}.{word}", node.line, f"`{word}` has a meaning only with {_listed(meaning.beside)}", "leave it out")
             for other in meaning.without:
                 if other in found:
-                    self.faults.add(f"{path}.{word}", node.line, f"`{word}` and `{other}` exclude each other")
+                    self.faults.add(f"{path}.{word}", node.line, f"`{word}` and `{other}` exclude each other", "leave one of them out")
 
     def text(self, node: Node | None, path: str) -> str:
         """Returns a text; an empty one where there is none."""
@@ -78,7 +78,7 @@ class Words:
             self.faults.add(path, node.line, f"a text stands here, not {node.kind}", "" if node.scalar is None else "put it in quotes")
             return ""
         if "\0" in node.scalar:
-            self.faults.add(path, node.line, "this text has a NUL character")
+            self.faults.add(path, node.line, "this text has a NUL character", "leave it out")
         if len(node.scalar) > MAX_TEXT:
             self.faults.add(path, node.line, f"this text has {len(node.scalar):,} characters; at most {MAX_TEXT:,} are kept")
         return node.scalar.strip()
