@@ -14,7 +14,7 @@ from parade_scheduler.commands import Command
 from parade_scheduler.decider import Admitted, CancelRequested, Occurrence
 from parade_scheduler.document import Document
 from parade_scheduler.events_store import EventStore, place_of
-from parade_scheduler.groups_store import Group, GroupStore
+from parade_scheduler.groups_store import Group, GroupStore, Rule
 from parade_scheduler.model import Kind, Run, RunState, Task, TaskState, Workflow
 from parade_scheduler.published_event import EventTrigger, PublishedEvent
 from parade_scheduler.schedule import CatchUp, Schedule
@@ -299,7 +299,10 @@ async def leave(store: Store, number: int) -> None:
 
 
 async def settle(groups: GroupStore, limit: int, *, cancels_oldest: bool = False) -> tuple[list[str], list[str]]:
-    return await groups.settle(GROUP, limit, cancels_oldest=cancels_oldest, command=command)
+    """Settles the group; returns which runs may begin and which are cancelled."""
+    told = await groups.settle({GROUP: Rule(limit, cancels_oldest)}, command)
+    begin = [one.run for one in told if one.kind == Admitted.__name__]
+    return begin, [one.run for one in told if one.kind == CancelRequested.__name__]
 
 
 async def test_runs_of_a_group_begin_in_their_order_while_there_is_room(store: Store, groups: GroupStore) -> None:
@@ -366,6 +369,15 @@ async def test_groups_of_other_names_and_namespaces_are_others(store: Store, gro
 async def test_workflows_share_a_group_that_goes_by_the_newest_run(store: Store, groups: GroupStore) -> None:
     await store.write([new(member(1, version=5)), new(replace(member(2, version=3), workflow="other"))], None)
 
-    assert await groups.newest(GROUP) == ("other", 3)
+    assert await groups.newest([GROUP, Group("default", "empty")]) == {GROUP: ("other", 3)}
     assert await settle(groups, 1) == (names(1), [])
-    assert await groups.newest(Group("default", "empty")) is None
+
+
+async def test_many_groups_are_settled_at_once_each_by_its_own_rule(store: Store, groups: GroupStore) -> None:
+    runs = [replace(member(number), group=f"g{number % 3}") for number in range(12)]
+    await store.write([new(run) for run in runs], None)
+
+    rules = {Group("default", f"g{number}"): Rule(number + 1, cancels_oldest=False) for number in range(3)}
+    told = await asyncio.gather(*(groups.settle(rules, command) for _ in range(5)))
+
+    assert sorted(one.run for some in told for one in some) == names(0, 1, 2, 4, 5, 8)

@@ -6,7 +6,8 @@ has its group settled at once; a look from time to time finds those whose replic
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
@@ -14,14 +15,16 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.batch import Batch
 from parade_scheduler.catalogue import Catalogue
-from parade_scheduler.groups_store import Group, GroupStore
-from parade_scheduler.language.definition import Concurrency, Definition
+from parade_scheduler.groups_store import Group, GroupStore, Rule
+from parade_scheduler.language.definition import Definition
 from parade_scheduler.notes import JOIN_GROUP, LEAVE_GROUP
 from parade_scheduler.remote import Inbox, Outbox
 from parade_scheduler.rows import shard_of
 
 INTERVAL: Final = 2.0
 """Seconds between two looks at the groups in which somebody waits."""
+SETTLED_AT_ONCE: Final = 100
+"""How many groups one transaction settles at most."""
 MAX_NAME: Final = 200
 """The longest name of a group, in characters."""
 
@@ -73,9 +76,10 @@ class Groups:
         while True:
             try:
                 while self._changed:
-                    group = next(iter(self._changed))
-                    del self._changed[group]
-                    await self.settle(group)
+                    groups = list(islice(self._changed, SETTLED_AT_ONCE))
+                    for group in groups:
+                        del self._changed[group]
+                    await self.settle(groups)
                 if self._clock.monotonic() >= next_look:
                     next_look = self._clock.monotonic() + INTERVAL
                     await self.look(shards())
@@ -84,42 +88,46 @@ class Groups:
             await self._until_changed(next_look - self._clock.monotonic())
 
     async def look(self, shards: Collection[int]) -> None:
-        """Settles the groups of some shards in which somebody waits though there is room."""
-        for group in await self._store.waiting():
-            if shard_of("/".join(group)) in shards:
-                await self.settle(group, if_room=True)
+        """Settles the groups of some shards in which somebody waits though there is room.
 
-    async def settle(self, group: Group, *, if_room: bool = False) -> None:
-        """Lets runs of a group begin, and cancels those whose place newer ones take.
-
-        Args:
-            group: The group.
-            if_room: Whether to look first, at the price of a reading, whether there is anything to do.
+        Raises:
+            ParadeError: UNAVAILABLE, where the store cannot be used.
         """
-        concurrency = await self._concurrency(group)
-        if concurrency is None:
-            return
-        if if_room and not concurrency.cancel_in_progress and not await self._store.has_room(group, concurrency.limit):
-            return
-        admitted, cancelled = await self._store.settle(
-            group, concurrency.limit, cancels_oldest=concurrency.cancel_in_progress, command=self._outbox.command
-        )
-        if admitted or cancelled:
+        waiting = [group for group in await self._store.waiting() if shard_of("/".join(group)) in shards]
+        for start in range(0, len(waiting), SETTLED_AT_ONCE):
+            rules = await self._rules(waiting[start : start + SETTLED_AT_ONCE])
+            open_groups = {
+                group: rule for group, rule in rules.items() if rule.cancels_oldest or await self._store.has_room(group, rule.limit)
+            }
+            await self._settle(open_groups)
+
+    async def settle(self, groups: Sequence[Group]) -> None:
+        """Lets runs of groups begin, and cancels those whose place newer ones take.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where the store cannot be used.
+        """
+        await self._settle(await self._rules(groups))
+
+    async def _settle(self, rules: Mapping[Group, Rule]) -> None:
+        if rules and await self._store.settle(rules, self._outbox.command):
             self._inbox.look()
 
-    async def _concurrency(self, group: Group) -> Concurrency | None:
-        """Returns what the workflow says of which a group's newest run is; None where it has no runs."""
-        newest = await self._store.newest(group)
-        if newest is None:
-            return None
-        try:
-            workflow = await self._catalogue.workflow(group.namespace, *newest)
-            return (await self._catalogue.definition(workflow)).concurrency
-        except ParadeError as error:
-            if error.reason is Reason.UNAVAILABLE:
-                raise
-            self._log.error("concurrency group cannot be settled", group=group.name, namespace=group.namespace, error=str(error))
-            return None
+    async def _rules(self, groups: Sequence[Group]) -> dict[Group, Rule]:
+        """Returns what the workflows say of which the newest runs of groups are."""
+        rules: dict[Group, Rule] = {}
+        for group, (name, version) in (await self._store.newest(groups)).items():
+            try:
+                workflow = await self._catalogue.workflow(group.namespace, name, version)
+                concurrency = (await self._catalogue.definition(workflow)).concurrency
+            except ParadeError as error:
+                if error.reason is Reason.UNAVAILABLE:
+                    raise
+                self._log.error("concurrency group cannot be settled", group=group.name, namespace=group.namespace, error=str(error))
+                continue
+            if concurrency is not None:
+                rules[group] = Rule(concurrency.limit, concurrency.cancel_in_progress)
+        return rules
 
     async def _until_changed(self, seconds: float) -> None:
         try:

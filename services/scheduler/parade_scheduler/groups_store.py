@@ -4,7 +4,7 @@ A run joins and leaves in the transaction that writes it. What its group tells i
 notes it here, so that the replica that leads the run lets it happen once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select, text, update
@@ -27,6 +27,15 @@ class Group(NamedTuple):
     name: str
 
 
+class Rule(NamedTuple):
+    """What holds in a concurrency group."""
+
+    limit: int
+    """How many of its runs may go on at once."""
+    cancels_oldest: bool
+    """Whether the oldest runs beyond that many are cancelled, so that none waits longer than these take to end."""
+
+
 class GroupStore(Connected):
     """The groups."""
 
@@ -42,44 +51,53 @@ class GroupStore(Connected):
         async with self._reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 
-    async def newest(self, group: Group) -> tuple[str, int] | None:
-        """Returns of which workflow, and in which version, a group's newest run is; None where the group has no runs."""
-        query = select(GROUP_MEMBERS.c.workflow, GROUP_MEMBERS.c.version).where(_of(group)).order_by(GROUP_MEMBERS.c.run.desc()).limit(1)
+    async def newest(self, groups: Sequence[Group]) -> dict[Group, tuple[str, int]]:
+        """Returns of which workflow, and in which version, the newest run of each group is; groups without runs are left out."""
+        found: dict[Group, tuple[str, int]] = {}
         async with self._reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-            return None if row is None else (row.workflow, row.version)
+            for group in groups:
+                query = select(GROUP_MEMBERS.c.workflow, GROUP_MEMBERS.c.version).where(_of(group))
+                row = (await connection.execute(query.order_by(GROUP_MEMBERS.c.run.desc()).limit(1))).one_or_none()
+                if row is not None:
+                    found[group] = (row.workflow, row.version)
+        return found
 
     async def has_room(self, group: Group, limit: int) -> bool:
         """Tells whether fewer than `limit` runs of a group were let begin and have not ended."""
         async with self._reading() as connection:
             return await _admitted(connection, group) < limit
 
-    async def settle(
-        self, group: Group, limit: int, *, cancels_oldest: bool, command: Callable[[str, Occurrence], Command]
-    ) -> tuple[list[str], list[str]]:
-        """Lets the next runs of a group begin while there is room, the highest priority first, then the oldest.
+    async def settle(self, rules: Mapping[Group, Rule], command: Callable[[str, Occurrence], Command]) -> list[Command]:
+        """Lets the next runs of groups begin while there is room, the highest priority first, then the oldest.
 
         Args:
-            group: The group.
-            limit: How many of its runs may go on at once.
-            cancels_oldest: Whether the oldest runs beyond that many are cancelled, so that none waits longer than these take to end.
+            rules: What holds in each of the groups.
             command: Makes what tells a run something.
 
         Returns:
-            The runs that may begin now, and those that are cancelled.
+            What was left for the runs.
         """
+        told: list[Command] = []
         async with self._writing() as connection:
-            if not self._database.is_sqlite:
-                await connection.execute(_LOCK, {"key": "/".join(group)})
-            cancelled = await _surplus(connection, group, limit) if cancels_oldest else []
-            await _mark(connection, group, cancelled, "cancelled")
-            room = limit - await _admitted(connection, group)
-            admitted = await _next(connection, group, room) if room > 0 else []
-            await _mark(connection, group, admitted, "admitted")
-            told = [command(run, CancelRequested(CANCELLED_FOR_NEWER)) for run in cancelled]
-            told += [command(run, Admitted()) for run in admitted]
+            # In one order, so that two who settle the same groups do not wait for each other.
+            for group in sorted(rules):
+                if not self._database.is_sqlite:
+                    await connection.execute(_LOCK, {"key": "/".join(group)})
+                cancelled, admitted = await _settle(connection, group, rules[group])
+                told += [command(run, CancelRequested(CANCELLED_FOR_NEWER)) for run in cancelled]
+                told += [command(run, Admitted()) for run in admitted]
             await leave_commands(connection, told)
-        return admitted, cancelled
+        return told
+
+
+async def _settle(connection: AsyncConnection, group: Group, rule: Rule) -> tuple[list[str], list[str]]:
+    """Notes which runs of a group are cancelled, and which may begin."""
+    cancelled = await _surplus(connection, group, rule.limit) if rule.cancels_oldest else []
+    await _mark(connection, group, cancelled, "cancelled")
+    room = rule.limit - await _admitted(connection, group)
+    admitted = await _next(connection, group, room) if room > 0 else []
+    await _mark(connection, group, admitted, "admitted")
+    return cancelled, admitted
 
 
 async def _admitted(connection: AsyncConnection, group: Group) -> int:

@@ -18,7 +18,13 @@ from parade_scheduler.start import Caller
 Page = tuple[list[Schedule], str]
 """Some schedules, and the token of those that follow; empty at the end."""
 
+MAX_INPUT_BYTES: Final = 64 * 1024
+"""How large the inputs of a schedule's runs may be, as JSON: a thousand schedules are read at once."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_NAME_RULE: Final = "is a lower-case letter, then lower-case letters, digits or `-`, at most 63"
+_ANY_NAME: Final = re.compile(r"[a-z][a-z0-9.-]{0,79}")
+"""What names of schedules and workflows look like; nothing else is looked for."""
 
 
 class Schedules:
@@ -37,6 +43,10 @@ class Schedules:
         Raises:
             ParadeError: INVALID_ARGUMENTS, naming every field at fault; NOT_FOUND (the workflow); NO_CAPACITY (too many schedules).
         """
+        if not _ANY_NAME.fullmatch(schedule.workflow):
+            raise ParadeError(
+                Reason.NOT_FOUND, f"the workflow `{schedule.workflow[:80]}` does not exist in the namespace `{caller.namespace}`"
+            )
         workflow = await self._catalogue.workflow(caller.namespace, schedule.workflow)
         definition = await self._catalogue.definition(workflow)
         faults = _faults(schedule)
@@ -59,7 +69,7 @@ class Schedules:
         Raises:
             ParadeError: NOT_FOUND.
         """
-        found = await self._store.schedule(caller.namespace, name)
+        found = await self._store.schedule(caller.namespace, name) if _ANY_NAME.fullmatch(name) else None
         if found is None:
             raise ParadeError(Reason.NOT_FOUND, f"the schedule `{name[:80]}` does not exist in the namespace `{caller.namespace}`")
         return found
@@ -72,6 +82,8 @@ class Schedules:
         """
         scope = f"schedules {caller.namespace} {workflow}"
         size, after = paging.size_of(page_size), paging.last_of(scope, page_token)
+        if workflow and not _ANY_NAME.fullmatch(workflow):
+            return [], ""
         found = await self._store.schedules(caller.namespace, workflow, after, size + 1)
         return paging.page_of(found, size, scope, lambda one: one.name, lambda one: 600 + len(one.inputs.data))
 
@@ -94,8 +106,7 @@ class Schedules:
                 raise refused([Violation("schedule.name", fault)], "the schedule cannot be put")
             wanted = replace(before, paused=wanted.paused)
         elif not _NAME.fullmatch(wanted.name):
-            fault = "is a lower-case letter, then lower-case letters, digits or `-`, at most 63"
-            raise refused([Violation("schedule.name", fault)], "the schedule cannot be put")
+            raise refused([Violation("schedule.name", _NAME_RULE)], "the schedule cannot be put")
         return succeeding(before, wanted, self._clock)
 
 
@@ -115,8 +126,12 @@ def _told(schedule: Schedule) -> tuple[object, ...]:
 
 def _faults(schedule: Schedule) -> list[Violation]:
     faults: list[Violation] = []
+    if not _ANY_NAME.fullmatch(schedule.name):
+        faults.append(Violation("schedule.name", _NAME_RULE))
     if fault := cron.fault(schedule.cron):
         faults.append(Violation("schedule.cron", fault))
     if not cron.is_zone(schedule.time_zone):
         faults.append(Violation("schedule.time_zone", f"there is no time zone `{schedule.time_zone[:60]}`; give an IANA name"))
+    if len(schedule.inputs.data) > MAX_INPUT_BYTES:
+        faults.append(Violation("schedule.inputs", f"have {len(schedule.inputs.data):,} bytes as JSON; at most {MAX_INPUT_BYTES:,}"))
     return faults
