@@ -62,8 +62,8 @@ SIGNAL_NAME: Final = Name(
 EVENT_TYPE: Final = Name("type of events", re.compile(r"[A-Za-z0-9._-]{1,128}"), "letters, digits, `.`, `_` or `-`, at most 128")
 FAILURE: Final = Name(
     "kind of failure",
-    re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}"),
-    "a reason such as `AGENT_ERROR`, or the type of an exception such as `TimeoutError`",
+    re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}"),
+    "a reason such as `AGENT_ERROR`, or the type of an exception such as `TimeoutError`, without its module",
 )
 APPROVER: Final = Name(
     "approver",
