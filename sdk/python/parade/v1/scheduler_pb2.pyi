@@ -1531,7 +1531,7 @@ class SignalRunRequest(_message.Message):
     """Names this request, so that a retry is known; at most 128 characters."""
     @_builtins.property
     def value(self) -> _value_pb2.Value:
-        """What it carries: any JSON value; null where not given."""
+        """What it carries: any JSON value of at most 1 MiB; null where not given."""
 
     def __init__(
         self,
