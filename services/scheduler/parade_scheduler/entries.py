@@ -12,7 +12,7 @@ import orjson
 
 from parade_scheduler.document import Document
 from parade_scheduler.model import EventType, Run, RunEvent, Step, Task
-from parade_scheduler.records import Codec, Documents, Find
+from parade_scheduler.records import Codec, Documents, Find, time_of
 
 _STEPS: Final = Codec(Step)
 _STEPS_WITHOUT_ITEMS: Final = Codec(Step, leave_out=("items",))
@@ -60,6 +60,8 @@ class Stored:
     """How many there are: the number of the newest."""
     parked: bool
     wake: datetime | None
+    time: datetime | None
+    """When its newest event was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Fold:
         """Starts before the first entry."""
         self.number = 0
         self.last_sequence = 0
+        self.time: datetime | None = None
+        """When the newest event was."""
         self._steps: dict[str, tuple[dict[str, Any], Find]] = {}
         self._items: dict[str, Document] = {}
         self._tasks: dict[tuple[str, int], tuple[dict[str, Any], Find]] = {}
@@ -109,6 +113,8 @@ class Fold:
         self.number, self.last_sequence = entry.number, entry.last_sequence
         facts = orjson.loads(entry.facts)
         find = _finder(facts, entry.documents)
+        if "events" in facts:
+            self.time = time_of(facts["events"][-1]["time"])
         for step in facts.get("steps", ()):
             self._steps[step["id"]] = step, find
             if "items" in step:

@@ -143,12 +143,12 @@ class Journal:
             self._idle.clear()
             self.wanted.set()
 
-    def adopt(self, execution: Execution, number: int, *, parked: bool, wake: datetime | None) -> None:
+    def adopt(self, execution: Execution, number: int, *, parked: bool, wake: datetime | None, time: datetime | None) -> None:
         """Takes up a run as it is stored, and lets happen to it what waited for that. One in memory stays as it is."""
         run = execution.run.id
         waiting = self.missing.pop(run, [])
         if run not in self._memory.runs and self._shards.owns(run):
-            self._memory.keep(run, Held(execution, number, parked=parked, wake=wake))
+            self._memory.keep(run, Held(execution, number, parked=parked, wake=wake, time=time))
             waiting.insert(0, Happening(run, Recovered()))
             reached("after_load")
         # Before what has queued since, for that came later; and together, or the run could be parked again in between.

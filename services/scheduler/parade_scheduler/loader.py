@@ -120,6 +120,6 @@ class Loader:
                 self._journal.give_up(run.id, error)
                 continue
             execution = Execution(definition, run, stored.steps, stored.tasks)
-            self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake)
+            self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake, time=stored.time)
         # A thousand runs at once must not hold up what else goes on.
         await asyncio.sleep(0)

@@ -162,6 +162,6 @@ async def _stored(connection: AsyncConnection, condition: Any, limit: int | None
     rows = list(await connection.execute(select(*WHOLE).where(condition).order_by(RUNS.c.id).limit(limit)))
     found = await folds(connection, [row.id for row in rows])
     return [
-        Stored(run_of(row), found[row.id].steps(), found[row.id].tasks(), found[row.id].number, row.parked, to_time(row.wake))
-        for row in rows
+        Stored(run_of(row), fold.steps(), fold.tasks(), fold.number, row.parked, to_time(row.wake), fold.time)
+        for row, fold in ((row, found[row.id]) for row in rows)
     ]
