@@ -1,0 +1,43 @@
+"""Runs schedules: `python -m tests.simulation 17` that of one seed, `python -m tests.simulation 0 10000` that of many."""
+
+import argparse
+import os
+import sys
+import time
+
+from tests.simulation.replica import NotingLog
+from tests.simulation.schedule import simulate
+
+
+def main() -> int:
+    """Runs the schedules that the command line names, and returns 1 where something did not hold."""
+    parser = argparse.ArgumentParser("python -m tests.simulation")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("count", type=int, nargs="?", default=1, help="how many seeds from that one on")
+    parser.add_argument("step", type=int, nargs="?", default=1, help="only every so manieth of them")
+    told = parser.parse_args()
+    first, count, step = told.seed, told.count, told.step
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # In what order a set is gone through is the same every time then.
+        program = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, program, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606  # no shell is wanted
+    NotingLog.is_loud = count == 1
+    began, reports = time.process_time(), []
+    for seed in range(first, first + count, step):
+        report = simulate(seed)
+        reports.append(report)
+        if report.faults or count == 1:
+            facts = f"{report.runs} runs, {report.entries} entries, {report.commits} commits, digest {report.digest}"
+            sys.stdout.write(f"seed {seed}: {facts}, {', '.join(report.troubles)}\n")
+            sys.stdout.writelines(f"  {fault}\n" for fault in report.faults)
+        if report.faults:
+            sys.stdout.write(f"  again: python -m tests.simulation {seed}\n")
+    bad = sum(bool(report.faults) for report in reports)
+    runs, entries = sum(report.runs for report in reports), sum(report.entries for report in reports)
+    virtual, real = sum(report.seconds for report in reports), time.process_time() - began
+    sys.stdout.write(f"{bad} of {len(reports)} failed: {runs} runs, {entries} entries, {virtual:.0f} s of theirs in {real:.1f} s of CPU\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,344 @@
+"""A database server in memory that keeps what the scheduler's store asks of one: the store's own statements, run by SQLite.
+
+What SQLite alone does not have is added as PostgreSQL has it: who writes under a shard's epoch holds the key of its row until the end, and
+what asks for that row waits or passes it over. Every request takes time, and may fail before or after it was carried out.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Connection, Engine, Insert, Select, create_engine, literal
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import StaticPool
+
+from parade_chassis.store import Database
+from parade_scheduler.batch import Batch
+from parade_scheduler.rows import shard_of
+from parade_scheduler.store import Store
+from parade_scheduler.tables import COMMANDS, METADATA, SHARDS
+from parade_scheduler.writer import LostError
+from parade_scheduler.writer_sqlite import SqliteWriter
+from tests.simulation.time import Life
+
+WRITE_TIMEOUT: Final = 30.0
+"""Seconds after which a writer gives a transaction up, as that of PostgreSQL does."""
+
+
+@dataclass
+class Weather:
+    """How likely it is that something goes wrong between a replica and the server, from 0 to 1."""
+
+    refused: float = 0.0
+    """A request does not get through."""
+    unanswered: float = 0.0
+    """A request is carried out, and its answer is lost."""
+    slow: float = 0.0
+    """A request takes seconds."""
+    full: bool = False
+    """Whether the disk is full."""
+
+
+class Server:
+    """The database of one schedule.
+
+    Attributes:
+        connection: To the data, for who looks at them without any delay.
+        faults: What went wrong that must not: who wrote what was not theirs.
+        heard: Who is told of new commands.
+    """
+
+    def __init__(self, chance: random.Random, *, shared: bool) -> None:
+        """Begins with an empty database; `shared` says whether several replicas use it."""
+        raw, self.connection, template = _memory()
+        raw.deserialize(template)
+        self.raw = raw
+        self.shared = shared
+        self.chance = chance
+        self.faults: list[str] = []
+        self.heard: list[Callable[[], None]] = []
+        self.writes = 0
+        self._locks: dict[int, int] = {}
+        self._unlocked = asyncio.Event()
+
+    @property
+    def micros(self) -> int:
+        """The server's time, in microseconds."""
+        return int(asyncio.get_running_loop().time() * 1_000_000)
+
+    def lock(self, shards: Mapping[int, int] | None) -> None:
+        """Holds the keys of shards."""
+        for shard in shards or ():
+            self._locks[shard] = self._locks.get(shard, 0) + 1
+
+    def unlock(self, shards: Mapping[int, int] | None) -> None:
+        """Lets the keys of shards go."""
+        for shard in shards or ():
+            self._locks[shard] -= 1
+            if not self._locks[shard]:
+                del self._locks[shard]
+        self._unlocked.set()
+
+    def is_locked(self, shard: int) -> bool:
+        """Tells whether somebody holds a shard's key."""
+        return shard in self._locks
+
+    @property
+    def locked(self) -> list[int]:
+        """The shards whose keys are held."""
+        return sorted(self._locks)
+
+    async def until_unlocked(self) -> None:
+        """Waits until somebody lets a key go."""
+        self._unlocked.clear()
+        await self._unlocked.wait()
+
+    def notify(self) -> None:
+        """Tells who listens that there is a command, though not always."""
+        if self.chance.random() < 0.7:
+            for heard in list(self.heard):
+                heard()
+
+    def rows(self, statement: str, *values: Any) -> list[Any]:
+        """Returns the rows of a query, at once."""
+        return self.raw.execute(statement, values).fetchall()
+
+
+@cache
+def _memory() -> tuple[sqlite3.Connection, Connection, bytes]:
+    raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    engine: Engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
+    METADATA.create_all(engine)
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    return raw, connection, raw.serialize()
+
+
+class _Transaction:
+    """One transaction; it begins with its first statement, for before that it may wait for a lock."""
+
+    def __init__(self, server: Server, *, writes: bool) -> None:
+        self._server = server
+        self._writes = writes
+        self._begun = False
+        self.commands = False
+        self.dialect = server.connection.dialect
+
+    async def execute(self, statement: Any, values: Any = None) -> Any:
+        """Executes a statement."""
+        server = self._server
+        if isinstance(statement, Select):
+            lock: Any = statement._for_update_arg
+            if lock is not None and SHARDS in statement.get_final_froms():
+                statement = await self._unlocked(statement, skip=lock.skip_locked)
+        elif isinstance(statement, Insert) and statement.table is COMMANDS:
+            self.commands = True
+        if not self._writes and server.shared and self._begun and server.chance.random() < 0.05:
+            await asyncio.sleep(server.chance.uniform(0, 0.02))  # each statement sees what is committed by then
+        elif self._writes and not self._begun:
+            server.raw.execute("BEGIN")
+        self._begun = True
+        return server.connection.execute(statement, values)
+
+    def end(self, how: str) -> None:
+        """Commits or rolls back."""
+        if self._writes and self._begun:
+            self._server.raw.execute(how)
+            if self.commands and how == "COMMIT":
+                self._server.notify()
+
+    async def _unlocked(self, statement: Any, *, skip: bool) -> Any:
+        server = self._server
+        if skip:
+            return statement.where(SHARDS.c.id.not_in(server.locked)) if server.locked else statement
+        while any(server.is_locked(row.id) for row in server.connection.execute(statement)):
+            assert not self._begun, "waits for a lock within a transaction"
+            await server.until_unlocked()
+        return statement
+
+
+class SimulatedDatabase(Database):
+    """The server as one replica reaches it.
+
+    Attributes:
+        weather: What goes wrong on the way.
+        cut: Whether nothing gets through.
+    """
+
+    def __init__(self, server: Server, life: Life) -> None:
+        """Takes the server and the process."""
+        self.server = server
+        self.life = life
+        self.weather = Weather()
+        self.cut = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Statements are written as SQLite takes them."""
+        return True
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Runs a block in one transaction."""
+        await self.request()
+        transaction = _Transaction(self.server, writes=True)
+        try:
+            yield transaction
+        except BaseException:
+            transaction.end("ROLLBACK")
+            raise
+        transaction.end("COMMIT")
+        await self.answer()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Any]:
+        """Runs a block that only reads."""
+        await self.request()
+        yield _Transaction(self.server, writes=False)
+        await self.answer()
+
+    async def request(self) -> None:
+        """Takes the time of a request on its way, or loses it."""
+        await self.travel()
+        if self.cut or self.server.chance.random() < self.weather.refused:
+            raise broken()
+        if self.life.dead:
+            await asyncio.Event().wait()
+
+    async def answer(self) -> None:
+        """Takes the time of an answer on its way, or loses it."""
+        if self.cut or self.server.chance.random() < self.weather.unanswered:
+            await self.travel()
+            raise broken()
+
+    async def travel(self) -> None:
+        """Takes the time of one way."""
+        chance = self.server.chance
+        slow = chance.random() < self.weather.slow
+        await asyncio.sleep(chance.uniform(0.5, 4.0) if slow else chance.uniform(0.0002, 0.003))
+
+
+class SimulatedWriter(SqliteWriter):
+    """Writes batches at the server, which goes on where the replica does not."""
+
+    def __init__(self, database: SimulatedDatabase) -> None:
+        """Takes how the server is reached."""
+        self._way = database
+        self._server = database.server
+
+    async def write(self, batch: Batch, epochs: Mapping[int, int] | None) -> None:
+        """Writes a batch."""
+        way, weather, chance = self._way, self._way.weather, self._server.chance
+        await way.request()
+        if weather.full:
+            raise full()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().create_task(self._serve(batch, epochs, done), context=Context())
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                if chance.random() < weather.unanswered / 2:
+                    # The connection breaks while the transaction is under way, which may be committed all the same.
+                    await asyncio.wait([done], timeout=chance.uniform(0, 0.01))
+                    raise broken()
+                await done
+        finally:
+            done.cancel()
+        await way.answer()
+
+    async def close(self) -> None:
+        """Has nothing to close."""
+
+    async def _serve(self, batch: Batch, epochs: Mapping[int, int] | None, done: "asyncio.Future[None]") -> None:
+        server, way = self._server, self._way
+        try:
+            self._fence(epochs)
+            server.lock(epochs)
+            try:
+                slow = server.chance.random() < way.weather.slow
+                await asyncio.sleep(server.chance.uniform(0.5, 4.0) if slow else server.chance.uniform(0.0005, 0.005))
+                # One that died has perhaps sent its COMMIT; to an embedded database it has not.
+                if (way.life.dead and (not server.shared or server.chance.random() < 0.5)) or server.chance.random() < way.weather.refused:
+                    raise broken()
+                self._commit(batch)
+            finally:
+                server.unlock(epochs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(None)
+
+    def _fence(self, epochs: Mapping[int, int] | None) -> None:
+        if not epochs:
+            return
+        found = dict(self._server.rows("SELECT id, epoch FROM shard"))
+        lost = frozenset(shard for shard, epoch in epochs.items() if found.get(shard) != epoch)
+        if lost:
+            raise LostError(lost)
+
+    def _commit(self, batch: Batch) -> None:
+        server = self._server
+        self._write(batch)
+        server.writes += 1
+        if server.shared:
+            owners = dict(server.rows("SELECT id, owner FROM shard"))
+            for entry in batch.entries:
+                owner = owners.get(shard_of(entry[0]))
+                # Nobody's is a shard that was just released: what was under way then is still its last owner's.
+                if owner not in ("", self._way.life.name):
+                    server.faults.append(f"{self._way.life.name} wrote {entry[0]} though its shard is {owner}'s")
+
+    def _connected(self) -> sqlite3.Connection:
+        return self._server.raw
+
+
+class SimulatedStore(Store):
+    """The store over a simulated server."""
+
+    def __init__(self, database: SimulatedDatabase) -> None:
+        """Takes how the server is reached."""
+        super().__init__(database)
+        self._server = database.server
+        self._way = database
+        self._writer = SimulatedWriter(database)
+
+    async def claim(self, owner: str, address: str, wanted: int, lease: float) -> dict[int, int]:
+        """Claims, and notes under which name."""
+        self._way.life.name = owner
+        return await super().claim(owner, address, wanted, lease)
+
+    async def hear(self, told: Callable[[], None]) -> None:
+        """Hears of commands until the connection breaks."""
+        if self._way.cut:
+            raise OSError("simulated: no connection")
+        self._server.heard.append(told)
+        try:
+            await asyncio.sleep(self._server.chance.uniform(5, 60))
+        finally:
+            self._server.heard.remove(told)
+
+    @property
+    def _now(self) -> Any:
+        return literal(self._server.micros, BigInteger)
+
+
+def broken() -> OperationalError:
+    """Returns what a driver raises whose connection is gone."""
+    return OperationalError("simulated", None, _coded("SQLITE_IOERR"))
+
+
+def full() -> sqlite3.OperationalError:
+    """Returns what SQLite raises where the disk is full."""
+    return _coded("SQLITE_FULL")
+
+
+def _coded(code: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(f"simulated: {code}")
+    error.sqlite_errorname = code
+    return error

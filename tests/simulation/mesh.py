@@ -1,0 +1,258 @@
+"""The dispatchers and agents of a schedule, as a scheduler reaches them: they lose, delay and repeat, and count what they have done.
+
+A function named `….effect` or `….undo` has effects: its calls are in the dispatchers' ledger, which no outage harms. Others may run twice.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from parade.wire.errors import ParadeError, Reason
+from parade_scheduler.caller import call_id
+from parade_scheduler.decider import Dispatch
+from parade_scheduler.decider.occurrences import NOT_SENT
+from parade_scheduler.document import Document
+from parade_scheduler.model import Progress, Run
+from parade_scheduler.ports import Listener
+from tests.simulation.time import Life
+
+Key = tuple[str, str, int]
+"""Run, step and task."""
+
+_EFFECTS: Final = (".effect", ".undo")
+
+
+@dataclass
+class Temper:
+    """How likely the functions and the way to them are to fail, from 0 to 1."""
+
+    outage: float = 0.0
+    """The dispatchers cannot be reached."""
+    full: float = 0.0
+    """No instance has room."""
+    lost: float = 0.0
+    """The instance is lost while it is at work."""
+    error: float = 0.0
+    """The function fails."""
+    late: float = 0.0
+    """It takes seconds instead of milliseconds."""
+    unheard: float = 0.0
+    """The session is lost for so long that the scheduler gives the call up."""
+    repeated: float = 0.0
+    """An outcome is told once more."""
+
+
+@dataclass
+class Execution:
+    """One time that an instance ran a function."""
+
+    number: int
+    key: Key
+    attempt: int
+    function: str
+    done: bool = False
+    """Whether it has done what it is for."""
+    undoes: Any = None
+    """What it was told to undo."""
+
+
+@dataclass
+class _Record:
+    """What the ledger has of a call."""
+
+    ended: "asyncio.Future[None]"
+    outcome: Document | ParadeError | None = None
+
+
+@dataclass
+class Mesh:
+    """All that is behind the scheduler.
+
+    Attributes:
+        temper: How it behaves now.
+        executions: What instances have run.
+        faults: What must not have been asked of them.
+    """
+
+    chance: random.Random
+    temper: Temper = field(default_factory=Temper)
+    executions: list[Execution] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    ledger: dict[str, _Record] = field(default_factory=dict)
+    out: dict[tuple[str, str, int, int], "SimulatedCall"] = field(default_factory=dict)
+    """The attempts that a live process has handed out and not heard of, by run, step, task and attempt."""
+
+    def effects_of(self, key: Key) -> list[Execution]:
+        """Returns what was done for a task."""
+        return [execution for execution in self.executions if execution.key == key and execution.done]
+
+
+class SimulatedCaller:
+    """The mesh as one replica calls it."""
+
+    def __init__(self, mesh: Mesh, life: Life, is_owner: Callable[[str], bool], repeat: Callable[[str, Any], None]) -> None:
+        """Takes the mesh, the process, what says whether it still leads a run, and what tells it an outcome again."""
+        self._mesh = mesh
+        self.life = life
+        self.is_owner = is_owner
+        self.repeat = repeat
+        self.left = False
+
+    def call(self, run: Run, dispatch: Dispatch, listener: Listener) -> "SimulatedCall":
+        """Calls a function for a task."""
+        mesh = self._mesh
+        if mesh.chance.random() < mesh.temper.full / 4:
+            raise ParadeError(Reason.NO_CAPACITY, "simulated: too many calls wait")
+        key = (run.id, dispatch.step, dispatch.task, dispatch.attempt)
+        other = mesh.out.get(key)
+        if other is not None and other.is_awaited(self):
+            mesh.faults.append(f"{self.life.name} hands {key} out while {other.caller.life.name} waits for it")
+        call = mesh.out[key] = SimulatedCall(mesh, self, run, dispatch, listener)
+        return call
+
+    async def leave(self) -> None:
+        """Goes away; the calls under way go on."""
+        self.left = True
+
+
+class SimulatedCall:
+    """One call under way."""
+
+    def __init__(self, mesh: Mesh, caller: SimulatedCaller, run: Run, dispatch: Dispatch, listener: Listener) -> None:
+        """Sends it."""
+        self._mesh = mesh
+        self.caller = caller
+        self._run = run
+        self._dispatch = dispatch
+        self._listener = listener
+        self._key: Key = (run.id, dispatch.step, dispatch.task)
+        self._over = False
+        self._is_effect = dispatch.function.endswith(_EFFECTS)
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._carry(), context=Context())
+
+    def is_awaited(self, by: SimulatedCaller) -> bool:
+        """Tells whether who made it waits for it so that `by` must not make it too."""
+        maker = self.caller
+        if self._over or maker.left or maker.life.dead:
+            return False
+        return maker is by or maker.is_owner(self._run.id)
+
+    def cancel(self) -> None:
+        """Cancels it; nothing is heard of it any more."""
+        self._over = True
+        if not self.caller.life.dead and not self.caller.left and self._mesh.chance.random() < 0.7:
+            self._task.cancel()  # else it could not be stopped, or nobody heard of it
+
+    async def _carry(self) -> None:
+        mesh, dispatch, temper = self._mesh, self._dispatch, self._mesh.temper
+        chance = mesh.chance
+        await asyncio.sleep(chance.uniform(0.0005, 0.01))
+        if chance.random() < temper.outage:
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            # A call that may have arrived before was not certainly never sent; see `DispatcherCaller`.
+            metadata = {} if dispatch.resumed else {NOT_SENT: "true"}
+            self._tell_failure(ParadeError(Reason.UNAVAILABLE, "simulated: nobody there", metadata=metadata))
+            return
+        serving = self._loop.create_task(self._served())
+        timeout = dispatch.timeout if dispatch.timeout is not None else 3600.0
+        if chance.random() < temper.unheard:
+            await asyncio.wait([serving], timeout=min(timeout, chance.uniform(0, 12)))
+            self._tell_failure(ParadeError(Reason.UNAVAILABLE, "simulated: the session is lost"))
+            return
+        try:
+            await asyncio.wait([serving], timeout=timeout)
+        except asyncio.CancelledError:
+            serving.cancel()
+            raise
+        if not serving.done():
+            serving.cancel()
+            self._tell_failure(ParadeError(Reason.DEADLINE_EXCEEDED, "simulated: too late"))
+            return
+        outcome = serving.result()
+        await asyncio.sleep(chance.uniform(0.0005, 0.01) + (chance.uniform(1, 9) if chance.random() < temper.late / 2 else 0))
+        if isinstance(outcome, Document):
+            self._tell(lambda: self._listener.succeeded(outcome), outcome)
+        else:
+            self._tell_failure(outcome)
+
+    async def _served(self) -> Document | ParadeError:
+        """Returns what the dispatcher answers."""
+        if not self._is_effect:
+            return await self._executed()
+        mesh, dispatch = self._mesh, self._dispatch
+        id = call_id(self._run.id, dispatch)
+        record = mesh.ledger.get(id)
+        if record is not None:
+            await record.ended
+            assert record.outcome is not None
+            return record.outcome
+        if dispatch.redelivered and not dispatch.resumed:
+            return ParadeError(Reason.OUTCOME_UNKNOWN, "simulated: it may have run before")
+        record = mesh.ledger[id] = _Record(self._loop.create_future())
+        try:
+            outcome = await self._executed()
+        except asyncio.CancelledError:
+            record.outcome = ParadeError(Reason.CANCELLED, "simulated: cancelled")
+            raise
+        else:
+            record.outcome = outcome
+            if isinstance(outcome, ParadeError) and outcome.reason is Reason.NO_CAPACITY:
+                del mesh.ledger[id]  # nothing has run
+            return outcome
+        finally:
+            record.ended.set_result(None)
+
+    async def _executed(self) -> Document | ParadeError:
+        """Returns what an instance answers, or the dispatcher where the instance is lost."""
+        mesh, dispatch, temper = self._mesh, self._dispatch, self._mesh.temper
+        chance = mesh.chance
+        if chance.random() < temper.full:
+            return ParadeError(Reason.NO_CAPACITY, "simulated: full")
+        execution = Execution(len(mesh.executions), self._key, dispatch.attempt, dispatch.function, undoes=dispatch.arguments.value)
+        mesh.executions.append(execution)
+        self._tell_news(lambda: self._listener.assigned(f"instance-{execution.number % 3}"))
+        late = chance.random() < temper.late
+        await asyncio.sleep(chance.uniform(1, 8) if late else chance.uniform(0.001, 0.1))
+        if late and chance.random() < 0.3:
+            self._tell_news(lambda: self._listener.progressed(Progress(0.5, "half")))
+            await asyncio.sleep(chance.uniform(0, 2))
+        is_lost = chance.random() < temper.lost
+        if is_lost and chance.random() < 0.5:
+            return self._lost()
+        if chance.random() < temper.error:
+            return ParadeError(Reason.AGENT_ERROR, "simulated: no luck", retryable=chance.random() < 0.6)
+        execution.done = True
+        return self._lost() if is_lost else Document.of({"execution": execution.number})
+
+    def _lost(self) -> ParadeError:
+        return ParadeError(Reason.OUTCOME_UNKNOWN if self._is_effect else Reason.AGENT_LOST, "simulated: the instance is lost")
+
+    def _tell_failure(self, error: ParadeError) -> None:
+        self._tell(lambda: self._listener.failed(error), None)
+
+    def _tell(self, told: Callable[[], None], output: Document | None) -> None:
+        """Tells the last word, once the process comes to it."""
+        chance, life = self._mesh.chance, self.caller.life
+
+        def tell() -> None:
+            if self._over or life.dead or self.caller.left:
+                return
+            self._over = True
+            told()
+            if output is not None and chance.random() < self._mesh.temper.repeated:
+                self.caller.repeat(self._run.id, (self._dispatch, output))
+
+        self._loop.call_soon(tell, context=life.context)
+
+    def _tell_news(self, told: Callable[[], None]) -> None:
+        life = self.caller.life
+
+        def tell() -> None:
+            if not (self._over or life.dead or self.caller.left):
+                told()
+
+        self._loop.call_soon(tell, context=life.context)

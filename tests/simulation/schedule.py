@@ -1,0 +1,193 @@
+"""One seed is one schedule: which workflows there are, who asks for what, what goes wrong, and what comes when. The rest is real."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+from unittest.mock import patch
+
+import orjson
+
+from parade_scheduler import journal, leadership, loader, ownership, remote, starter, store
+from parade_scheduler.definitions import Definitions
+from parade_scheduler.language import Definition, read
+from parade_scheduler.model import RUN_ENDED
+from tests.simulation.clients import Clients
+from tests.simulation.database import Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.invariants import faults_of
+from tests.simulation.mesh import Mesh
+from tests.simulation.replica import Replica
+from tests.simulation.time import Life, SimulatedLoop
+from tests.simulation.weather import Trouble
+from tests.simulation.workflows import workflow
+
+LONGEST: Final = 600.0
+"""Seconds after the last fault within which every run must have ended."""
+_UNFINISHED: Final = f"SELECT id, state FROM run WHERE state NOT IN ({', '.join(repr(state.value) for state in RUN_ENDED)}) ORDER BY id"  # noqa: S608
+_read = lru_cache(maxsize=64)(read)
+
+
+@dataclass
+class Report:
+    """What became of a schedule."""
+
+    seed: int
+    faults: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    runs: int = 0
+    entries: int = 0
+    commits: int = 0
+    seconds: float = 0.0
+    digest: int = 0
+    """The same whenever the same happened."""
+
+
+def simulate(seed: int) -> Report:
+    """Runs the schedule of a seed."""
+    chance = random.Random(seed)  # noqa: S311  # the same for the same seed, that is the point
+    report = Report(seed)
+    with _of_chance(chance), asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: report.faults.append(f"nobody heard of: {context}"))
+        world = _World(chance, report)
+        try:
+            runner.run(world.run())
+        finally:
+            world.release()
+    return report
+
+
+class _World:
+    def __init__(self, chance: random.Random, report: Report) -> None:
+        self.chance = chance
+        self.report = report
+        self.replicas: list[Replica] = []
+
+    async def run(self) -> None:
+        chance, report = self.chance, self.report
+        shared = chance.random() < 0.6
+        self.server = Server(chance, shared=shared)
+        self.mesh = Mesh(chance)
+        count = chance.randint(2, 3) if shared else 1
+        self.replicas = [Replica(number, self.server, self.mesh, chance, report.faults) for number in range(1, count + 1)]
+        self.clients = Clients(self.replicas, chance)
+        self.trouble = Trouble(self.replicas, self.server, self.mesh, chance)
+        names = [f"flow-{number}" for number in range(chance.randint(1, 3))]
+        self.definitions: dict[str, Definition] = {}
+        sources = []
+        for number, name in enumerate(names):
+            source = orjson.dumps(workflow(chance, name, names[:number])).decode()
+            sources.append(source)
+            self.definitions[name] = _read(source)
+        for replica in self.replicas:
+            replica.start()
+        await self.clients.put(sources)
+        seconds = chance.choice((3.0, 10.0, 20.0))
+        trouble = asyncio.create_task(self.trouble.make(seconds))
+        asking = asyncio.create_task(self.ask(names, seconds))
+        await asyncio.wait([trouble, asking], return_when=asyncio.ALL_COMPLETED, timeout=LONGEST)
+        for task in (trouble, asking):
+            if not task.done():
+                report.faults.append("a client gets no answer, or a process does not end")
+                task.cancel()
+            elif task.exception() is not None:
+                report.faults.append(f"the simulation itself fails: {task.exception()!r}")
+                raise task.exception()  # type: ignore[misc]  # there is one
+        await self.end()
+        await self.judge()
+
+    async def ask(self, names: list[str], seconds: float) -> None:
+        """Lets clients ask for this and that."""
+        chance, clients = self.chance, self.clients
+        runs: list[str] = []
+        asking: set[asyncio.Task[None]] = set()
+
+        async def start() -> None:
+            begin = clients.start_twice if chance.random() < 0.2 else clients.start
+            runs.append(await begin(chance.choice(names)))
+
+        for _ in range(chance.randint(3, 14)):
+            await asyncio.sleep(chance.expovariate(8 / seconds))
+            kind = chance.choice(("start", "start", "start", "cancel", "pause", "resume", "signal", "publish", "wait"))
+            if kind == "start" or not runs:
+                doing: Any = start()
+            elif kind == "publish":
+                doing = clients.publish()
+            else:
+                doing = getattr(clients, kind)(chance.choice(runs))
+            asking.add(asyncio.create_task(clients.trying(doing)))
+        await asyncio.gather(*asking)
+
+    async def end(self) -> None:
+        """Gives every run what it waits for, until all have ended."""
+        clients, loop = self.clients, asyncio.get_running_loop()
+        deadline = loop.time() + LONGEST
+        while unfinished := self.server.rows(_UNFINISHED):
+            if loop.time() > deadline:
+                self.report.faults += [f"{run} does not end, it is {state}" for run, state in unfinished]
+                return
+            for run, state in unfinished:
+                if state == "PAUSED":
+                    await clients.trying(clients.resume(run))
+            for run, step, task in self.server.rows("SELECT run, step, task FROM approval WHERE state = 'PENDING' ORDER BY 1, 2, 3"):
+                await clients.trying(clients.resolve(run, step, task, approved=self.chance.random() < 0.8))
+            for run, state in unfinished:
+                if state == "RUNNING":
+                    await clients.trying(clients.signal(run))
+            await clients.publish()
+            await asyncio.sleep(2.0)
+
+    def release(self) -> None:
+        """Thaws the dead too, so that they can be cleared away."""
+        for replica in self.replicas:
+            for life in replica.lives:
+                life.thaw()
+
+    async def judge(self) -> None:
+        report = self.report
+        store = SimulatedStore(SimulatedDatabase(self.server, Life("judge")))
+        runs = [run for (run,) in self.server.rows("SELECT id FROM run ORDER BY id")]
+        report.faults += self.server.faults + self.mesh.faults
+        report.faults += await faults_of(store, runs, self.definitions, self.mesh, self.clients.promises)
+        report.troubles = self.trouble.seen
+        report.runs, report.commits = len(runs), self.server.writes
+        report.seconds = asyncio.get_running_loop().time() - 1000
+        rows = self.server.rows("SELECT run, number, facts FROM entry ORDER BY run, number")
+        report.entries = len(rows)
+        report.digest = hash(str(rows))
+
+
+@contextmanager
+def _of_chance(chance: random.Random) -> Iterator[None]:
+    """Lets all that is left to chance come from the seed, and makes small what would take a schedule too long to reach."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        for module in (ownership, starter):
+            enter(patch.object(module, "secrets", _Secrets(chance)))
+        enter(patch.object(leadership, "SystemRandom", lambda: chance))
+
+        async def of_source(_: Definitions, source: str) -> Definition:
+            return _read(source)
+
+        enter(patch.object(Definitions, "of_source", of_source))
+        for module, name, value in (
+            (journal, "PARK_AFTER", 4.0),
+            (journal, "MAX_BATCH", chance.choice((2, 5, 1_000))),
+            (loader, "AHEAD", 2.0),
+            (loader, "CHUNK", chance.choice((1, 200))),
+            (loader, "MAX_DUE", chance.choice((1, 2_000))),
+            (store, "_CHUNK", chance.choice((1, 2, 50))),
+            (remote, "LIMIT", chance.choice((1, 500))),
+        ):
+            enter(patch.object(module, name, value))
+        yield
+
+
+class _Secrets:
+    """Chance as the module `secrets` gives it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.choice = chance.choice
+        self.randbelow = chance.randrange
