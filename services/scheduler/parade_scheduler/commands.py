@@ -50,6 +50,11 @@ class Commands(Connected):
         async with self._reading() as connection:
             return (await connection.execute(select(COMMANDS.c.id).where(COMMANDS.c.id == id))).one_or_none() is None
 
+    async def unsettled(self, ids: Collection[str]) -> list[str]:
+        """Returns which of some commands are not settled."""
+        async with self._reading() as connection:
+            return list((await connection.execute(select(COMMANDS.c.id).where(COMMANDS.c.id.in_(sorted(ids))))).scalars())
+
     async def drop_commands(self, ids: Collection[str]) -> None:
         """Deletes commands after which nothing followed: to a run that has ended, or that there is not."""
         async with self._writing() as connection:

@@ -85,8 +85,9 @@ class Share:
         after = self.held.execution.run
         if after is not before or decisions.steps or decisions.tasks or decisions.events:
             self._note(before, after, decisions)
-        if happening.command:
-            self.written().commands.append(happening.command)
+        # One after which nothing followed writes no entry; who took it deletes it.
+        if happening.command and self.change is not None:
+            self.change.commands.append(happening.command)
 
     def effects(self) -> Iterator[Effect]:
         """Yields what is to be carried out once this is stored, in its order."""

@@ -114,7 +114,7 @@ class Inbox:
                 taken = await self._take(shards())
             except ParadeError as error:
                 self._log.warning("commands cannot be read", error=str(error))
-            if taken < LIMIT:
+            if not taken:
                 await self._until_hint()
 
     def look(self) -> None:
@@ -140,26 +140,27 @@ class Inbox:
 
     async def _take(self, shards: Collection[int]) -> int:
         commands = await self._store.commands(shards, LIMIT) if shards else []
-        settled = await asyncio.gather(*(self._apply(command) for command in commands))
-        done = [command.id for command, is_settled in zip(commands, settled, strict=True) if is_settled]
-        if done:
-            await self._store.drop_commands(done)
-        return len(commands)
+        happened = await asyncio.gather(*(self._apply(command) for command in commands))
+        done = [command.id for command, has_happened in zip(commands, happened, strict=True) if has_happened]
+        # One after which nothing followed is still there, for nothing was written with which it would be gone.
+        left = await self._store.unsettled(done) if done else []
+        if left:
+            await self._store.drop_commands(left)
+        return len(done)
 
     async def _apply(self, command: Command) -> bool:
-        """Lets a command happen; returns whether nothing was written that has deleted it."""
+        """Lets a command happen; returns whether it has, or never can."""
         if command.kind not in _CODECS:
             return False  # a newer replica has left it, and one of those will take it
         try:
-            whole = await self._happen(command)
+            await self._happen(command)
         except ElsewhereError:
             return False  # the next owner takes it
         except ParadeError as error:
             if error.reason in (Reason.UNAVAILABLE, Reason.NO_CAPACITY):
                 return False
             self._log.error("command cannot be carried out", run=command.run, kind=command.kind, error=str(error))
-            return True
-        return whole is None or whole[0].ended
+        return True
 
     def _happen(self, command: Command) -> Awaitable[Whole | None]:
         if command.kind == Beginning.__name__:
