@@ -13,6 +13,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade_scheduler import operations
 from tests.integration.scheduler_harness import CLIENT, World, begin, ended, history, json, put, running_world
 from tests.support.waiting import eventually
 
@@ -474,3 +475,24 @@ async def test_what_went_wrong_with_one_of_many_is_told(world: World) -> None:
     # It is pinned to its version, which still has the input.
     assert outcome.new_run_id
     assert not outcome.HasField("error")
+
+
+async def test_many_runs_are_taken_so_many_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "MAX_RUNS", 2)
+    stub = world.stub()
+    await put(stub, CHAIN, inputs=INPUTS)
+    runs = [(await begin(stub)).id for _ in range(5)]
+    request = pb.CancelRunsRequest(filter=pb.RunFilter(workflow="flow"))
+
+    answers = [await stub.CancelRuns(request) for _ in range(4)]
+
+    assert [[outcome.run_id for outcome in answer.outcomes] for answer in answers] == [runs[:2:-1], runs[2:0:-1], runs[:1], []]
+    assert [answer.more for answer in answers] == [True, True, False, False]
+    for run in runs:
+        await ended(stub, run)
+    again = pb.RerunRunsRequest(filter=pb.RunFilter(workflow="flow", states=[pb.RUN_STATE_CANCELLED]), request_id="again")
+    first = await stub.RerunRuns(again)
+    for outcome in first.outcomes:
+        await cancelled(stub, outcome.new_run_id)
+    assert await stub.RerunRuns(again) == first
+    assert first.more
