@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 import time
@@ -168,3 +170,28 @@ def test_programs_without_an_event_loop_do_the_same(project: Path) -> None:
         assert begun.fork(1).id != begun.id
         assert mesh.cancel_runs(labels={"by": "program"}, dry_run=True).outcomes
         assert mesh.cancel_runs(labels={"by": "program"}).outcomes
+
+
+def test_the_runs_that_a_run_has_started_stand_in_its_tree(project: Path) -> None:
+    (project / "parent.yaml").write_text("name: parent\nsteps: {sub: {run: waiting}}\n")
+    done(project, "workflow", "put", "parent.yaml")
+    run_id = done(project, "run", "parent", "--detach").strip()
+    screen, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "50"}
+    environment.pop("PARADE_MESH", None)
+    shown_so_far = bytearray()
+
+    def sees(text: str) -> bool:
+        if select.select([screen], [], [], 0)[0]:
+            shown_so_far.extend(os.read(screen, 65536))
+        return text in shown_so_far.decode(errors="replace")
+
+    with subprocess.Popen(
+        [PARADE, "run", "watch", run_id], cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=terminal
+    ) as watch:
+        os.close(terminal)
+        until(lambda: sees("waits for the signal go"))
+        until(lambda: sees("waiting run-"))
+        done(project, "run", "cancel", run_id)
+        assert watch.wait(WAITS) == 1
+    os.close(screen)

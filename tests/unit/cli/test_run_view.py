@@ -159,6 +159,7 @@ def kinds_of(**kinds: str) -> scheduler_pb2.Run:
         ("SIGNAL", "go", None, "waits for the signal go"),
         ("EVENT", "order.paid", START, "waits for the event order.paid, until "),
         ("TIMER", "", START, "waits until "),
+        ("CALL", "more data", None, "waits for more data"),
     ],
 )
 def test_a_step_that_waits_says_for_what_and_until_when(kind: str, message: str, until: datetime | None, expected: str) -> None:
@@ -168,7 +169,8 @@ def test_a_step_that_waits_says_for_what_and_until_when(kind: str, message: str,
 
     line, note = shown(tree)[1:]
 
-    assert line.startswith(f"▸ wait  {kind.lower()}")
+    assert line.startswith("▸ wait")
+    assert (f"  {kind.lower()}" in line) is (kind != "CALL")
     assert note == (expected if until is None else f"{expected}{START.astimezone():%Y-%m-%d %H:%M:%S}")
 
 
@@ -188,6 +190,23 @@ def test_a_step_that_runs_a_workflow_names_its_run() -> None:
     tree.apply(event(EventType.TASK_STARTED, "sub", attempt=2, child_run_id="run_2"))
 
     assert shown(tree)[2] == "attempt 2, runs run_2"
+
+
+def test_the_run_of_a_step_is_shown_beneath_it_while_it_goes_on() -> None:
+    tree, child = RunTree(kinds_of(sub="RUN")), RunTree(run_of("clean"))
+    started = event(EventType.TASK_STARTED, "sub", attempt=1, child_run_id="run_2")
+    tree.apply(event(EventType.STEP_STARTED, "sub", tasks=1))
+    tree.apply(started)
+    tree.adopt(started, child)
+    child.apply(event(EventType.STEP_STARTED, "clean", tasks=1))
+
+    lines = shown(tree)
+    assert lines[2].startswith("sales-report run_1  running")
+    assert lines[3].startswith("▸ clean")
+
+    tree.apply(event(EventType.TASK_SUCCEEDED, "sub"))
+    tree.adopt(started, child)
+    assert len(shown(tree)) == 2
 
 
 def test_what_undoes_a_step_stands_after_the_steps() -> None:

@@ -94,7 +94,7 @@ def start(
 
             await print_started(run, output)
             return True
-        return await _follow_to_outputs(run, output)
+        return await _follow_to_outputs(mesh, run, output)
 
     if not with_mesh(work, traced=True):
         raise typer.Exit(FAILED)
@@ -167,7 +167,7 @@ def watch(
     async def work(mesh: "Mesh") -> bool:
         run = mesh.run(run_id)
         if output is Format.TABLE:
-            return await _follow_to_outputs(run, output)
+            return await _follow_to_outputs(mesh, run, output)
         return await _print_events(run, output)
 
     if not with_mesh(work):
@@ -261,7 +261,7 @@ def rerun(
         if not follow:
             await print_started(new, output)
             return True
-        return await _follow_to_outputs(new, output)
+        return await _follow_to_outputs(mesh, new, output)
 
     from parade.cli.run_view import print_started
 
@@ -280,14 +280,14 @@ def _demand_one_or_many(run_id: str | None, wanted: dict[str, Any]) -> None:
         raise typer.BadParameter("name a run, or say which are meant, not both")
 
 
-async def _follow_to_outputs(run: "Run", output: Format) -> bool:
+async def _follow_to_outputs(mesh: "Mesh", run: "Run", output: Format) -> bool:
     import asyncio
 
     from parade.cli.plain import plain
     from parade.cli.run_view import follow
 
     try:
-        await follow(run)
+        await follow(run, mesh.run)
     except asyncio.CancelledError:
         say(f"The run goes on: `parade run watch {run.id}` follows it, `parade run cancel {run.id}` ends it.")
         raise

@@ -33,6 +33,8 @@ class _Step:
     succeeded: int = 0
     notes: dict[int, str] = field(default_factory=dict)
     """What is known of each task that runs or waits."""
+    runs: dict[int, "RunTree"] = field(default_factory=dict)
+    """The runs that tasks have started and that go on, where they are followed too."""
     because: str = ""
     started: datetime | None = None
     ended: datetime | None = None
@@ -69,6 +71,13 @@ class RunTree:
         else:
             step.state, step.ended, step.because = what, event.time, _reason(event)
             step.notes.clear()
+            step.runs.clear()
+
+    def adopt(self, event: RunEvent, tree: "RunTree") -> None:
+        """Shows the run that a task has started beneath it, for as long as the task goes on."""
+        step = self._steps[event.step]
+        if event.task in step.notes:
+            step.runs[event.task] = tree
 
     def __rich__(self) -> Tree:
         """Returns the tree of this moment."""
@@ -80,7 +89,9 @@ class RunTree:
         for step in self._steps.values():
             branch = tree.add(_label(step, now))
             for task, note in sorted(step.notes.items())[:MAX_TASKS]:
-                if note or step.tasks > 1:
+                if task in step.runs:
+                    branch.children.append(step.runs[task].__rich__())
+                elif note or step.tasks > 1:
                     branch.add(Text(f"{task}: {note}" if step.tasks > 1 else note, style="dim"))
             if len(step.notes) > MAX_TASKS:
                 branch.add(Text(f"and {len(step.notes) - MAX_TASKS} more", style="dim"))
@@ -102,6 +113,8 @@ class RunTree:
 
 
 def _apply_to_task(step: _Step, event: RunEvent) -> None:
+    if event.type is not EventType.TASK_PROGRESS:
+        step.runs.pop(event.task, None)
     match event.type:
         case EventType.TASK_STARTED:
             parts = [f"attempt {event.attempt}" if event.attempt > 1 else "", f"runs {event.child_run_id}" if event.child_run_id else ""]
@@ -122,11 +135,10 @@ def _apply_to_task(step: _Step, event: RunEvent) -> None:
 def waiting_text(kind: str, event: RunEvent) -> str:
     """Returns what a task waits for, and until when."""
     until = f"{event.retry_time.astimezone():%Y-%m-%d %H:%M:%S}" if event.retry_time is not None else ""
-    if kind == "TIMER":
-        return f"waits until {until}"
-    awaited = {"SIGNAL": f"the signal {event.message}", "EVENT": f"the event {event.message}"}.get(kind, "approval")
-    text = f"waits for {awaited}" + (f", until {until}" if until else "")
-    return f"{text}: {event.message}" if awaited == "approval" and event.message else text
+    if kind == "TIMER" or not event.message:
+        return f"waits until {until}" if until else "waits"
+    awaited = {"SIGNAL": "the signal ", "EVENT": "the event ", "APPROVAL": "approval: "}.get(kind, "")
+    return f"waits for {awaited}{event.message}" + (f", until {until}" if until else "")
 
 
 def _kept(step: scheduler_pb2.StepRun, run: scheduler_pb2.Run) -> _Step | None:

@@ -1,8 +1,9 @@
 """Runs as people see them: followed live on a terminal, a line for each event elsewhere, and in full when asked for."""
 
+import asyncio
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
@@ -14,6 +15,7 @@ from parade.cli.plain import local_time, plain, state_name
 from parade.cli.run_tree import RunTree
 from parade.cli.trace import duration_text
 from parade.run import EventType, RunEvent
+from parade.wire.errors import ParadeError, Reason
 from parade.wire.status import from_record
 
 if TYPE_CHECKING:
@@ -23,10 +25,17 @@ if TYPE_CHECKING:
     from parade.v1 import scheduler_pb2
 
 REFRESHES_PER_SECOND = 4
+MAX_CHILDREN = 50
+"""How many of the runs that a run starts are followed with it."""
 
 
-async def follow(run: "Run") -> None:
-    """Shows on standard error what happens in a run until it has ended."""
+async def follow(run: "Run", run_of: "Callable[[str], Run]") -> None:
+    """Shows on standard error what happens in a run until it has ended.
+
+    Args:
+        run: The run.
+        run_of: Gives a run by its id. On a terminal the runs that its steps have started are followed too.
+    """
     screen = stderr()
     tree = RunTree(await run.get())
     if not screen.is_terminal:
@@ -36,9 +45,47 @@ async def follow(run: "Run") -> None:
                 print(f"{run.id}  {line}", file=sys.stderr, flush=True)
         return
     with Live(tree, console=screen, refresh_per_second=REFRESHES_PER_SECOND) as live:
-        async for event in run.events():
-            tree.apply(event)
+        await _Follower(run_of).follow(run, tree)
         live.refresh()
+
+
+class _Follower:
+    """Follows a run, and the runs that it starts, into a tree."""
+
+    def __init__(self, run_of: "Callable[[str], Run]") -> None:
+        self._run_of = run_of
+        self._count = 0
+
+    async def follow(self, run: "Run", tree: RunTree) -> None:
+        """Follows a run to its end. By then nobody follows those that it has started."""
+        following: set[asyncio.Task[None]] = set()
+        try:
+            async for event in run.events():
+                tree.apply(event)
+                if event.child_run_id and event.type is EventType.TASK_STARTED and self._count < MAX_CHILDREN:
+                    self._count += 1
+                    following.add(asyncio.create_task(self._follow_child(event, tree)))
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+
+    async def _follow_child(self, event: RunEvent, parent: RunTree) -> None:
+        child = self._run_of(event.child_run_id)
+        tree = RunTree(await _as_soon_as_it_is_there(child))
+        parent.adopt(event, tree)
+        await self.follow(child, tree)
+
+
+async def _as_soon_as_it_is_there(run: "Run") -> "scheduler_pb2.Run":
+    """Returns a run, which may be told of a moment before it is stored."""
+    while True:
+        try:
+            return await run.get()
+        except ParadeError as error:
+            if error.reason is not Reason.NOT_FOUND:
+                raise
+        await asyncio.sleep(1 / REFRESHES_PER_SECOND)
 
 
 async def print_started(run: "Run", output: Format) -> None:
