@@ -177,10 +177,11 @@ async def test_a_definition_has_the_schedules_of_its_newest_version(store: Store
 # --------------------------------------------------------------------------------------------------------------- events
 
 
-async def waiting(store: Store, count: int, type: str = "order.paid") -> list[str]:
+async def waiting(store: Store, count: int, type: str = "order.paid", term: str = "") -> list[str]:
     """Stores runs that each wait for an event."""
+    arguments = Document.of({"term": term}) if term else None
     runs = [f"run-{number:04}-{number % 64:02}" for number in range(count)]
-    task = Task("paid", 0, TaskState.WAITING, 1, NOW, kind=Kind.EVENT, name=type)
+    task = Task("paid", 0, TaskState.WAITING, 1, NOW, kind=Kind.EVENT, name=type, arguments=arguments)
     changes = [new(replace(RUN, id=run, last_sequence=1), tasks={("paid", 0): task}) for run in runs]
     await store.write(changes, None)
     return runs
@@ -215,6 +216,18 @@ async def test_runs_that_wait_are_told_of_an_event_once_each_however_often_it_is
     await events.delivered(PAID)
     assert await events.pending(ALL, None, 10) == []
     assert await events.tell_waiting(PAID, command, 2) == 0
+
+
+async def test_only_runs_that_may_want_an_event_are_told_of_it(store: Store, events: EventStore) -> None:
+    [run] = await waiting(store, 1, term="order=7.0")
+    others = [replace(PAID, id=f"e-{number}", value=Document.of({"order": number})) for number in range(5)]
+    meant = replace(PAID, id="meant", value=Document.of({"about": {"order": 7}, "order": 7}))
+
+    assert [await events.publish(event) for event in others] == [False] * 5
+    assert await events.publish(meant)
+
+    assert await events.tell_waiting(meant, command, 10) == 1
+    assert [one.run for one in await store.commands(ALL, 10)] == [run]
 
 
 async def test_replicas_that_deliver_at_once_tell_each_run_once(store: Store, events: EventStore) -> None:

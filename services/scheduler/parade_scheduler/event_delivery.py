@@ -1,6 +1,6 @@
 """Brings published events to the runs that wait for them and to the workflows that begin on them.
 
-An event is told to every run that waits for its type; whether it is the one that a task wants, the run decides. The replica that has taken
+An event is told to every run that waits for its type and may want it; whether a task does, the run decides. The replica that has taken
 an event brings it about at once; each replica looks from time to time for events of its shards that somebody has not got yet. Which runs
 were told is noted in the same transaction, and runs that an event starts are named by it, so that nothing of it happens twice.
 """

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parade_scheduler.commands import Command, leave_commands
 from parade_scheduler.connected import Connected
 from parade_scheduler.document import Document
+from parade_scheduler.expression import terms
 from parade_scheduler.model import Workflow
 from parade_scheduler.published_event import EventTrigger, PublishedEvent
 from parade_scheduler.records import micros_of, time_of
@@ -28,9 +29,9 @@ class EventStore(Connected):
         """Stores an event; one of its id that there is stays as it is.
 
         Returns:
-            Whether somebody is to get it now: it is new, and a task waits for its type or a workflow begins on it.
+            Whether somebody is to get it now: it is new, and a task may want it or a workflow begins on its type.
         """
-        awaited = exists().where(AWAITED_EVENTS.c.namespace == event.namespace, AWAITED_EVENTS.c.type == event.type)
+        awaited = exists().where(*_wanting(event))
         triggers = exists().where(TRIGGERS.c.namespace == event.namespace, TRIGGERS.c.type == event.type)
         dialect = sqlite if self._database.is_sqlite else postgresql
         async with self._writing() as connection:
@@ -60,7 +61,7 @@ class EventStore(Connected):
             return [_event_of(row) for row in await connection.execute(query.order_by(*place).limit(limit))]
 
     async def tell_waiting(self, event: PublishedEvent, command: Callable[[str], Command], limit: int) -> int:
-        """Tells the next runs that wait for an event's type of it: each once, for how far this has come is noted in the same transaction.
+        """Tells the next runs that may want an event of it: each once, for how far this has come is noted in the same transaction.
 
         Args:
             event: The event.
@@ -76,9 +77,7 @@ class EventStore(Connected):
             reached = (await connection.execute(query)).scalar_one_or_none()
             if reached is None:
                 return 0
-            waiting = select(AWAITED_EVENTS.c.run).where(
-                AWAITED_EVENTS.c.namespace == event.namespace, AWAITED_EVENTS.c.type == event.type, AWAITED_EVENTS.c.run > reached
-            )
+            waiting = select(AWAITED_EVENTS.c.run).where(*_wanting(event), AWAITED_EVENTS.c.run > reached)
             runs = list((await connection.execute(waiting.distinct().order_by(AWAITED_EVENTS.c.run).limit(limit))).scalars())
             if runs:
                 await leave_commands(connection, [command(run) for run in runs])
@@ -128,6 +127,13 @@ def place_of(event: PublishedEvent) -> Place:
 
 def _one(namespace: str, id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return PUBLISHED_EVENTS.c.namespace == namespace, PUBLISHED_EVENTS.c.id == id
+
+
+def _wanting(event: PublishedEvent) -> list[ColumnElement[bool]]:
+    """Returns which tasks may want an event."""
+    conditions = [AWAITED_EVENTS.c.namespace == event.namespace, AWAITED_EVENTS.c.type == event.type]
+    found = terms(event.value.value)
+    return conditions if found is None else [*conditions, AWAITED_EVENTS.c.term.in_(["", *found])]
 
 
 def _row(event: PublishedEvent, *, pending: bool) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from parade_scheduler.entries import Change
 from parade_scheduler.model import Kind, RunState, Task, TaskState
 from parade_scheduler.statement import Row, Statement
 
-AWAIT_EVENT: Final = Statement("INSERT INTO awaited_event (namespace, type, run, step, task) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-NO_LONGER_AWAIT_EVENT: Final = Statement("DELETE FROM awaited_event WHERE namespace = ? AND type = ? AND run = ? AND step = ? AND task = ?")
+AWAIT_EVENT: Final = Statement(
+    "INSERT INTO awaited_event (run, step, task, namespace, type, term) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+NO_LONGER_AWAIT_EVENT: Final = Statement("DELETE FROM awaited_event WHERE run = ? AND step = ? AND task = ?")
 JOIN_GROUP: Final = Statement(
     "INSERT INTO group_member (namespace, name, run, workflow, version, rank, admitted, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
@@ -34,5 +36,8 @@ def notes_of(change: Change) -> Iterator[tuple[Statement, Row]]:
 
 
 def _awaiting(namespace: str, run: str, task: Task) -> tuple[Statement, Row]:
-    statement = AWAIT_EVENT if task.state is TaskState.WAITING else NO_LONGER_AWAIT_EVENT
-    return statement, (namespace, task.name, run, task.step, task.index)
+    if task.state is not TaskState.WAITING:
+        return NO_LONGER_AWAIT_EVENT, (run, task.step, task.index)
+    wanted = task.arguments.value if task.arguments is not None else None
+    term = str(wanted.get("term", "")) if isinstance(wanted, dict) else ""
+    return AWAIT_EVENT, (run, task.step, task.index, namespace, task.name, term)

@@ -63,14 +63,17 @@ PUBLISHED_EVENTS = Table(
 AWAITED_EVENTS = Table(
     "awaited_event",
     METADATA,
-    Column("namespace", Text, primary_key=True),
-    Column("type", Text, primary_key=True),
     Column("run", Text, primary_key=True),
     Column("step", Text, primary_key=True),
     Column("task", Integer, primary_key=True, autoincrement=False),
+    Column("namespace", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("term", Text, nullable=False),
+    Index("ix_awaited_event_type", "namespace", "type", "term", "run"),
     sqlite_with_rowid=False,
 )
-"""The tasks that wait for events of a type; written with the run itself, see `notes.py`."""
+"""The tasks that wait for events of a type; written with the run itself, see `notes.py`. Where `term` is not empty, they want only events
+that have it; see `expression/correlation.py`."""
 
 GROUP_MEMBERS = Table(
     "group_member",

@@ -11,6 +11,7 @@ from parade_scheduler.decider.occurrences import ApprovalResolved, EventReceived
 from parade_scheduler.decider.takers import MAX_SIGNALS, SIGNALS
 from parade_scheduler.decider.transition import Transition
 from parade_scheduler.document import Document, type_name
+from parade_scheduler.expression import correlation
 from parade_scheduler.language import StepDefinition, computed
 from parade_scheduler.language.definition import Approval, Event, Signal, Timer
 from parade_scheduler.language.duration import MAX_SECONDS, seconds
@@ -42,6 +43,7 @@ def begin(transition: Transition, definition: StepDefinition, index: int) -> Non
                 name = note = wait.name
             case Event():
                 name = note = wait.type
+                asked = _wanted(wait, _bindings(transition, step, index))
     except ParadeError as error:
         outcomes.refuse(transition, step, index, definition.kind, Failure.of(error))
         return
@@ -132,6 +134,13 @@ def _is_meant(transition: Transition, step: str, index: int, event: Document) ->
         return computed(wait.condition, bindings, f"steps.{step}.wait.event.if") is True
     except ParadeError:
         return False
+
+
+def _wanted(event: Event, bindings: dict[str, Any]) -> Document | None:
+    """Returns by which of its values an event is found that is wanted, where the condition tells; see `correlation`."""
+    found = correlation(event.condition.text) if event.condition is not None else None
+    term = found.term(bindings) if found is not None else ""
+    return Document.of({"term": term}) if term else None
 
 
 def _bindings(transition: Transition, step: str, index: int) -> dict[str, Any]:

@@ -45,11 +45,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "awaited_event",
-        sa.Column("namespace", sa.Text, primary_key=True),
-        sa.Column("type", sa.Text, primary_key=True),
         sa.Column("run", sa.Text, primary_key=True),
         sa.Column("step", sa.Text, primary_key=True),
         sa.Column("task", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("namespace", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("term", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -70,6 +71,7 @@ def _create_indexes() -> None:
     op.create_index("ix_schedule_workflow", "schedule", ["namespace", "workflow", "name"])
     _create_partial("ix_schedule_due", "schedule", ["next_time", "shard"], "next_time IS NOT NULL")
     _create_partial("ix_published_event_pending", "published_event", ["created", "shard"], "pending")
+    op.create_index("ix_awaited_event_type", "awaited_event", ["namespace", "type", "term", "run"])
     op.create_index("ix_published_event_created", "published_event", ["created"])
     group = ["namespace", "name"]
     _create_partial("ix_group_member_waiting", "group_member", [*group, "rank", "run"], "NOT admitted AND NOT cancelled")
