@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from parade.wire.errors import Reason
-from parade_scheduler.decider import CancelTask, StartChild, TaskSucceeded
-from parade_scheduler.decider.asks import MAX_ASKS, Entries
+from parade_scheduler.decider import CancelTask, Dispatch, StartChild, TaskSucceeded
+from parade_scheduler.decider.asks import MAX_ASKS, Entries, envelope_of
 from parade_scheduler.decider.execution import Execution
 from parade_scheduler.document import Document
 from parade_scheduler.durables import definition_of
@@ -29,8 +29,22 @@ class Durable(Simulation):
         super().__init__(definition_of("travel.trip"), inputs)
 
     def envelope(self) -> Any:
-        """Returns what the turn under way was given."""
-        return self.arguments("main")
+        """Returns what the turn under way was given, the whole journal where that only told what is new."""
+        return self._whole
+
+    def _hand_out(self, effect: Dispatch | StartChild) -> None:
+        if effect.task == 0 and isinstance(effect, Dispatch):
+            self._whole = envelope_of(self.run_row, self.execution.tasks["main"], Entries()).value
+            given = effect.arguments.value
+            if "news" in given:
+                entries = [{"index": index, **entry} for index, entry in enumerate(self._whole["journal"], 1)]
+                unheard = [entry for entry in entries if entry.get("ended", 0) > self._whole["seen"]]
+                assert given["news"] == sorted(unheard, key=lambda entry: entry["ended"])
+                assert given["known"]["count"] == len(entries)
+                assert (given["seen"], given["time"]) == (self._whole["seen"], self._whole["time"])
+            else:
+                assert given == self._whole
+        super()._hand_out(effect)
 
     def has_turn(self) -> bool:
         return 0 in self.handed_out("main")
@@ -152,11 +166,11 @@ def test_a_turn_that_was_cut_off_is_taken_again_and_counts_once() -> None:
     run = Durable()
     run.waits(ask())
     run.succeed("main", task=1)
-    before = run.out["main", 0, 2]
+    assert "news" in run.arguments("main")
 
     run.crash()
     again = run.out["main", 0, 2]
-    assert (again.arguments, again.resumed, again.redelivered) == (before.arguments, True, True)
+    assert (again.arguments.value, again.resumed, again.redelivered) == (run.envelope(), True, True)
     run.waits(ask())
     run.tell(TaskSucceeded("main", 0, 2, Document.of({"asks": [{"index": 3, **ask()}], "cancels": [], "seen": MICROS})))
 
@@ -346,6 +360,29 @@ def test_a_paused_run_takes_no_turn_and_hands_nothing_out() -> None:
     assert run.handed_out("main") == [0, 3]
     assert len(run.children) == 1
     assert run.envelope()["journal"][1]["state"] == "SUCCEEDED"
+
+
+def test_who_does_not_keep_the_function_is_told_everything() -> None:
+    run = Durable({"city": "Rome"})
+    run.waits(ask())
+    run.succeed("main", 7, task=1)
+    assert run.arguments("main").keys() == {"news", "known", "seen", "time"}
+
+    run.succeed("main", {"again": True})
+    assert run.arguments("main").keys() == {"arguments", "journal", "seen", "time"}
+    run.waits(ask())
+    run.succeed("main", 8, task=2)
+
+    assert [entry["index"] for entry in run.arguments("main")["news"]] == [2]
+    run.check_rows()
+
+
+def test_who_wants_to_be_told_everything_for_ever_is_not() -> None:
+    run = Durable()
+    for _ in range(6):
+        run.succeed("main", {"again": True})
+
+    assert run.failure().reason is Reason.INTERNAL
 
 
 def test_a_run_sleeps_between_turns() -> None:

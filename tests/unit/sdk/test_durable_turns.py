@@ -1,6 +1,7 @@
 """Turns of durable functions: what is kept between them, what is played again, and what does not match."""
 
 import gc
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +59,15 @@ class Scheduled:
         chosen = self.turns if turns is None else turns
         turn = chosen.prepare(self.function, self.run_id, orjson.dumps(envelope), lambda: Log(self.log))
         answer: dict[str, Any] = orjson.loads(chosen.take(turn))
+        return answer
+
+    def news(self, turns: Turns | None = None) -> dict[str, Any]:
+        """Takes a turn that tells only what is new."""
+        digest = hashlib.blake2b("".join(entry["digest"] for entry in self.journal).encode(), digest_size=8).hexdigest()
+        new = [{"index": index, **entry} for index, entry in enumerate(self.journal, 1) if entry.get("ended", 0) > self.seen]
+        envelope = {"news": new, "known": {"count": len(self.journal), "digest": digest}, "seen": self.seen, "time": START}
+        chosen = self.turns if turns is None else turns
+        answer: dict[str, Any] = orjson.loads(chosen.take(chosen.prepare(self.function, self.run_id, orjson.dumps(envelope), Log)))
         return answer
 
     def end(self, index: int, output: Any = None) -> None:
@@ -216,6 +226,81 @@ def test_an_end_that_came_though_it_was_given_up_changes_nothing() -> None:
     assert names(run.turn()) == ["a.after"]
     run.end(3, "after")
     assert run.turn(Turns()) == {"result": [1, "after"]}
+
+
+# ------------------------------------------------------------------------------------------------------ only what is new
+
+
+def test_who_keeps_the_function_needs_only_what_is_new() -> None:
+    run = Scheduled(_three_calls)
+    run.turn()
+    run.end(1, "x")
+
+    assert names(run.news()) == ["a.two", "a.three"]
+
+
+def test_who_does_not_keep_it_asks_for_everything() -> None:
+    run = Scheduled(_three_calls)
+    run.turn()
+    run.end(1, "x")
+
+    assert run.news(Turns()) == {"again": True}
+    run.lost_turn()
+    assert run.news() == {"again": True}
+    assert names(run.turn()) == ["a.two", "a.three"]
+
+
+def test_who_was_left_out_of_a_turn_asks_for_everything() -> None:
+    run, other = Scheduled(_three_calls), Turns()
+    run.turn()
+    run.end(1, "x")
+    run.turn()
+    run.end(2, "y")
+    assert run.turn(other)["asks"] == []
+    run.end(3, "z")
+
+    assert run.news() == {"again": True}
+    assert run.news(other) == {"result": ["x", "y", "z"]}
+
+
+def test_what_is_kept_of_other_code_is_not_gone_on_with() -> None:
+    run = Scheduled(_three_calls)
+    run.turn()
+    run.journal[0]["digest"] = "another"
+    run.end(1, "x")
+
+    assert run.news() == {"again": True}
+
+
+def test_what_is_given_up_in_an_answer_that_was_lost_is_given_up_again() -> None:
+    async def body(ctx: parade.WorkflowContext) -> Any:
+        try:
+            await ctx.gather(ctx.call("a.fails"), ctx.call("a.slow"))
+        except parade.ParadeError:
+            return await ctx.race(ctx.wait_signal("go"))
+
+    run = Scheduled(lambda ctx: ctx.gather(ctx.call("a.b"), body(ctx)))
+    run.turn()
+    run.end(2)
+    run.journal[1].update(state="FAILED", failure={"reason": "AGENT_ERROR", "message": "broken"})
+
+    assert run.lost_turn()["cancels"] == [3]
+    assert run.news() == {"again": True}
+    assert run.turn()["cancels"] == [3]
+
+
+def test_what_ended_and_is_not_heard_yet_is_not_given_up_again() -> None:
+    async def body(ctx: parade.WorkflowContext) -> Any:
+        winner = await ctx.race(ctx.call("a.slow"), ctx.call("a.slower"), ctx.call("a.quick"))
+        return [winner.index, await ctx.call("a.after")]
+
+    run = Scheduled(body)
+    run.turn()
+    run.end(3)
+    run.end(1)
+
+    assert run.news()["cancels"] == [2]
+    assert run.turn(Turns())["cancels"] == [2]
 
 
 # ------------------------------------------------------------------------------------------------------- code that changed

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-_DIGEST_BYTES = 8
+DIGEST_BYTES = 8
 
 
 class Kind(StrEnum):
@@ -42,7 +42,7 @@ class Ask:
     def of(cls, index: int, kind: Kind, name: str, words: Mapping[str, Any]) -> "Ask":
         """Makes an ask. How long it may take and how often it is tried may change with the code; what it is given may not."""
         canonical = orjson.dumps(words.get("arguments"), option=orjson.OPT_SORT_KEYS)
-        return cls(index, kind, name, hashlib.blake2b(canonical, digest_size=_DIGEST_BYTES).hexdigest(), words)
+        return cls(index, kind, name, hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest(), words)
 
     def __str__(self) -> str:
         """Returns it in words."""

@@ -4,10 +4,11 @@ A new one is played from the function's first line with what the journal knows; 
 by one in the order in which they came, and after each the function runs until all of it waits. So both are in the same place afterwards.
 """
 
+import hashlib
 import inspect
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from parade import values
-from parade.durable.ask import Ask, Kind
+from parade.durable.ask import DIGEST_BYTES, Ask, Kind
 from parade.durable.branch import Branch, Branches, Pending
 from parade.durable.context import WorkflowContext
 from parade.durable.errors import NondeterminismError
@@ -64,7 +65,8 @@ class Execution:
         self._seen = 0
         self._digests: list[str] = []
         self._pending: dict[int, Pending[Any]] = {}
-        self._journal: Sequence[Mapping[str, Any]] = ()
+        self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._envelope: Envelope | None = None
         self._asked: list[Ask] = []
         self._given_up: list[int] = []
 
@@ -72,6 +74,11 @@ class Execution:
 
     def fits(self, envelope: Envelope) -> bool:
         """Tells whether it stands where the journal does, so that it can go on from there."""
+        # Where it has heard less, another instance was told the rest; where more, what it answered was lost, with what it gave up.
+        if self._seen != envelope.seen:
+            return False
+        if envelope.digests is None:
+            return envelope.count == len(self._digests) and envelope.digest == self._digest.hexdigest()
         return envelope.digests == self._digests
 
     def turn(self, envelope: Envelope) -> Answer:
@@ -81,14 +88,14 @@ class Execution:
             NondeterminismError: The code does not ask for what the journal says that it has.
             Exception: What the function raised.
         """
-        self._journal, self._asked, self._given_up = envelope.journal, [], []
+        self._envelope, self._asked, self._given_up = envelope, [], []
         with without_loop(self.branches.file, self._refuse):
             if self._main is None:
                 self._begin(envelope)
             self._hear(envelope)
         main = self._main
-        if main is None or len(self._digests) < len(self._journal):
-            raise self._unreached(main)
+        if main is None or len(self._digests) < envelope.count:
+            raise self._unreached(envelope)
         if not main.over:
             if not self._pending:
                 raise FunctionError(f"{self._function.name} waits, and nothing can come of it")
@@ -106,37 +113,36 @@ class Execution:
 
     def _begin(self, envelope: Envelope) -> None:
         self.time = time_of(envelope.time)
-        self.replaying = bool(envelope.journal)
+        self.replaying = envelope.count > 0
         arguments = {**self._arguments, self._function.signature.context: WorkflowContext(self)}
         self._main = Branch(self.branches, self._function.handler(**arguments))
         self.branches.run()
 
     def _hear(self, envelope: Envelope) -> None:
         """Tells the function what has ended, in the order in which it did."""
-        seen = self._seen
-        ends = [(entry["ended"], index) for index, entry in enumerate(self._journal, 1) if entry.get("ended", 0) > seen]
-        for ended, index in sorted(ends):
+        for ended, index, entry in envelope.ends_after(self._seen):
             if index > len(self._digests):
-                raise self._unreached(self._main)
+                raise self._unreached(envelope)
             self._seen = ended
             pending = self._pending.pop(index, None)
             if pending is None or pending.done:
                 continue
             self.time = time_of(ended)
             self.replaying = ended <= envelope.seen
-            entry = Recorded.read(self._journal[index - 1])
-            if entry.failure is None:
-                pending.end(entry.output)
+            recorded = Recorded.read(entry)
+            if recorded.failure is None:
+                pending.end(recorded.output)
             else:
-                pending.end(error=entry.error())
+                pending.end(error=recorded.error())
             self.branches.run()
         self.replaying = False
 
-    def _unreached(self, main: Branch | None) -> NondeterminismError:
-        index = len(self._digests) + 1
+    def _unreached(self, envelope: Envelope) -> NondeterminismError:
+        main, index = self._main, len(self._digests) + 1
         now = "ends" if main is None or main.over else "waits for something else"
+        recorded = Recorded.read(envelope.journal[index - 1])
         error = NondeterminismError(
-            f"the code does not match the run: its request {index} was {self._recorded(index)}, and now it {now} before it gets there. "
+            f"the code does not match the run: its request {index} was {recorded}, and now it {now} before it gets there. "
             "Let runs of the old code end under it, or start this one anew"
         )
         error.__cause__ = None if main is None else main.error
@@ -155,8 +161,9 @@ class Execution:
         if words.get("arguments") is not None:
             words = {**words, "arguments": orjson.loads(values.dumps(words["arguments"], "arguments"))}
         ask = Ask.of(index, kind, name, words)
-        is_new = index > len(self._journal)
-        recorded = None if is_new else self._recorded(index)
+        envelope = self._envelope
+        is_new = envelope is None or index > envelope.count
+        recorded = None if envelope is None or is_new else Recorded.read(envelope.journal[index - 1])
         if recorded is not None and not recorded.is_of(ask):
             other = ", with other arguments" if str(recorded) == str(ask) else ""
             error = NondeterminismError(
@@ -166,14 +173,12 @@ class Execution:
             self._refuse(error)
             raise error
         self._digests.append(ask.digest)
+        self._digest.update(ask.digest.encode())
         if is_new:
             self._asked.append(ask)
         pending: Pending[Any] = Pending(lambda: self._give_up(index))
         self._pending[index] = pending
         return pending
-
-    def _recorded(self, index: int) -> Recorded:
-        return Recorded.read(self._journal[index - 1])
 
     def new_id(self) -> uuid.UUID:
         """Returns an id that is the same in every replay."""
@@ -187,5 +192,5 @@ class Execution:
         pending = self._pending.pop(index, None)
         if pending is None or pending.done:
             return
-        if index > len(self._journal) or self._recorded(index).open:
+        if self._envelope is None or self._envelope.is_open(index):
             self._given_up.append(index)

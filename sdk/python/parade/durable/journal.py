@@ -20,10 +20,6 @@ class Recorded:
     kind: str
     name: str
     digest: str
-    ended: int
-    """When it ended, in microseconds since 1970; later than everything that ended before it in this run. 0 while it has not."""
-    open: bool
-    """Whether something may still come of it."""
     output: Any
     failure: Mapping[str, Any] | None
 
@@ -31,11 +27,9 @@ class Recorded:
     def read(cls, entry: Mapping[str, Any]) -> "Recorded":
         """Reads an entry of the journal."""
         return cls(
-            entry["kind"],
-            entry["name"],
-            entry["digest"],
-            entry.get("ended", 0),
-            entry["state"] == "OPEN",
+            entry.get("kind", ""),
+            entry.get("name", ""),
+            entry.get("digest", ""),
             entry.get("output"),
             entry.get("failure"),
         )
@@ -63,18 +57,28 @@ class Recorded:
         )
 
 
+Entry = Mapping[str, Any]
+"""What `Recorded` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The arguments of a turn."""
+    """The arguments of a turn: the whole journal, or only what is new in it for who has taken the last turn."""
 
     arguments: Any
-    """The function's own."""
-    journal: Sequence[Mapping[str, Any]]
-    """What `Recorded` reads, in the order of asking; the first has the index 1."""
-    digests: Sequence[str]
-    """Those of the journal: a turn that goes on from the last one looks at little else of it."""
+    """The function's own; None where only what is new is told."""
+    journal: Sequence[Entry]
+    """In the order of asking, the first with the index 1; empty where only what is new is told."""
+    digests: Sequence[str] | None
+    """Those of the journal; None where only what is new is told."""
+    news: Mapping[int, Entry]
+    """What has ended that earlier turns have not heard of, by index, where only what is new is told."""
+    count: int
+    """How much the function has asked for."""
+    digest: str
+    """Of all its digests, where only what is new is told."""
     seen: int
-    """When the newest end came that earlier turns have seen, in microseconds since 1970; 0 where they have seen none."""
+    """When the newest end came that earlier turns have heard of, in microseconds since 1970; 0 where they have heard of none."""
     time: int
     """When the run began, in microseconds since 1970."""
 
@@ -87,11 +91,26 @@ class Envelope:
         """
         try:
             given = orjson.loads(data)
+            seen, time = given.get("seen", 0), given["time"]
+            if "news" in given:
+                news = {entry["index"]: entry for entry in given["news"]}
+                return cls(None, (), None, news, given["known"]["count"], given["known"]["digest"], seen, time)
             journal = given["journal"]
-            return cls(given["arguments"], journal, [entry["digest"] for entry in journal], given.get("seen", 0), given["time"])
+            return cls(given["arguments"], journal, [entry["digest"] for entry in journal], {}, len(journal), "", seen, time)
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
             message = "these are no arguments of a turn; a workflow is started as a run, it cannot be called"
             raise ParadeError(Reason.INVALID_ARGUMENTS, message) from error
+
+    def ends_after(self, seen: int) -> list[tuple[int, int, Entry]]:
+        """Returns what has ended after a time, in that order: when, its index, its entry."""
+        entries = self.news.items() if self.digests is None else enumerate(self.journal, 1)
+        return sorted([(entry["ended"], index, entry) for index, entry in entries if entry.get("ended", 0) > seen], key=lambda end: end[0])
+
+    def is_open(self, index: int) -> bool:
+        """Tells whether something may still come of what was asked for."""
+        if index > self.count:
+            return True
+        return index not in self.news if self.digests is None else bool(self.journal[index - 1]["state"] == "OPEN")
 
 
 def time_of(micros: int) -> datetime:
@@ -114,7 +133,15 @@ TURN_SCHEMA: Mapping[str, Any] = {
     "required": ["asks", "cancels", "seen"],
     "additionalProperties": False,
 }
-"""What a turn answers that does not end the function: what it asks for, which asks it gives up, and the newest end that it has seen."""
+"""What a turn answers that does not end the function: what it asks for, which asks it gives up, and the newest end that it has heard of."""
+AGAIN_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"again": {"const": True}},
+    "required": ["again"],
+    "additionalProperties": False,
+}
+"""What a turn answers that was told only what is new, where the function does not stand where that follows."""
+AGAIN = b'{"again":true}'
 
 
 def arguments_schema(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,10 +153,12 @@ def arguments_schema(own: Mapping[str, Any]) -> dict[str, Any]:
         "properties": {
             "arguments": schema,
             "journal": {"type": "array", "items": {"type": "object", "required": ["kind", "name", "digest", "state"]}},
+            "news": {"type": "array", "items": {"type": "object", "required": ["index", "state", "ended"]}},
+            "known": {"type": "object", "required": ["count", "digest"]},
             "seen": {"type": "integer"},
             "time": {"type": "integer"},
         },
-        "required": ["arguments", "journal", "time"],
+        "oneOf": [{"required": ["arguments", "journal", "time"]}, {"required": ["news", "known", "time"]}],
         "additionalProperties": False,
     }
 
@@ -138,7 +167,7 @@ def result_schema(own: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the schema of a turn's answer around that of the function's own result."""
     definitions, schema = _apart(own)
     result = {"type": "object", "properties": {"result": schema}, "required": ["result"], "additionalProperties": False}
-    return {**definitions, "anyOf": [result, TURN_SCHEMA]}
+    return {**definitions, "anyOf": [result, TURN_SCHEMA, AGAIN_SCHEMA]}
 
 
 def _apart(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

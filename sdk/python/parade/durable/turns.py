@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from parade.durable.execution import Execution
-from parade.durable.journal import Envelope
+from parade.durable.journal import AGAIN, Envelope
 from parade.function import Function
 from parade.wire.log import Log
 
@@ -23,10 +23,11 @@ class Turn:
 
     key: tuple[str, str]
     """The run and the function."""
-    execution: Execution
+    execution: Execution | None
+    """None where the function must be told the whole journal."""
     envelope: Envelope
     size: int
-    """How large its arguments are."""
+    """How large the journal is."""
 
 
 class Turns:
@@ -58,10 +59,12 @@ class Turns:
         """
         envelope = Envelope.read(data)
         key = (run_id, function.name)
-        execution = self._take_out(key)
+        execution, size = self._take_out(key)
         if execution is not None and not execution.fits(envelope):
             execution.close()
             execution = None
+        if envelope.digests is None:
+            return Turn(key, execution, envelope, size + len(data))
         if execution is None:
             execution = Execution(function, function.decode(orjson.dumps(envelope.arguments), artifacts), run_id, make_log)
         return Turn(key, execution, envelope, len(data))
@@ -73,6 +76,8 @@ class Turns:
             Exception: What the function raised.
         """
         execution = turn.execution
+        if execution is None:
+            return AGAIN
         try:
             answer = execution.turn(turn.envelope)
         except BaseException:
@@ -81,7 +86,7 @@ class Turns:
         if answer.over:
             execution.close()
         else:
-            self._keep(turn)
+            self._keep(turn.key, execution, turn.size)
         return answer.data
 
     def close(self) -> None:
@@ -89,14 +94,14 @@ class Turns:
         while self._kept:
             self._drop_oldest()
 
-    def _take_out(self, key: tuple[str, str]) -> Execution | None:
+    def _take_out(self, key: tuple[str, str]) -> tuple[Execution | None, int]:
         execution, size = self._kept.pop(key, (None, 0))
         self._bytes -= size
-        return execution
+        return execution, size
 
-    def _keep(self, turn: Turn) -> None:
-        self._kept[turn.key] = turn.execution, turn.size
-        self._bytes += turn.size
+    def _keep(self, key: tuple[str, str], execution: Execution, size: int) -> None:
+        self._kept[key] = execution, size
+        self._bytes += size
         while self._kept and (len(self._kept) > self._max_kept or self._bytes > self._max_kept_bytes):
             self._drop_oldest()
 

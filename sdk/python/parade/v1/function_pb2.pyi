@@ -79,6 +79,10 @@ class Function(_message.Message):
     its first line on, is given the ends in their order, and answers {"result"} once it has returned, and before that {"asks", "cancels", "seen"}: what
     it asks for beyond the journal, each {"index", "kind", "name", "digest"} and as needed "arguments", "timeout", "retry", "seconds", "message",
     "approvers"; the indexes of asks that it gives up; the `ended` of the newest end that it was given. The first ask has the index 1.
+
+    An instance may keep the function where it waits. So a turn may instead be given {"news", "known", "seen", "time"}: the entries of what has ended
+    that earlier turns have not seen, each with its "index"; and {"count", "digest"} of all that was asked for, the latter the BLAKE2b of all digests in
+    their order, 8 bytes, hexadecimal. Who does not keep the function so answers {"again": true}, and is given the whole journal.
     """
     @_builtins.property
     def arguments_schema(self) -> _value_pb2.Value:

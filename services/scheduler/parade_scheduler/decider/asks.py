@@ -3,7 +3,8 @@
 How turns go, the contract's `Function.durable` says.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -24,6 +25,9 @@ MAX_TRIES: Final = 1_000
 """How often what it asks for may be tried."""
 
 _KINDS: Final = {kind.value: kind for kind in (Kind.CALL, Kind.RUN, Kind.APPROVAL, Kind.SIGNAL, Kind.TIMER)}
+_DIGEST_BYTES: Final = 8
+_FRAME: Final = 100
+"""About what surrounds the journal."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _STATES: Final = {TaskState.SUCCEEDED: "SUCCEEDED", TaskState.FAILED: "FAILED", TaskState.CANCELLED: "CANCELLED"}
@@ -50,6 +54,8 @@ class Turn:
     """The places of asks that it waits for no more."""
     seen: datetime | None = None
     """The newest end that it has heard of."""
+    again: bool = False
+    """Whether it must be told the whole journal first."""
 
 
 def read_turn(answer: Document, asked: int) -> Turn:
@@ -66,6 +72,8 @@ def read_turn(answer: Document, asked: int) -> Turn:
     try:
         if "result" in value:
             return Turn(Document.of(value["result"]))
+        if "again" in value:
+            return Turn(None, again=True)
         asks = [_read_ask(ask, index) for index, ask in enumerate(value["asks"], asked + 1)]
         seen = value["seen"]
         turn = Turn(None, asks, frozenset(value["cancels"]), _EPOCH + seen * _MICROSECOND if seen else None)
@@ -115,15 +123,38 @@ def envelope_of(run: Run, tasks: Mapping[int, Task], entries: "Entries") -> Docu
     Raises:
         ParadeError: FAILED_PRECONDITION, where it has become larger than may be sent.
     """
-    journal = entries.joined(tasks)
+    _check_size(run, tasks, entries)
     code = tasks.get(0)
     seen, begun = micros_of(None if code is None else code.ended), micros_of(run.create_time)
-    data = b'{"arguments":%b,"journal":[%b],"seen":%d,"time":%d}' % (run.inputs.data, journal, seen, begun)
-    if len(data) > MAX_BYTES:
-        size = f"{len(data) / 2**20:.1f} MiB"
-        message = f"what came of all that the run has asked for is {size} now, and a turn is given at most {MAX_BYTES // 2**20} MiB"
+    return Document(b'{"arguments":%b,"journal":[%b],"seen":%d,"time":%d}' % (run.inputs.data, entries.joined(tasks), seen, begun))
+
+
+def news_of(run: Run, tasks: Mapping[int, Task], news: Iterable[int], entries: "Entries") -> Document:
+    """Returns what the code is given for a turn where it stands as the last turn has left it.
+
+    Args:
+        run: The run.
+        tasks: The tasks by index.
+        news: The indexes of what has ended since.
+        entries: What was written for the turns before.
+
+    Raises:
+        ParadeError: FAILED_PRECONDITION, where the whole journal has become larger than may be sent: who takes the turn may want it.
+    """
+    _check_size(run, tasks, entries)
+    told = b",".join([b'{"index":%d,%b' % (index, entries.of(tasks[index])[1:]) for index in news])
+    known = b'{"count":%d,"digest":"%b"}' % (len(tasks) - 1, entries.digest(tasks).encode())
+    seen, begun = micros_of(tasks[0].ended), micros_of(run.create_time)
+    return Document(b'{"news":[%b],"known":%b,"seen":%d,"time":%d}' % (told, known, seen, begun))
+
+
+def _check_size(run: Run, tasks: Mapping[int, Task], entries: "Entries") -> None:
+    size = len(run.inputs.data) + entries.size(tasks) + _FRAME
+    if size > MAX_BYTES:
+        message = (
+            f"all that has come of what the run asked for has {size / 2**20:.1f} MiB; a turn is given at most {MAX_BYTES // 2**20} MiB"
+        )
         raise ParadeError(Reason.FAILED_PRECONDITION, f"{message}; let child runs do parts of it, or functions return less")
-    return Document(data)
 
 
 class Entries:
@@ -133,26 +164,46 @@ class Entries:
         """Starts with nothing written."""
         self._written: dict[int, bytes] = {}
         self._beginning = bytearray()
+        self._digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._digested = 0
         self._count = 0
         """How many entries the beginning has: those before the first of what has not ended."""
 
     def joined(self, tasks: Mapping[int, Task]) -> bytes:
         """Returns the entries of all tasks but that of the code, joined."""
+        rest = self._rest(tasks)
+        return b",".join([bytes(self._beginning), *rest] if self._count else rest)
+
+    def size(self, tasks: Mapping[int, Task]) -> int:
+        """Returns how large the entries are together."""
+        rest = self._rest(tasks)
+        return len(self._beginning) + sum([len(entry) + 1 for entry in rest])
+
+    def _rest(self, tasks: Mapping[int, Task]) -> list[bytes]:
+        """Adds to the beginning what may be, and returns the other entries."""
         rest = []
         for index in range(self._count + 1, len(tasks)):
-            entry = self._of(tasks[index])
+            entry = self.of(tasks[index])
             if index == self._count + 1 and index in self._written:
                 self._beginning += (b"," if self._count else b"") + self._written.pop(index)
                 self._count = index
             else:
                 rest.append(entry)
-        return b",".join([bytes(self._beginning), *rest] if self._count else rest)
+        return rest
 
-    def _of(self, task: Task) -> bytes:
+    def digest(self, tasks: Mapping[int, Task]) -> str:
+        """Returns what tells everything that was asked for from anything else, by the digests that the function has given."""
+        for index in range(self._digested + 1, len(tasks)):
+            self._digest.update(_words(tasks[index])["digest"].encode())
+        self._digested = len(tasks) - 1
+        return self._digest.hexdigest()
+
+    def of(self, task: Task) -> bytes:
+        """Returns what the journal says of a task."""
         entry = self._written.get(task.index)
         if entry is None:
             entry = entry_of(task)
-            if task.state in TASK_ENDED:
+            if task.state in TASK_ENDED and task.index > self._count:
                 self._written[task.index] = entry
         return entry
 

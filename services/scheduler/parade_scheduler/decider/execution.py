@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
+from parade_scheduler.decider.alarms import Alarms
 from parade_scheduler.decider.asks import Entries
 from parade_scheduler.decider.asks import definition_of as ask_definition
 from parade_scheduler.decider.bindings import Bindings
@@ -29,6 +30,7 @@ class Execution:
         tasks: The tasks' rows by step and index; tasks that were not handed out yet have none.
         signals: The signals that nothing has taken yet.
         takers: The tasks that wait for a signal or an event.
+        alarms: The times that tasks wait for.
         waiting: How many needs of each step have not ended; of a race those that do not race.
         active: How many tasks of each step are handed out, wait, or are to be tried again.
         output_bytes: How large the outputs of each step's tasks are together.
@@ -38,6 +40,7 @@ class Execution:
         open_steps: How many steps have not ended.
         running: How many tasks are handed out.
         newest_end: When the newest end came that a durable function hears of.
+        news: What has ended that it has not heard of: the indexes of tasks, in the order of their ends.
         entries: What its journal says of what has ended.
         size: How many steps and tasks the run has, with those tasks of running steps that are still to come.
         bindings: What expressions see.
@@ -69,6 +72,7 @@ class Execution:
         self.tasks: dict[str, dict[int, Task]] = {step: {} for step in self.steps}
         self.signals = Signals()
         self.takers = Takers()
+        self.alarms = Alarms()
         self.waiting = {step.id: _awaited(step) for step in definition.steps.values()}
         self.active = dict.fromkeys(self.steps, 0)
         self.output_bytes = dict.fromkeys(self.steps, 0)
@@ -78,6 +82,7 @@ class Execution:
         self.open_steps = len(self.steps)
         self.running = 0
         self.newest_end: datetime | None = None
+        self.news: list[int] = []
         self.entries = Entries()
         self.size = len(self.steps)
         self.bindings = Bindings(definition, run, self.steps, secrets)
@@ -96,10 +101,9 @@ class Execution:
     def sleeping_until(self) -> datetime | None:
         """Returns when an idle run goes on by itself; None where only something from outside lets it go on."""
         state = self.run.state
-        times = [self.run.deadline] if state in (RunState.RUNNING, RunState.PAUSED) else []
-        if state is not RunState.PAUSED:
-            times += [task.retry_time or task.due for task in self.open_tasks()]
-        return min((time for time in times if time is not None), default=None)
+        deadline = self.run.deadline if state in (RunState.RUNNING, RunState.PAUSED) else None
+        alarm = None if state is RunState.PAUSED else self.alarms.soonest(self.tasks)
+        return min((time for time in (deadline, alarm) if time is not None), default=None)
 
     @property
     def signals_waiting(self) -> int:
@@ -123,11 +127,17 @@ class Execution:
         """Tells whether a durable function has asked for a task."""
         return task.index > 0 and self.definition.durable
 
-    def next_end(self, now: datetime) -> datetime:
-        """Returns when something ends that a durable function has asked for: no two things end at once."""
+    def note_end(self, task: Task, now: datetime) -> datetime:
+        """Takes note that something ends that a durable function has asked for, and returns when: no two things end at once."""
         newest = self.newest_end
         self.newest_end = now if newest is None or newest < now else newest + timedelta(microseconds=1)
+        self.news.append(task.index)
         return self.newest_end
+
+    def note_heard(self, step: str, heard: datetime | None) -> None:
+        """Takes note of the newest end that a durable function has heard of."""
+        rows = self.tasks[step]
+        self.news = [index for index in self.news if heard is None or (rows[index].ended or heard) > heard]
 
     def is_stopping(self, step: str) -> bool:
         """Tells whether a running step starts nothing more and only waits for its tasks to end."""
@@ -161,6 +171,7 @@ class Execution:
     def note_task(self, task: Task, before: TaskState | None) -> None:
         """Counts a task that has come to another state."""
         self.running += (task.state is TaskState.RUNNING) - (before is TaskState.RUNNING)
+        self.alarms.add(task)
         if task.kind is Kind.SIGNAL or task.kind is Kind.EVENT:
             if task.state is TaskState.WAITING:
                 self.takers.add(task)
@@ -198,18 +209,26 @@ class Execution:
                 continue
             self.tasks[task.step][task.index] = task
             self.signals.note_request(task.request_id)
-            if task.ended is not None and self.is_ask(task):
-                self.newest_end = task.ended if self.newest_end is None else max(self.newest_end, task.ended)
             self.output_bytes[task.step] += 0 if task.output is None else len(task.output.data)
             if task.state not in TASK_ENDED:
                 self.active[task.step] += 1
                 self.note_task(task, None)
+        if self.definition.durable:
+            self._restore_news()
         if ended:
             self._note_ended(ended)
         if self.run.state in (RunState.RUNNING, RunState.PAUSED):
             found = losers(self.definition, self.steps)
             self.lost.update(step for step in found if self.steps[step].state is StepState.RUNNING)
         self.stopped.update(step for step in self.steps if self.is_stopping(step))
+
+    def _restore_news(self) -> None:
+        for step, rows in self.tasks.items():
+            ends = sorted((task.ended, task.index) for task in rows.values() if task.ended is not None and self.is_ask(task))
+            self.news = [index for _, index in ends]
+            self.newest_end = ends[-1][0] if ends else None
+            if 0 in rows:
+                self.note_heard(step, rows[0].ended)
 
     def _note_ended(self, ended: Collection[str]) -> None:
         for step in self.definition.in_order:

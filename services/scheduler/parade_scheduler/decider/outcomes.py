@@ -25,7 +25,7 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
         return
     execution.output_bytes[step] = size
     attempt = task.attempt
-    ended = execution.next_end(transition.now) if is_ask else task.ended
+    ended = execution.note_end(task, transition.now) if is_ask else task.ended
     transition.task(task, state=TaskState.SUCCEEDED, output=output, instance_id=instance_id, failure=None, due=None, by=by, ended=ended)
     transition.step(step, tasks_succeeded=execution.steps[step].tasks_succeeded + 1)
     transition.event(
@@ -44,7 +44,7 @@ def fail(transition: Transition, task: Task, failure: Failure, *, instance_id: s
     """Ends a task as failed, and with it its step, unless a durable function has asked for it and hears of it."""
     execution = transition.execution
     is_ask = execution.is_ask(task)
-    ended = execution.next_end(transition.now) if is_ask else task.ended
+    ended = execution.note_end(task, transition.now) if is_ask else task.ended
     transition.task(task, state=TaskState.FAILED, failure=failure, instance_id=instance_id, due=None, by=by, ended=ended)
     facts = {"instance_id": instance_id, "by": by, "message": note}
     _note_failure(transition, task.step, task.index, task.attempt, failure, fails_step=not is_ask, **facts)

@@ -22,6 +22,9 @@ MAIN: Final = "main"
 CODE: Final = 0
 """The index of the task that is the code."""
 
+MAX_TOLD: Final = 5
+"""How often in a row a turn may ask to be told everything."""
+
 _WAITS: Final = frozenset({Kind.APPROVAL, Kind.SIGNAL, Kind.TIMER})
 
 
@@ -39,7 +42,9 @@ def succeeded(transition: Transition, occurrence: TaskSucceeded) -> None:
     except ParadeError as error:
         outcomes.fail(transition, task, Failure.of(error), instance_id=occurrence.instance_id)
         return
-    if turn.result is not None:
+    if turn.again and not execution.is_stopping(MAIN):
+        _tell_all(transition, task, occurrence.instance_id)
+    elif turn.result is not None:
         outcomes.succeed(transition, task, turn.result, instance_id=occurrence.instance_id)
         _give_up(transition, range(1, len(execution.tasks[MAIN])))
     elif execution.is_stopping(MAIN):
@@ -54,9 +59,14 @@ def go_on(transition: Transition) -> None:
     task = execution.tasks[MAIN].get(CODE)
     if task is None:
         tasks.start(transition, MAIN, CODE)
-    elif task.state is TaskState.WAITING and _has_news(execution, task):
+    elif task.state is TaskState.WAITING and execution.news:
         task = transition.task(task, state=TaskState.RUNNING, attempt=task.attempt + 1, started=transition.now)
-        tasks.hand_out_again(transition, task, announce=False)
+        try:
+            given = asks.news_of(execution.run, execution.tasks[MAIN], execution.news, execution.entries)
+        except ParadeError as error:
+            outcomes.fail(transition, task, Failure.of(error))
+            return
+        tasks.hand_out(transition, task, given, announce=False)
 
 
 def is_over(execution: Execution) -> bool:
@@ -76,9 +86,15 @@ def conclude(transition: Transition, row: Step) -> None:
         ends.cancel(transition, MAIN)
 
 
-def _has_news(execution: Execution, task: Task) -> bool:
-    newest = execution.newest_end
-    return newest is not None and (task.ended is None or task.ended < newest)
+def _tell_all(transition: Transition, task: Task, instance_id: str) -> None:
+    """Hands the turn out once more with the whole journal: who has it does not keep the function, or not as the last turn has left it."""
+    failures = task.failures + 1
+    if failures > MAX_TOLD:
+        failure = Failure(Reason.INTERNAL, f"the agent has asked {MAX_TOLD} times in a row to be told everything, and was")
+        outcomes.fail(transition, task, failure, instance_id=instance_id)
+        return
+    task = transition.task(task, attempt=task.attempt + 1, started=transition.now, failures=failures, instance_id=instance_id)
+    tasks.hand_out_again(transition, task, announce=False)
 
 
 def _take(transition: Transition, task: Task, turn: asks.Turn, instance_id: str) -> None:
@@ -101,12 +117,13 @@ def _take(transition: Transition, task: Task, turn: asks.Turn, instance_id: str)
         instance_id=instance_id,
         failure=None,
     )
+    execution.note_heard(MAIN, heard)
     execution.size += len(turn.asks)
     transition.step(MAIN, tasks=known + len(turn.asks))
     for index, ask in enumerate(turn.asks, known):
         _begin(transition, index, ask, given_up=index in turn.given_up)
     _give_up(transition, sorted(turn.given_up))
-    if execution.active[MAIN] == 1 and not _has_news(execution, task):
+    if execution.active[MAIN] == 1 and not execution.news:
         outcomes.fail(transition, task, Failure(Reason.INTERNAL, "the function waits, and nothing can come of it"), instance_id=instance_id)
     transition.unsettled.append(MAIN)
 
