@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from parade.v1 import agent_pb2, dispatcher_pb2, progress_pb2
+from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2, progress_pb2
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
-from tests.integration.dispatcher_harness import Mesh, SessionAgent, TestAgent, call, json, running_mesh, seconds
+from tests.integration.dispatcher_harness import CLIENT, SCHEDULER, Mesh, SessionAgent, TestAgent, call, json, running_mesh, seconds
 from tests.support.waiting import eventually
 
 Event = agent_pb2.InvokeStreamResponse
@@ -279,6 +279,27 @@ async def test_a_session_gives_a_stream_as_its_reader_makes_room(mesh: Mesh) -> 
     assert not result.HasField("result")
     assert heard.items == [b"%d" % number for number in range(100)]
     assert heard.events[0].instance_id == agent.id
+
+
+async def test_which_instance_runs_a_step_is_told_where_its_result_does_not_come_soon(mesh: Mesh) -> None:
+    agent = await mesh.agent(kind=SessionAgent)
+    await mesh.knows(agent)
+    session = mesh.session(SCHEDULER)
+    origin = call_pb2.CallOrigin(namespace="default", principal=CLIENT.uri, run_id="run-1", step="clean")
+    ends = asyncio.Event()
+
+    async def slow(request: Any, context: Any) -> agent_pb2.InvokeResponse:
+        await ends.wait()
+        return agent_pb2.InvokeResponse(result=json(7))
+
+    quick = session.begin(window=1000, origin=origin)
+    assert ((await quick.result()).instance_id, quick.events) == (agent.id, [])
+    agent.unary = slow
+    lasting = session.begin(window=1000, origin=origin)
+    await eventually(lambda: [event.instance_id for event in lasting.events] == [agent.id])
+    ends.set()
+    assert (await lasting.result()).result.data == b"7"
+    assert len(lasting.events) == 1
 
 
 async def test_a_streaming_function_whose_caller_wants_no_events_is_refused(mesh: Mesh) -> None:

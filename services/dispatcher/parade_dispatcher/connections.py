@@ -63,7 +63,7 @@ class Connections:
         if link.unimplemented:
             return connection.invoke(call, deadline, receiver)
         delivery = _Delivery(connection, call, deadline, receiver)
-        delivery.sent = link.send(connection.message(call), delivery, deadline)
+        delivery.sent = link.send(connection.entry(call), delivery, deadline, call.window)
         return delivery
 
     def forget(self, instance_id: str) -> None:
@@ -95,7 +95,7 @@ class _Connection:
         self._heads: dict[tuple[str, str, str], bytes] = {}
         self._invocations: set[Invocation] = set()
 
-    def message(self, call: Call) -> session_pb2.SessionCall | bytes:
+    def entry(self, call: Call) -> bytes:
         """Encodes a call. What calls have in common is encoded once."""
         key = (call.function, call.namespace, call.principal)
         head = self._heads.get(key)

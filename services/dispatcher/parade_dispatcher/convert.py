@@ -125,9 +125,11 @@ def session_request(message: session_pb2.SessionCall, context: RequestContext, t
             raise ParadeError(Reason.PERMISSION_DENIED, f"{context.caller.uri} may not say whom a call is for")
         origin = message.origin
         namespace, principal = origin.namespace or namespace, origin.principal or principal
-        if origin.run_id or origin.step:
-            step = model.Step(origin.run_id, origin.step, message.step_redelivered)
-            faults.extend(Violation(f"origin.{field}", "is missing") for field in ("run_id", "step") if not getattr(step, field))
+        run_id, name = origin.run_id, origin.step
+        if run_id or name:
+            step = model.Step(run_id, name, message.step_redelivered)
+            if not (run_id and name):
+                faults.append(Violation("origin.step" if run_id else "origin.run_id", "is missing"))
     if not namespace:
         faults.append(Violation("origin.namespace", f"is missing; {context.caller.name} must say for which namespace it asks"))
     window = message.window

@@ -14,6 +14,10 @@ from parade_dispatcher import convert, model
 _DATA = b"\x0a"
 _CALL_ARGUMENTS = b"\x1a"
 _CALL_OPTIONS = b"\x32"
+_CALL_ORIGIN = b"\x3a"
+_CALL_TRACEPARENT = b"\x42"
+_ORIGIN_RUN_ID = b"\x1a"
+_ORIGIN_STEP = b"\x22"
 _OPTIONS_CALL_ID = b"\x32"
 _RESULT_VALUE = b"\x12"
 _RESULT_CALL_ID = b"\x22"
@@ -21,6 +25,9 @@ _RESULT_INSTANCE_ID = b"\x2a"
 _RESULT_QUEUED = b"\x30"
 _RESULT_TRANSPORT = b"\x38"
 _RESULT_EXECUTING = b"\x40"
+_EVENT_INSTANCE_ID = b"\x12"
+
+_ATTACH = session_pb2.SessionCall(attach=True).SerializeToString()
 
 
 def call_head(full_name: str, call: model.Call) -> bytes:
@@ -29,15 +36,12 @@ def call_head(full_name: str, call: model.Call) -> bytes:
     return session_pb2.SessionCall(function=full_name, origin=origin).SerializeToString()
 
 
-def call_entry(head: bytes, call: model.Call) -> session_pb2.SessionCall | bytes:
-    """Encodes what an instance is asked to run.
+def call_entry(head: bytes, call: model.Call) -> bytes:
+    """Encodes what an instance is asked to run, for `Link.send`, which adds the window.
 
     Args:
         head: What `call_head` gave.
         call: What it is asked to run.
-
-    Returns:
-        The call for `Link.send`: as bytes, and as a message where it has something that is not usual.
     """
     arguments, call_id = call.arguments, call.id.encode()
     if type(arguments) is not bytes:
@@ -50,12 +54,15 @@ def call_entry(head: bytes, call: model.Call) -> session_pb2.SessionCall | bytes
     entry = b"".join(
         (head, _CALL_ARGUMENTS, value, arguments, _CALL_OPTIONS, varint(len(call_id) + len(own) + 1), _OPTIONS_CALL_ID, own, call_id)
     )
-    if not (call.window or call.traceparent or call.run_id or call.attach):
-        return entry
-    message = session_pb2.SessionCall.FromString(entry)
-    message.window, message.traceparent, message.attach = call.window, call.traceparent, call.attach
-    message.origin.run_id, message.origin.step = call.run_id, call.step
-    return message
+    if call.run_id:
+        # Of a message that comes twice in a field the second is merged into the first, which is in the head.
+        run_id, step = call.run_id.encode(), call.step.encode()
+        own, other = varint(len(run_id)), varint(len(step))
+        size = varint(len(run_id) + len(own) + len(step) + len(other) + 2)
+        entry = b"".join((entry, _CALL_ORIGIN, size, _ORIGIN_RUN_ID, own, run_id, _ORIGIN_STEP, other, step))
+    if call.traceparent:
+        entry += _text(_CALL_TRACEPARENT, call.traceparent)
+    return entry + _ATTACH if call.attach else entry
 
 
 def result_entry(answer: model.Answer, *, names_call: bool) -> bytes:
@@ -84,6 +91,12 @@ def result_entry(answer: model.Answer, *, names_call: bool) -> bytes:
         )
     )
     return entry + _text(_RESULT_CALL_ID, answer.call_id) if names_call else entry
+
+
+@lru_cache(maxsize=1024)
+def assigned_entry(instance_id: str) -> bytes:
+    """Encodes which instance has a call, for `Exchange.mention`."""
+    return _text(_EVENT_INSTANCE_ID, instance_id)
 
 
 def _text(tag: bytes, text: str) -> bytes:

@@ -129,7 +129,7 @@ Change = Agent | Instance | Synced
 """One thing that the agent_manager says."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """The step of a run that a call is made for."""
 

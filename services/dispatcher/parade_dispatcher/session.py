@@ -6,7 +6,7 @@ from datetime import datetime
 from opentelemetry.trace import SpanKind
 
 from parade.v1 import session_pb2
-from parade.wire.call_span import CallSpan
+from parade.wire.call_span import CallSpan, is_unsampled
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Exchange
 from parade.wire.telemetry import Telemetry
@@ -31,7 +31,7 @@ class SessionHandler:
         caller: RequestContext = exchange.caller
         traceparent = call.traceparent
         span = None
-        if traceparent:
+        if traceparent and not is_unsampled(traceparent):
             span = self._telemetry.begin_call(call.function, SpanKind.SERVER, traceparent, {"parade.caller": caller.caller.uri}, root=False)
             if span is not None:
                 traceparent = span.traceparent
@@ -42,22 +42,30 @@ class SessionHandler:
                 span.end(error.reason.value, error.message)
             exchange.answer(convert.session_failure(error))
             return
-        reply = SessionReply(exchange, self._telemetry, not request.call_id, span)
+        reply = SessionReply(exchange, self._telemetry, not request.call_id, request.step is not None, span)
         reply.began(self._engine.begin(request, reply))
 
 
 class SessionReply:
     """What the engine says of one call, put into the session."""
 
-    __slots__ = ("_events", "_exchange", "_job", "_names_call", "_span", "_telemetry", "_window")
+    __slots__ = ("_events", "_exchange", "_is_step", "_job", "_names_call", "_span", "_telemetry", "_window")
 
-    def __init__(self, exchange: Exchange, telemetry: Telemetry, names_call: bool, span: CallSpan | None) -> None:  # noqa: FBT001 - one for every call
+    def __init__(
+        self,
+        exchange: Exchange,
+        telemetry: Telemetry,
+        names_call: bool,  # noqa: FBT001 - one for every call
+        is_step: bool,  # noqa: FBT001 - as above
+        span: CallSpan | None,
+    ) -> None:
         """Takes the call at the session.
 
         Args:
             exchange: The call at the session.
             telemetry: Where a failure goes of a call that nobody records.
             names_call: Whether the answer names the call, since its caller did not.
+            is_step: Whether it is a step's call.
             span: The call's span, where it is recorded.
         """
         self._exchange: Exchange | None = exchange
@@ -65,6 +73,7 @@ class SessionReply:
         self._events = self._window > 0
         self._telemetry = telemetry
         self._names_call = names_call
+        self._is_step = is_step
         self._span = span
         self._job: Job | None = None
 
@@ -98,9 +107,14 @@ class SessionReply:
             )
 
     def assigned(self, call_id: str, instance_id: str) -> None:  # noqa: ARG002  # the caller knows the call by its number
-        """Passes on which instance has the call."""
-        if self._events and self._exchange is not None:
-            self._exchange.tell(session_pb2.SessionEvent(instance_id=instance_id))
+        """Passes on which instance has the call. To the scheduler the result says so as well, and most of its calls end at once."""
+        exchange = self._exchange
+        if exchange is None or not self._events:
+            return
+        if self._is_step:
+            exchange.mention(entries.assigned_entry(instance_id))
+        else:
+            exchange.tell(session_pb2.SessionEvent(instance_id=instance_id))
 
     def progressed(self, progress: Progress) -> None:
         """Passes on how far the call has come."""

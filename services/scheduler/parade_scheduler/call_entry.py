@@ -40,6 +40,8 @@ def call_entry(run: Run, dispatch: Dispatch, call_id: str, traceparent: str) -> 
     options = _field(_CALL_ID, call_id.encode())
     if dispatch.affine:
         options += _field(_AFFINITY_KEY, run.id.encode())
+    if run.priority:
+        options += _priority(run.priority)
     if dispatch.resumed:
         options += _REDELIVERED
     origin = b"".join((_caller(run.namespace, run.principal), _field(_RUN_ID, run.id.encode()), _field(_STEP, dispatch.step.encode())))
@@ -61,6 +63,11 @@ def _field(tag: bytes, content: bytes) -> bytes:
 @lru_cache(maxsize=1024)
 def _function(full_name: str) -> bytes:
     return session_pb2.SessionCall(function=full_name).SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _priority(priority: int) -> bytes:
+    return call_pb2.CallOptions(priority=priority).SerializeToString()
 
 
 @lru_cache(maxsize=1024)

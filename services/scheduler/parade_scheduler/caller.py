@@ -72,7 +72,7 @@ class DispatcherCaller:
 class _Call(Delivery):
     """One call of an attempt, and its span."""
 
-    __slots__ = ("_began", "_dispatch", "_items", "_listener", "_run", "_size", "_span", "_telemetry")
+    __slots__ = ("_began", "_dispatch", "_instance_id", "_items", "_listener", "_run", "_size", "_span", "_telemetry")
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class _Call(Delivery):
         self._dispatch = dispatch
         self._listener = listener
         self._span: CallSpan | None = span
+        self._instance_id = ""
         self._items: list[Document] | None = None
         self._size = 0
 
@@ -131,7 +132,7 @@ class _Call(Delivery):
             if self._items is not None:
                 # An instance that takes over begins anew.
                 self._items, self._size = [], 0
-            self._listener.assigned(event.instance_id)
+            self._assigned(event.instance_id)
         elif kind == "progress":
             fraction = event.progress.fraction
             self._listener.progressed(Progress(fraction if math.isfinite(fraction) else -1.0, event.progress.message))
@@ -151,11 +152,19 @@ class _Call(Delivery):
             return
         if self._span is not None:
             self._span.end()
+        self._assigned(result.instance_id)
         self._listener.succeeded(output)
 
     def failed(self, error: ParadeError) -> None:
         """Passes on why there is no result."""
+        self._assigned(error.metadata.get("instance", ""))
         self._listener.failed(self._noted(error))
+
+    def _assigned(self, instance_id: str) -> None:
+        """Passes on which instance has the call: its outcome says so again, or for the first time where it came soon."""
+        if instance_id and instance_id != self._instance_id:
+            self._instance_id = instance_id
+            self._listener.assigned(instance_id)
 
     def _keep(self, item: value_pb2.Value) -> None:
         document = _document(item)

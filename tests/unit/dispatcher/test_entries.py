@@ -13,9 +13,8 @@ CONTENTS = st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([b"x" 
 
 
 def sent(call: model.Call) -> session_pb2.SessionCall:
-    """Returns the message that leaves for a call."""
-    entry = entries.call_entry(entries.call_head("a.f", call), call)
-    return session_pb2.SessionCall.FromString(entry) if isinstance(entry, bytes) else entry
+    """Returns the message that leaves for a call, but for its window."""
+    return session_pb2.SessionCall.FromString(entries.call_entry(entries.call_head("a.f", call), call))
 
 
 def answered(answer: model.Answer, *, names_call: bool = False) -> session_pb2.SessionResult:
@@ -24,10 +23,9 @@ def answered(answer: model.Answer, *, names_call: bool = False) -> session_pb2.S
 
 
 @given(CONTENTS, st.text(st.sampled_from("ab-_9"), min_size=8, max_size=200))
-def test_a_usual_call_leaves_as_bytes(arguments: bytes, call_id: str) -> None:
+def test_a_call_says_what_is_to_be_run_and_for_whom(arguments: bytes, call_id: str) -> None:
     call = model.Call(call_id, "f", arguments, "default", "spiffe://x")
 
-    assert isinstance(entries.call_entry(b"", call), bytes)
     assert sent(call) == session_pb2.SessionCall(
         function="a.f",
         arguments=value_pb2.Value(data=arguments),
@@ -37,15 +35,15 @@ def test_a_usual_call_leaves_as_bytes(arguments: bytes, call_id: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [b"{}", ARTIFACT])
-def test_a_call_holds_what_is_not_usual(arguments: model.Content) -> None:
-    call = model.Call("call-1", "f", arguments, "n", "p", "run-1", "clean", 7, "00-a-b-01", attach=True)
+@pytest.mark.parametrize("run_id", ["run-1", "r" * 127, "r" * 200])
+def test_a_steps_call_says_more(arguments: model.Content, run_id: str) -> None:
+    call = model.Call("call-1", "f", arguments, "n", "p", run_id, "clean", 7, "00-a-b-01", attach=True)
 
     assert sent(call) == session_pb2.SessionCall(
         function="a.f",
         arguments=value_pb2.Value(data=arguments) if isinstance(arguments, bytes) else REFERENCE,
-        window=7,
         options=call_pb2.CallOptions(call_id="call-1"),
-        origin=call_pb2.CallOrigin(namespace="n", principal="p", run_id="run-1", step="clean"),
+        origin=call_pb2.CallOrigin(namespace="n", principal="p", run_id=run_id, step="clean"),
         traceparent="00-a-b-01",
         attach=True,
     )
@@ -73,6 +71,10 @@ def test_an_answer_names_the_call_where_its_caller_did_not() -> None:
 
     assert answered(answer).call_id == ""
     assert answered(answer, names_call=True).call_id == "call-1"
+
+
+def test_which_instance_has_a_call_is_an_event() -> None:
+    assert session_pb2.SessionEvent.FromString(entries.assigned_entry("i-1")) == session_pb2.SessionEvent(instance_id="i-1")
 
 
 def test_a_stream_that_ended_well_has_neither_result_nor_error() -> None:

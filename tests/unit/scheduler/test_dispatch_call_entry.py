@@ -16,20 +16,26 @@ from tests.unit.scheduler.simulation import START
 WORDS = st.text(st.characters(codec="utf-8"), max_size=300)
 
 
-def run(id: str = "run-1", namespace: str = "default", principal: str = "spiffe://parade.local/ns/default/client/dev") -> Run:
-    return Run(id, namespace, "flow", 1, Document(b"{}"), START, principal=principal)
+def run(
+    id: str = "run-1", namespace: str = "default", principal: str = "spiffe://parade.local/ns/default/client/dev", priority: int = 0
+) -> Run:
+    return Run(id, namespace, "flow", 1, Document(b"{}"), START, principal=principal, priority=priority)
 
 
 def dispatch(step: str, function: str, arguments: bytes, redelivered: bool = False, resumed: bool = False) -> Dispatch:  # noqa: FBT001, FBT002
     return Dispatch(step, 0, 1, function, Document(arguments), None, redelivered, resumed)
 
 
-@given(st.builds(run, WORDS, WORDS, WORDS), st.builds(dispatch, WORDS, WORDS, st.binary(max_size=300), st.booleans(), st.booleans()), WORDS)
+@given(
+    st.builds(run, WORDS, WORDS, WORDS, st.integers(-100, 100)),
+    st.builds(dispatch, WORDS, WORDS, st.binary(max_size=300), st.booleans(), st.booleans()),
+    WORDS,
+)
 def test_it_says_all_that_the_message_says(run: Run, dispatch: Dispatch, traceparent: str) -> None:
     assert SessionCall.FromString(call_entry(run, dispatch, "step-0001", traceparent)) == SessionCall(
         function=dispatch.function,
         arguments=Value(data=dispatch.arguments.data),
-        options=CallOptions(call_id="step-0001", redelivered=dispatch.resumed),
+        options=CallOptions(call_id="step-0001", redelivered=dispatch.resumed, priority=run.priority),
         origin=CallOrigin(namespace=run.namespace, principal=run.principal, run_id=run.id, step=dispatch.step),
         traceparent=traceparent,
         step_redelivered=dispatch.redelivered,

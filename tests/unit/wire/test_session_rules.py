@@ -23,7 +23,7 @@ from parade.v1.session_pb2 import SessionResult as Result
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Acceptor, Exchange
-from parade.wire.session.limits import HELLO_TIMEOUT, MAX_FRAME_BYTES
+from parade.wire.session.limits import HELLO_TIMEOUT, MAX_FRAME_BYTES, MENTION_AFTER
 from parade.wire.session.opener import LostError, Opener, Sent, Waiting
 from tests.support.virtual_time import in_virtual_time
 
@@ -355,6 +355,33 @@ def test_progress_that_nobody_has_read_gives_way_to_newer_progress() -> None:
         assert [event.WhichOneof("event") for event in frame.events] == ["progress", "item", "progress"]
         assert frame.events[0].progress.fraction == 499 / 500
         assert len(frame.results) == 1
+        await raw.close()
+
+    in_virtual_time(main)
+
+
+def test_what_matters_only_while_a_call_runs_is_told_late_or_with_something_else() -> None:
+    async def main() -> None:
+        handler = Handler()
+        raw = await Raw(Acceptor(handler)).opened()
+        await raw.say(called(1, 2, 3, window=1000))
+        await asyncio.sleep(0.01)
+        ends, talks, waits = handler.exchanges
+        for exchange in handler.exchanges:
+            exchange.mention(Event(instance_id="a").SerializeToString())
+            exchange.mention(Event(instance_id="b").SerializeToString())
+
+        ends.answer(Result())
+        ends.mention(Event(instance_id="c").SerializeToString())
+        talks.tell(Event(item=Value(data=b"1")))
+        frame = await raw.hear()
+        assert [result.number for result in frame.results] == [1]
+        assert [(event.number, event.instance_id) for event in frame.events] == [(2, "b"), (2, "")]
+        began = asyncio.get_running_loop().time()
+        assert list((await raw.hear()).events) == [Event(number=3, instance_id="b")]
+        assert asyncio.get_running_loop().time() - began == pytest.approx(MENTION_AFTER, abs=0.02)
+        waits.mention(Event(instance_id="d").SerializeToString())
+        assert list((await raw.hear()).events) == [Event(number=3, instance_id="d")]
         await raw.close()
 
     in_virtual_time(main)

@@ -307,7 +307,9 @@ class SessionEvent(_message.Message):
     number: _builtins.int
     """The call's number."""
     instance_id: _builtins.str
-    """The call is now with this instance. From a dispatcher, once for every instance that it is given to."""
+    """The call is now with this instance. From a dispatcher, once for every instance that it is given to; of a step's call only where the result,
+    which says so too, does not come soon.
+    """
     cancellation: _call_pb2.Cancellation.ValueType
     """How far the cancellation of the call has come."""
     @_builtins.property

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from parade.v1 import error_pb2, session_pb2
 from parade.wire.session.frames import EVENT, RESULT, FrameBuilder, varint
-from parade.wire.session.limits import MAX_ENTRY_BYTES, MAX_TIMEOUT, SMALL_FRAME_BYTES, room_taken
+from parade.wire.session.limits import MAX_ENTRY_BYTES, MAX_TIMEOUT, MENTION_AFTER, SMALL_FRAME_BYTES, room_taken
 from parade.wire.session.outbox import Outbox
 from parade.wire.session.violations import check_from_opener, check_size, violation
 
@@ -39,6 +39,7 @@ class Exchange:
         "framed",
         "granted",
         "items",
+        "mentioned",
         "note",
         "number",
         "result",
@@ -56,6 +57,7 @@ class Exchange:
         self.framed = False
         self.result = b""
         self.note: list[Any] | None = None
+        self.mentioned = b""
         self.caller: Any = session.caller
         """What `Acceptor.serve` was given."""
         self.granted = window
@@ -97,6 +99,14 @@ class Exchange:
             return
         self._session.told(self, encoded, item=item, progress=not item and event.HasField("progress"))
 
+    def mention(self, event: bytes) -> None:
+        """Says something, a `SessionEvent` encoded without its number, that matters only while the call runs.
+
+        It is told with the call's next event, or `MENTION_AFTER` seconds later; not where the call ends or other is mentioned before.
+        """
+        if not self.ended:
+            self._session.mentioned(self, event + _NUMBER + varint(self.number))
+
     def _fail(self, result: session_pb2.SessionResult) -> None:
         cancelled = self.cancelled
         self.answer(result)
@@ -136,6 +146,8 @@ class Accepted:
         self._loop = loop
         self._last = 0
         self._queue: deque[list[Any]] = deque()
+        self._mentioning: list[Exchange] = []
+        """Calls of which something was mentioned since the last time that it was told."""
         self._ping = 0
         self._pong = 0
 
@@ -155,12 +167,32 @@ class Accepted:
         """Queues an event. Progress that nobody has read gives way to newer progress, so that its queue stays short."""
         if self.ended:
             return
+        if exchange.mentioned:
+            self._tell_mentioned(exchange)
         if progress and exchange.note is not None:
             exchange.note[2] = encoded
             return
         entry = [EVENT, exchange, encoded, item]
         exchange.note = entry if progress else None
         self._queue.append(entry)
+        self.outbox.wake()
+
+    def mentioned(self, exchange: Exchange, encoded: bytes) -> None:
+        """Keeps an event for a while. One timer serves all calls: most end before."""
+        if not self._mentioning:
+            self._loop.call_later(MENTION_AFTER, self._tell_all_mentioned)
+        exchange.mentioned = encoded
+        self._mentioning.append(exchange)
+
+    def _tell_all_mentioned(self) -> None:
+        mentioning, self._mentioning = self._mentioning, []
+        for exchange in mentioning:
+            if exchange.mentioned and not exchange.ended:
+                self._tell_mentioned(exchange)
+
+    def _tell_mentioned(self, exchange: Exchange) -> None:
+        encoded, exchange.mentioned = exchange.mentioned, b""
+        self._queue.append([EVENT, exchange, encoded, False])
         self.outbox.wake()
 
     def drain(self) -> None:
