@@ -40,7 +40,9 @@ async def begin(store: Store, *tasks: Task, run: Run = RUN) -> None:
 
 async def end(store: Store, task: Task, number: int = 2, message: str = "") -> None:
     happened = RunEvent(number, NOW + timedelta(minutes=5), EventType.TASK_SUCCEEDED, task.step, task.index, by=task.by, message=message)
-    change = Change(replace(RUN, last_sequence=number), number, tasks={(task.step, task.index): task}, events=[happened])
+    followed = RunEvent(number + 1, happened.time, EventType.STEP_SUCCEEDED, task.step)
+    run = replace(RUN, last_sequence=2 * number)
+    change = Change(run, number, tasks={(task.step, task.index): task}, events=[happened, followed])
     await store.write([change], None)
 
 

@@ -120,9 +120,7 @@ class Children:
     async def _cancel(self, parent: Run, effect: CancelChild) -> None:
         starting = self._starting.get(effect.run)
         if starting is not None:
-            # What it has handed to the journal already comes before what is asked now.
-            starting.cancel()
-            await asyncio.wait([starting])
+            starting.cancel()  # what it has handed to the journal already comes before what is asked now
         failures = 0
         while True:
             try:

@@ -68,9 +68,9 @@ def branched(definition: Definition, earlier: Run, rows: Iterable[Step], ended: 
         definition: The workflow of both.
         earlier: The run that it branches off from.
         rows: Its steps, as they are now.
-        ended: The steps that had ended by then. Those that had been cancelled by then run anew, unless a race that is kept cancelled them.
+        ended: The steps that had ended by then. Those cancelled or undone by then run anew, except what a race that is kept has cancelled.
     """
-    known = _Earlier(definition, [row for row in rows if row.id in ended], undone_counts=False)
+    known = _Earlier(definition, [row for row in rows if row.id in ended])
     kept: set[str] = set()
     for step in definition.in_order:
         needs = definition.steps[step].needs
@@ -102,10 +102,10 @@ class _Earlier:
         good: Those among them that did not fail by themselves.
     """
 
-    def __init__(self, definition: Definition, rows: Iterable[Step], *, undone_counts: bool = True) -> None:
+    def __init__(self, definition: Definition, rows: Iterable[Step]) -> None:
         self._definition = definition
         self._rows = {row.id: row for row in rows}
-        self._undone = {id.removesuffix(_COMPENSATION) for id in self._rows if id.endswith(_COMPENSATION)} if undone_counts else set()
+        self._undone = {id.removesuffix(_COMPENSATION) for id in self._rows if id.endswith(_COMPENSATION)}
         self.results: set[str] = set()
         self.good: set[str] = set()
         # Whether a racer that was cancelled may stay so depends on its race, which needs it and so comes after it.

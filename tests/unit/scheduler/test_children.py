@@ -203,6 +203,7 @@ async def test_what_begins_again_in_memory_changes_nothing(family: Family) -> No
     assert await family.led.journal.start(Execution(read(CHILD), run), Started()) is None
 
     assert await family.led.store.events(child, 0, 100) == before
+    assert family.led.journal.holds(child)
 
 
 async def test_runs_start_each_other_only_so_deep(family: Family) -> None:

@@ -216,6 +216,7 @@ inputs: {n: {}}
         ("spiffe://mesh/*/ada", False),
         ("*", False),
         ("spiffe://mesh/client/default/ada*a", False),
+        ("spiffe://mesh/client/default/a*d*d*a", False),
         ("spiffe://mesh/client/default/bob", False),
         ("spiffe://mesh/client/default/" + "a*" * 20_000 + "b", False),
     ],

@@ -183,6 +183,14 @@ def test_a_branch_keeps_a_step_that_was_undone_later() -> None:
     assert kept(branched(definition, run, rows, {"left"})) == {"left"}
 
 
+def test_a_branch_runs_anew_what_had_been_undone_by_then() -> None:
+    definition = defined(DIAMOND)
+    run, rows = earlier(definition)
+    rows.append(Step("left.compensate", 4, "x.undo", StepState.SUCCEEDED, 1))
+
+    assert kept(branched(definition, run, rows, {"left", "right", "left.compensate"})) == {"right"}
+
+
 def test_a_branch_before_the_end_of_a_race_runs_its_losers_anew() -> None:
     definition = defined(RACE)
     states = {"slow": StepState.CANCELLED, "prepare": StepState.SUCCEEDED}
