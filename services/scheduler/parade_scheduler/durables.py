@@ -1,5 +1,6 @@
 """Durable functions as workflows. Nothing of them is stored: their definition is their code, and an agent has registered the rest."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class Durables:
         """Takes who knows functions, and the time."""
         self._functions = functions
         self._clock = clock
+        self._asking: dict[tuple[str, str], asyncio.Future[Definition]] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Definition, float]] = OrderedDict()
 
     async def workflow(self, namespace: str, name: str) -> Workflow:
@@ -119,9 +121,19 @@ class Durables:
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE, where nobody can be asked.
         """
-        known = self._known.get((namespace, name))
+        key = (namespace, name)
+        known = self._known.get(key)
         if known is not None and self._clock.monotonic() - known[1] < FRESH:
             return known[0]
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.ensure_future(self._ask(namespace, name))
+            asking.add_done_callback(lambda done: self._asked(key, done))
+        # Whoever goes away does not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    async def _ask(self, namespace: str, name: str) -> Definition:
+        known = self._known.get((namespace, name))
         function = await self._functions.durable(namespace, name)
         if function is None:
             message = f"no agent of the namespace `{namespace}` has registered a durable function `{name}`; start its agent first"
@@ -136,3 +148,8 @@ class Durables:
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)
         return definition
+
+    def _asked(self, key: tuple[str, str], done: "asyncio.Future[Definition]") -> None:
+        del self._asking[key]
+        if not done.cancelled():
+            done.exception()  # has been looked at, though everybody has gone away
