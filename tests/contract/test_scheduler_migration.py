@@ -183,7 +183,7 @@ async def test_a_run_that_has_ended_is_what_it_was(store: Store) -> None:
 
 
 async def test_a_run_that_goes_on_can_be_taken_up(store: Store) -> None:
-    [[stored]] = [chunk async for chunk in store.unfinished(range(64))]
+    [stored] = await store.load(await store.unfinished(range(64)))
 
     assert (stored.run.id, stored.run.state, stored.run.failure, stored.entries, stored.parked) == (
         "run-b",

@@ -8,20 +8,20 @@ risk: the runs concerned are forgotten and loaded again as they are stored, who 
 import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.crash_points import reached
-from parade_scheduler.decider import Decider, Dispatch, Effect, Execution, Occurrence, Recovered, SetTimer
+from parade_scheduler.decider import Decider, Execution, Occurrence, Recovered
 from parade_scheduler.happenings import OUTCOMES, Happening, Held, Share, Together, Whole
 from parade_scheduler.memory import Memory
 from parade_scheduler.model import Run
 from parade_scheduler.ownership import Shards
+from parade_scheduler.release import Carrier, Release
 from parade_scheduler.store import LostError, Store, TakenError, refusal, shard_of
 from parade_scheduler.timers import NEAR, Timers
 from parade_scheduler.watchers import Watchers
@@ -35,20 +35,8 @@ PARK_AFTER: Final = NEAR
 PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
 """The waits after commits that failed."""
 MAX_FAULTS: Final = 3
-"""How often a run on which the decider fails is taken up again by itself; then only what happens to it takes it up."""
+"""How often a run that cannot be decided on, or stored, is tried by itself; then only what happens to it takes it up."""
 STOPPED: Final = "the scheduler has stopped; ask again"
-
-
-class Carrier(Protocol):
-    """Carries effects out. It must not wait."""
-
-    def release(self, run: Run, effect: Effect) -> None:
-        """Carries an effect out that is committed."""
-        ...
-
-    def leave(self, run: str) -> None:
-        """Reports no more outcomes of a run that another replica leads, and cancels nothing."""
-        ...
 
 
 class ElsewhereError(Exception):
@@ -74,6 +62,7 @@ class Journal:
         self._log = log
         self.timers = Timers(clock, self.report)
         self._memory = Memory(self.timers)
+        self._release = Release(self._memory, watchers, clock)
         self.missing: dict[str, list[Happening]] = {}
         self.wanted = asyncio.Event()
         self._happenings: deque[Happening] = deque()
@@ -82,8 +71,7 @@ class Journal:
         self._idle.set()
         self._failures = 0
         self._faults: dict[str, int] = {}
-        """How often the decider has failed on a run."""
-        self._carrier: Carrier | None = None
+        """How often the decider has failed on a run, or the store has refused it alone."""
 
     @property
     def active(self) -> int:
@@ -103,10 +91,6 @@ class Journal:
         """Returns a run in memory, in which there may be what is not stored yet; None for any other."""
         held = self._memory.runs.get(run)
         return None if held is None else held.execution.run
-
-    def noting_who_leaves(self) -> AbstractContextManager[set[str]]:
-        """Gives a block a set to which every run is added that leaves memory meanwhile."""
-        return self._memory.noting_who_leaves()
 
     async def start(self, execution: Execution, occurrence: Occurrence, command: str = "") -> Whole | None:
         """Begins a new run and returns it once it is stored; None where its request has started another before.
@@ -179,7 +163,7 @@ class Journal:
     def drop(self, shards: Collection[int]) -> None:
         """Forgets the runs of shards that are no longer this replica's. The calls under way go on; the next owner asks after them."""
         for run in [run for run in (*self._memory.runs, *self._memory.with_attempts()) if shard_of(run) in shards]:
-            self._leave(run)
+            self._release.leave(run)
         for run in [run for run in self.missing if shard_of(run) in shards]:
             for happening in self.missing.pop(run):
                 happening.refuse(ElsewhereError(run))
@@ -204,7 +188,7 @@ class Journal:
         Args:
             carrier: Is given, after each commit, what follows; for each run in its order.
         """
-        self._carrier = carrier
+        self._release.carrier = carrier
         batch = Together()
         try:
             while True:
@@ -234,8 +218,6 @@ class Journal:
     def _note_idle(self) -> None:
         if not self._happenings and not self.missing:
             self._idle.set()
-
-    # ------------------------------------------------------------------------------------------------ deciding
 
     def _decided(self) -> Together:
         """Decides on what has queued."""
@@ -297,8 +279,7 @@ class Journal:
             self._memory.end_attempt(happening)
             happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why"))
             self._happenings.extend(one for one in share.happenings if one is not happening and not isinstance(one.occurrence, Recovered))
-            self._faults[happening.run] = faults = self._faults.get(happening.run, 0) + 1
-            if not share.is_new and faults < MAX_FAULTS:
+            if not share.is_new and self._has_few_faults(happening.run):
                 self.want([happening.run])
 
     def _park_where_it_only_waits(self, share: Share, now: datetime) -> None:
@@ -315,8 +296,6 @@ class Journal:
             change.row_changed = change.parked = True
             change.wake = wake
         reached("before_park")
-
-    # ---------------------------------------------------------------------------------------------- committing
 
     async def _commit(self, batch: Together) -> None:
         """Stores a batch and releases what follows, whatever it takes."""
@@ -338,7 +317,7 @@ class Journal:
         self._failures = 0
         reached("before_release")
         for share in batch.shares.values():
-            self._carry_out(share)
+            self._release.carry_out(share)
             reached("mid_release")
 
     def _give_up_starts(self, batch: Together, runs: Collection[str]) -> None:
@@ -351,7 +330,7 @@ class Journal:
         self._shards.lost(shards)
         gone = [run for run in batch.shares if not self._shards.owns(run)]
         for share in batch.without(gone):
-            self._leave(share.held.execution.run.id)
+            self._release.leave(share.held.execution.run.id)
             for happening in share.happenings:
                 happening.refuse(ElsewhereError(happening.run))
         self.drop(shards)
@@ -371,6 +350,8 @@ class Journal:
                 self._happenings = deque(one for one in self._happenings if one.reply is None)
                 self._log.warning("database cannot be asked", error=repr(unknown))
                 await self._pause()
+        if refusal(error) is None and await self._stored_apart(batch):
+            return False
         again: list[Happening] = []
         for run, share in batch.shares.items():
             self._memory.forget(run)
@@ -384,60 +365,35 @@ class Journal:
         self._wake.set()
         return False
 
+    async def _stored_apart(self, batch: Together) -> bool:
+        """Stores each run on its own where it is no fault of the database's that they could not be stored together.
+
+        Returns:
+            Whether everything is done that can be; not for a run alone that is taken up again to be tried again.
+        """
+        if len(batch.shares) > 1:
+            for run, share in batch.shares.items():
+                await self._commit(Together({run: share}))
+            return True
+        [run] = batch.shares
+        if self._has_few_faults(run):
+            return False
+        self._log.error("run is left alone", run=run)
+        for share in batch.without([run]):
+            self._memory.forget(run)
+            for happening in share.happenings:
+                self._memory.end_attempt(happening)
+                happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not store this; its log says why"))
+        return True
+
+    def _has_few_faults(self, run: str) -> bool:
+        """Counts a fault that concerns one run alone, and returns whether it is worth to be tried again by itself."""
+        self._faults[run] = faults = self._faults.get(run, 0) + 1
+        return faults < MAX_FAULTS
+
     async def _pause(self) -> None:
         self._failures += 1
         await self._clock.sleep(PAUSE.seconds(self._failures, lambda: 0.0))
-
-    # ----------------------------------------------------------------------------------------------- releasing
-
-    def _carry_out(self, share: Share) -> None:
-        """Does for one run what is due once it is committed."""
-        held, change = share.held, share.change
-        run = held.execution.run
-        if self._memory.runs.get(run.id) is not held:
-            # Its shard was given up while this was being written: what follows is the next owner's.
-            for happening in share.happenings:
-                happening.answer(held.whole)
-            return
-        if change is not None:
-            held.number = change.number
-            if change.row_changed:
-                held.parked, held.wake = change.parked, change.wake
-                self._memory.waking.discard(run.id)
-        for effect in share.effects():
-            self._carry_out_effect(held, run, effect)
-        # After the effects: a run that is taken up again wants an attempt whose outcome may be the next that happened.
-        for happening in share.happenings:
-            self._memory.end_attempt(happening)
-        if change is not None and change.events:
-            self._watchers.changed(run.id)
-        if run.ended and self._watchers.is_awaited(run.id):
-            self._watchers.ended(held.whole)
-        if run.ended or share.leaves:
-            self._memory.forget(run.id)
-        for happening in share.happenings:
-            if happening.reply is not None:
-                happening.answer(held.whole)
-
-    def _carry_out_effect(self, held: Held, run: Run, effect: Effect) -> None:
-        if isinstance(effect, Dispatch):
-            if self._memory.begin_attempt(run.id, effect):
-                self._release(run, effect)
-                reached("after_dispatch")
-        elif isinstance(effect, SetTimer):
-            self.timers.set(run.id, effect, held.time or self._clock.now())
-        else:
-            self._release(run, effect)
-
-    def _release(self, run: Run, effect: Effect) -> None:
-        if self._carrier is not None:
-            self._carrier.release(run, effect)
-
-    def _leave(self, run: str) -> None:
-        """Forgets a run that another replica leads."""
-        self._memory.forget(run)
-        if self._memory.end_attempts(run) and self._carrier is not None:
-            self._carrier.leave(run)
 
     def _refuse_all(self, batch: Together, error: ParadeError) -> None:
         """Tells everybody who waits for the writer that whether their wish is stored is not known."""

@@ -85,25 +85,33 @@ class Loader:
                 await self._journal.written()
 
     async def _load(self) -> None:
-        if self._journal.missing:
-            runs = list(islice(self._journal.missing, CHUNK))
-            found = await self._store.load(runs)
-            await self._adopt(found)
-            for run in set(runs).difference(stored.run.id for stored in found):
-                self._journal.settle(run, None)
-            return
+        """Asks for the runs of shards that were taken over, or loads some of those that were asked for."""
         shards = frozenset(self._taken_over)
-        count = 0
-        with self._journal.noting_who_leaves() as left:
-            async for chunk in self._store.unfinished(shards):
-                # A run that went on in memory since this was read, and has left it, is not as this says.
-                current = [stored for stored in chunk if not self._journal.holds(stored.run.id) and stored.run.id not in left]
-                await self._adopt(current)
-                count += len(current)
-                left.clear()
-        self._taken_over -= shards
-        if count:
-            self._log.info("runs taken up", count=count)
+        if shards:
+            unfinished = await self._store.unfinished(shards)
+            self._journal.want(unfinished)
+            self._taken_over -= shards
+            if unfinished:
+                self._log.info("runs are taken up", count=len(unfinished), shards=len(shards))
+        elif self._journal.missing:
+            await self._load_missing(list(islice(self._journal.missing, CHUNK)))
+
+    async def _load_missing(self, runs: list[str]) -> None:
+        try:
+            found = await self._store.load(runs)
+        except ParadeError:
+            raise
+        except Exception as error:  # noqa: BLE001  # one run that cannot be read must not keep the others from being led
+            if len(runs) == 1:
+                self._log.error("run cannot be read", run=runs[0], exception=error)
+                self._journal.give_up(runs[0], ParadeError(Reason.INTERNAL, "the run cannot be read; the scheduler's log says why"))
+                return
+            for run in runs:
+                await self._load_missing([run])
+            return
+        await self._adopt(found)
+        for run in set(runs).difference(stored.run.id for stored in found):
+            self._journal.settle(run, None)
 
     async def _adopt(self, found: Collection[Stored]) -> None:
         for stored in found:

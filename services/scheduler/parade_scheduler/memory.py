@@ -1,7 +1,6 @@
 """The runs in memory, and the attempts that this process has handed out."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 from parade_scheduler.decider import CancelTask, Dispatch
 from parade_scheduler.happenings import OUTCOMES, Attempt, Happening, Held, Share
@@ -24,7 +23,6 @@ class Memory:
         self.waking: set[str] = set()
         self._under_way: dict[str, set[Attempt]] = {}
         """The attempts of which no outcome is stored, by run. They outlive that a run is forgotten."""
-        self._left: set[str] | None = None
 
     def keep(self, run: str, held: Held) -> None:
         """Keeps a run."""
@@ -34,20 +32,9 @@ class Memory:
 
     def forget(self, run: str) -> None:
         """Takes a run out; what it has under way goes on, and is known when the run comes back."""
-        if self._left is not None:
-            self._left.add(run)
         self.runs.pop(run, None)
         self.waking.discard(run)
         self.timers.forget(run)
-
-    @contextmanager
-    def noting_who_leaves(self) -> Iterator[set[str]]:
-        """Gives the block a set to which every run is added that is taken out meanwhile."""
-        self._left = set()
-        try:
-            yield self._left
-        finally:
-            self._left = None
 
     def begin_attempt(self, run: str, dispatch: Dispatch) -> bool:
         """Notes that an attempt is handed out; returns whether it was not before.

@@ -1,6 +1,6 @@
 """What survives a restart: workflows, runs and their histories, who leads them. Each method is one transaction; none decides anything."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -103,18 +103,11 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
                 found += await _stored(connection, RUNS.c.id.in_(runs[start : start + _CHUNK]))
         return found
 
-    async def unfinished(self, shards: Collection[int]) -> AsyncIterator[list[Stored]]:
-        """Yields all runs of some shards that have not ended and are not parked, some at a time."""
-        for shard in sorted(shards):
-            after = ""
-            while True:
-                async with self._reading() as connection:
-                    found = await _stored(connection, and_(UNFINISHED, RUNS.c.shard == shard, RUNS.c.id > after), _CHUNK)
-                if found:
-                    yield found
-                if len(found) < _CHUNK:
-                    break
-                after = found[-1].run.id
+    async def unfinished(self, shards: Collection[int]) -> list[str]:
+        """Returns all runs of some shards that have not ended and are not parked."""
+        query = select(RUNS.c.id).where(UNFINISHED, RUNS.c.shard.in_(sorted(shards))).order_by(RUNS.c.id)
+        async with self._reading() as connection:
+            return list((await connection.execute(query)).scalars())
 
     async def due(self, shards: Collection[int], before: datetime, limit: int) -> list[tuple[str, datetime]]:
         """Returns the parked runs of some shards that are to be taken up before a time, soonest first, with theirs."""
@@ -158,8 +151,8 @@ def _in(namespace: str) -> Any:
     return RUNS.c.namespace.concat("") == namespace
 
 
-async def _stored(connection: AsyncConnection, condition: Any, limit: int | None = None) -> list[Stored]:
-    rows = list(await connection.execute(select(*WHOLE).where(condition).order_by(RUNS.c.id).limit(limit)))
+async def _stored(connection: AsyncConnection, condition: Any) -> list[Stored]:
+    rows = list(await connection.execute(select(*WHOLE).where(condition).order_by(RUNS.c.id)))
     found = await folds(connection, [row.id for row in rows])
     return [
         Stored(run_of(row), fold.steps(), fold.tasks(), fold.number, row.parked, to_time(row.wake), fold.time)

@@ -21,6 +21,7 @@ from tests.unit.scheduler.leading import Led, leading
 
 RUN = "run-0001-07"
 SLEEPING = "name: sleeping\nsteps: {a: {wait: {timer: 1h}}, b: {call: x.b, needs: a}}"
+BROKEN_LOG = "UPDATE entry SET number = 7 WHERE run = 'run-0001-07'"
 DONE = TaskSucceeded("a", 0, 1, Document(b"7"))
 
 
@@ -374,3 +375,56 @@ async def test_who_waits_when_the_process_ends_is_told(led: Led) -> None:
     await led.end()
 
     await refused(waiting, Reason.UNAVAILABLE)
+
+
+async def test_a_run_that_cannot_be_stored_holds_no_other_up(led: Led) -> None:
+    led.lead()
+    await led.begin()
+    await led.begin(2)
+    # A trigger of the database's own refuses one run, as a value that it cannot keep would.
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON entry WHEN NEW.run = '{run}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+    await led.execute(refuse.format(run=RUN))
+    led.journal.report("run-0002-07", DONE)
+    led.journal.report(RUN, DONE)
+    third = asyncio.create_task(led.begin(3))
+    await led.until(third.done)
+    await led.written()
+
+    assert (await third) is not None
+    other = await led.store.run("default", "run-0002-07")
+    assert other is not None
+    assert other.state is RunState.SUCCEEDED
+    await led.execute("DROP TRIGGER refuse")
+    await led.journal.request(RUN, CancelRequested())
+    led.journal.report(RUN, TaskCancelled("a", 0, 1))
+    await led.written()
+    left = await led.store.run("default", RUN)
+    assert left is not None
+    assert left.state is RunState.CANCELLED
+
+
+async def test_a_run_whose_log_is_broken_holds_no_other_up(led: Led) -> None:
+    await led.put(SLEEPING)
+    led.lead()
+    await asyncio.gather(*(led.begin(number, SLEEPING) for number in (1, 2)))
+    await led.execute(BROKEN_LOG)
+
+    asking = [asyncio.create_task(led.journal.request(run, CancelRequested())) for run in (RUN, "run-0002-07")]
+    await asyncio.wait(asking)
+
+    await refused(asking[0], Reason.INTERNAL)
+    whole = await asking[1]
+    assert whole is not None
+    assert whole[0].state is RunState.CANCELLED
+
+
+async def test_after_a_crash_all_runs_that_go_on_are_taken_up_but_one_whose_log_is_broken(led: Led) -> None:
+    led.lead()
+    await asyncio.gather(*(led.begin(number) for number in range(1, 251)))
+    await led.execute(BROKEN_LOG)
+
+    await led.crash()
+
+    await led.until(lambda: len(led.dispatches) == 249)
+    assert led.journal.active == 249
+    assert RUN not in {run for run, _ in led.dispatches}
