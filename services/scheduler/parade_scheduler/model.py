@@ -321,7 +321,8 @@ class RunEvent:
     retry_time: datetime | None = None
     """When the next attempt starts, for TASK_RETRYING; when a timer rings or a wait is given up, for TASK_WAITING."""
     message: str = ""
-    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal."""
+    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal, or of what a durable
+    function asks for."""
     by: str = ""
     """Who did it, where somebody did: a SPIFFE id."""
     child: str = ""

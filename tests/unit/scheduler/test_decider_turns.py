@@ -476,6 +476,20 @@ def test_the_history_tells_what_was_asked_for_and_not_every_turn() -> None:
     ]
 
 
+def test_what_was_given_is_not_kept_for_longer_than_it_may_be_given_again() -> None:
+    run = Durable()
+    run.waits(ask(arguments={"text": "x" * 1_000}, retry={"attempts": 2, "delay": "1s", "jitter": 0}), ask(arguments={"text": "x" * 1_000}))
+
+    run.fail("main", Reason.AGENT_ERROR, task=1)
+    run.advance(1)
+    assert run.arguments("main", 1) == {"text": "x" * 1_000}
+    run.succeed("main", task=1)
+    run.fail("main", Reason.OUTCOME_UNKNOWN, task=2)
+
+    assert [run.task_rows["main", task].arguments for task in (1, 2)] == [Document(b'{"digest":"d"}')] * 2
+    run.check_rows()
+
+
 def test_a_journal_is_the_same_whether_or_not_it_was_written_before() -> None:
     run = Durable()
     run.waits(*[ask()] * 6, ask("SIGNAL", "go"))

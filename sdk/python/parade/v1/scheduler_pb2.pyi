@@ -497,7 +497,9 @@ class RunEvent(_message.Message):
     instance_id: _builtins.str
     """The instance that answered, for TASK_SUCCEEDED and TASK_FAILED where one did."""
     message: _builtins.str
-    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal."""
+    """Why, for STEP_SKIPPED and RUN_CANCELLING; the note of who approved, rejected or paused; the name of a signal, or of what a durable function asks
+    for.
+    """
     by: _builtins.str
     """Who did it, where somebody did: a SPIFFE id."""
     child_run_id: _builtins.str

@@ -106,6 +106,13 @@ def arguments_of(task: Task) -> Document:
     return Document.of(_words(task).get("arguments", {}))
 
 
+def remembered(task: Task) -> Document | None:
+    """Returns what is kept of how something was to be done, once it has ended: what the function knows it by. An approval keeps all."""
+    if task.kind is Kind.APPROVAL:
+        return task.arguments
+    return Document(b'{"digest":%b}' % orjson.dumps(_words(task)["digest"]))
+
+
 def message_of(task: Task) -> str:
     """Returns what those are told who are asked for an approval."""
     message: str = _words(task).get("message", "")

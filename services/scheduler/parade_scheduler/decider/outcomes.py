@@ -1,6 +1,9 @@
 """How a task ends: well, badly, or because nobody wants it any more."""
 
+from typing import Any
+
 from parade.wire.errors import Reason
+from parade_scheduler.decider.asks import remembered
 from parade_scheduler.decider.transition import Transition
 from parade_scheduler.document import MAX_BYTES, Document
 from parade_scheduler.model import EventType, Failure, Kind, Task, TaskState
@@ -11,7 +14,6 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
     execution = transition.execution
     step = task.step
     size = len(output.data)
-    is_ask = execution.is_ask(task)
     if execution.definition_of(step).loop is None:
         size += execution.output_bytes[step]
     else:
@@ -25,8 +27,8 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
         return
     execution.output_bytes[step] = size
     attempt = task.attempt
-    ended = execution.note_end(task, transition.now) if is_ask else task.ended
-    transition.task(task, state=TaskState.SUCCEEDED, output=output, instance_id=instance_id, failure=None, due=None, by=by, ended=ended)
+    also = _end_of_ask(transition, task)
+    transition.task(task, state=TaskState.SUCCEEDED, output=output, instance_id=instance_id, failure=None, due=None, by=by, **also)
     transition.step(step, tasks_succeeded=execution.steps[step].tasks_succeeded + 1)
     transition.event(
         EventType.TASK_SUCCEEDED,
@@ -42,12 +44,10 @@ def succeed(transition: Transition, task: Task, output: Document, *, instance_id
 
 def fail(transition: Transition, task: Task, failure: Failure, *, instance_id: str = "", by: str = "", note: str = "") -> None:
     """Ends a task as failed, and with it its step, unless a durable function has asked for it and hears of it."""
-    execution = transition.execution
-    is_ask = execution.is_ask(task)
-    ended = execution.note_end(task, transition.now) if is_ask else task.ended
-    transition.task(task, state=TaskState.FAILED, failure=failure, instance_id=instance_id, due=None, by=by, ended=ended)
+    also = _end_of_ask(transition, task)
+    transition.task(task, state=TaskState.FAILED, failure=failure, instance_id=instance_id, due=None, by=by, **also)
     facts = {"instance_id": instance_id, "by": by, "message": note}
-    _note_failure(transition, task.step, task.index, task.attempt, failure, fails_step=not is_ask, **facts)
+    _note_failure(transition, task.step, task.index, task.attempt, failure, fails_step=not also, **facts)
 
 
 def refuse(transition: Transition, step: str, index: int, kind: Kind, failure: Failure) -> None:
@@ -62,6 +62,14 @@ def cancel(transition: Transition, task: Task, *, instance_id: str = "", uncerta
         task, state=TaskState.CANCELLED, retry_time=None, due=None, instance_id=instance_id, uncertain=task.uncertain or uncertain
     )
     transition.event(EventType.TASK_CANCELLED, step=task.step, task=task.index, attempt=task.attempt, instance_id=instance_id)
+
+
+def _end_of_ask(transition: Transition, task: Task) -> dict[str, Any]:
+    """Returns what else changes where a durable function has asked for a task: its place among the ends, and what is kept of it."""
+    execution = transition.execution
+    if not execution.is_ask(task):
+        return {}
+    return {"ended": execution.note_end(task, transition.now), "arguments": remembered(task)}
 
 
 def _note_failure(
