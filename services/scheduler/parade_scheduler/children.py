@@ -52,16 +52,18 @@ class Children:
         self._log = log
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
 
     def start(self, parent: Run, effect: StartChild) -> None:
         """Starts a child, unless there is one already. Its parent hears of its end, or of why it has not begun."""
-        if effect.run not in self._starting:
+        if effect.run not in self._starting and not self._ending:
             task = self._starting[effect.run] = self._background(self._start(parent, effect))
             task.add_done_callback(lambda _: self._starting.pop(effect.run, None))
 
     def cancel(self, parent: Run, effect: CancelChild) -> None:
         """Cancels a child. Its parent hears of its end, also where it never began."""
-        self._background(self._cancel(parent, effect))
+        if not self._ending:
+            self._background(self._cancel(parent, effect))
 
     def ended(self, child: Run) -> None:
         """Tells the task that waits for a run how it ended."""
@@ -69,7 +71,8 @@ class Children:
             self._journal.report(child.parent.run, _outcome(child))
 
     async def end(self) -> None:
-        """Leaves what is under way to the next owner of the parents."""
+        """Leaves what is under way, and what is still to come, to the next owner of the parents."""
+        self._ending = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -90,6 +93,11 @@ class Children:
                 self._log.warning("child cannot be started now", run=effect.run, parent=parent.id, error=str(error))
                 await self._clock.sleep(PAUSE.seconds(failures, lambda: 0.0))
                 continue
+            except Exception as error:  # noqa: BLE001  # a fault of ours in one run must not end all others
+                self._log.error("child could not be started", run=effect.run, parent=parent.id, exception=error)
+                failure = Failure(Reason.INTERNAL, f"`{effect.workflow}` could not be run; the scheduler's log says why")
+                self._journal.report(parent.id, TaskFailed(effect.step, effect.task, effect.attempt, failure))
+                return
             if whole is not None and whole[0].ended:
                 self.ended(whole[0])
             return

@@ -29,7 +29,7 @@ class Family:
         """The calls of functions that are handed out, by run."""
         self.asked: list[str] = []
         """The children that were to be begun."""
-        self.refusals: list[ParadeError] = []
+        self.refusals: list[Exception] = []
         self.held_up: asyncio.Event | None = None
         self.children = self._new_children()
         self._tasks: list[asyncio.Task[None]] = []
@@ -181,6 +181,26 @@ async def test_a_child_that_cannot_be_begun_at_all_fails_its_task(family: Family
 
     assert run.failure is not None
     assert run.failure.reason is Reason.NOT_FOUND
+
+
+async def test_a_fault_of_ours_fails_the_task_and_nothing_else(family: Family) -> None:
+    family.refusals = [RuntimeError("a fault")]
+
+    whole = await family.led.begin(source=PARENT)
+    assert whole is not None
+    run = await family.ended(whole[0].id)
+
+    assert run.failure is not None
+    assert run.failure.reason is Reason.INTERNAL
+
+
+async def test_nothing_is_begun_once_the_process_ends(family: Family) -> None:
+    await family.children.end()
+
+    await family.led.begin(source=PARENT)
+    await family.led.written()
+
+    assert family.asked == []
 
 
 async def test_a_child_that_is_cancelled_before_it_begins_never_does(family: Family) -> None:
