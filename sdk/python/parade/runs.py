@@ -44,7 +44,7 @@ class Runs:
         """Starts a run of a workflow and returns it as soon as it is stored.
 
         Args:
-            workflow: Its name.
+            workflow: Its name, or the full name of a durable function.
             inputs: Its inputs by name; for names that are taken here.
             version: Its version; the newest where 0.
             request_id: Names this start: a second one with the same name returns the same run. Made up where not given.
