@@ -199,7 +199,7 @@ def test_every_fault_is_named_at_its_place() -> None:
         "timeout": 'must be a duration in seconds, as "5s" or "0.25s"',
         "streaming": "must be true or false",
         "wrong": "there is no such field. "
-        "There are: arguments_schema, description, effect, name, result_schema, retry, streaming, timeout.",
+        "There are: arguments_schema, description, durable, effect, name, result_schema, retry, streaming, timeout.",
     }
 
 
