@@ -17,8 +17,11 @@ class Config(ServiceConfig):
     """Where the dispatchers listen: `host:port`, with commas between several. They call the functions."""
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It knows which functions there are."""
-    max_runs: int = Field(default=10_000, ge=1)
-    """How many runs may be in memory at once; more are refused. Runs that sleep or wait for long are not in memory."""
+    max_runs: int = Field(default=20_000, ge=1)
+    """How many runs may be in memory at once; more are refused. Runs that sleep or wait for long are not in memory.
+
+    More than a namespace may have, so that one that has all it may leaves room for others.
+    """
     max_runs_per_namespace: int = Field(default=10_000, ge=1)
     """How many of a namespace's runs may go on at once; more are refused. Runs that sleep or wait for long do not count."""
     max_waiting_per_namespace: int = Field(default=10_000, ge=1)
