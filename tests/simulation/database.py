@@ -134,7 +134,7 @@ class _Transaction:
         server = self._server
         if isinstance(statement, Select):
             lock: Any = statement._for_update_arg
-            if lock is not None and SHARDS in statement.get_final_froms():
+            if lock is not None and SHARDS in statement.columns_clause_froms:
                 statement = await self._unlocked(statement, skip=lock.skip_locked)
         elif isinstance(statement, Insert) and statement.table is COMMANDS:
             self.commands = True

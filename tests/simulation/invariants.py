@@ -138,7 +138,8 @@ def _promises(found: dict[str, Stored], histories: dict[str, list[RunEvent]], pr
         if sum(event.output is not None and event.output.value == value for event in received) != 1:
             yield f"the signal {name}={value} was acknowledged, and {run} has it {len(received)} times"
     for run in promises.cancels:
-        if run in found and not any(event.type is EventType.RUN_CANCELLING for event in histories[run]):
+        # One that was undoing already goes on with that.
+        if run in found and not any(event.type in (EventType.RUN_CANCELLING, EventType.RUN_COMPENSATING) for event in histories[run]):
             yield f"{run} was acknowledged to be cancelled, and is {found[run].run.state}"
     for (run, step, task), approved in promises.resolutions.items():
         wanted = EventType.TASK_SUCCEEDED if approved else EventType.TASK_FAILED

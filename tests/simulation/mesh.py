@@ -187,7 +187,7 @@ class SimulatedCall:
         id = call_id(self._run.id, dispatch)
         record = mesh.ledger.get(id)
         if record is not None:
-            await record.ended
+            await asyncio.wait([record.ended])  # which one that is cancelled must not cancel for all
             assert record.outcome is not None
             return record.outcome
         if dispatch.redelivered and not dispatch.resumed:

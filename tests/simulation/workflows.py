@@ -20,7 +20,7 @@ def workflow(chance: random.Random, name: str, others: list[str]) -> dict[str, A
     if chance.random() < 0.15:
         made["timeout"] = f"{chance.randint(5, 60)}s"
     if chance.random() < 0.2:
-        made["concurrency"] = {"group": "one", "limit": chance.randint(1, 2)}
+        made["concurrency"] = {"group": name, "limit": chance.randint(1, 2)}
         if chance.random() < 0.3:
             made["concurrency"]["cancel-in-progress"] = True
     return made
