@@ -50,6 +50,7 @@ async def trip(ctx: parade.WorkflowContext, city: str) -> dict[str, Any]:
     """Waits for whatever there is to wait for."""
     approval = await ctx.wait_approval(f"A trip to {city}?", timeout=60)
     winner = await ctx.race(ctx.wait_signal("stop"), ctx.sleep(0.2))
+    reason = ""
     try:
         await ctx.call("durable.nothing")
     except parade.ParadeError as error:
