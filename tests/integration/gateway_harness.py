@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from parade.v1 import (
     agent_manager_pb2,
     agent_manager_pb2_grpc,
+    approval_pb2,
     call_pb2,
     dispatcher_pb2,
     dispatcher_pb2_grpc,
@@ -161,6 +162,19 @@ class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def WaitRun(self, request: scheduler_pb2.WaitRunRequest, context: Any) -> scheduler_pb2.WaitRunResponse:
         self.seen.note(request, context)
         return scheduler_pb2.WaitRunResponse(run=scheduler_pb2.Run(id=request.run_id))
+
+    async def SignalRun(self, request: scheduler_pb2.SignalRunRequest, context: Any) -> scheduler_pb2.SignalRunResponse:
+        self.seen.note(request, context)
+        return scheduler_pb2.SignalRunResponse(run=scheduler_pb2.Run(id=request.run_id))
+
+    async def ListApprovals(self, request: scheduler_pb2.ListApprovalsRequest, context: Any) -> scheduler_pb2.ListApprovalsResponse:
+        self.seen.note(request, context)
+        waiting = approval_pb2.Approval(run_id="run-1", step="pay", state=approval_pb2.APPROVAL_STATE_PENDING)
+        return scheduler_pb2.ListApprovalsResponse(approvals=[waiting])
+
+    async def ResolveApproval(self, request: scheduler_pb2.ResolveApprovalRequest, context: Any) -> scheduler_pb2.ResolveApprovalResponse:
+        self.seen.note(request, context)
+        raise ParadeError(Reason.PERMISSION_DENIED, "you are none of the approvers")
 
     async def WatchRun(self, request: scheduler_pb2.WatchRunRequest, context: Any) -> AsyncIterator[scheduler_pb2.WatchRunResponse]:
         self.seen.note(request, context)

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from parade.v1 import (
-    scheduler_pb2,
-)
+from parade.v1 import approval_pb2, scheduler_pb2
+from parade.v1.value_pb2 import Value
 from parade.wire.identity import Identity
 from parade_chassis.clock import ManualClock
 from parade_gateway import __main__ as gateway
@@ -41,6 +40,22 @@ async def test_query_parameters_reach_the_scheduler(edge: Edge) -> None:
     assert response.json() == {"runs": [], "nextPageToken": ""}
     assert edge.seen.requests == [
         scheduler_pb2.ListRunsRequest(states=[scheduler_pb2.RUN_STATE_RUNNING, scheduler_pb2.RUN_STATE_FAILED], page_size=5)
+    ]
+
+
+async def test_a_signal_and_an_approval_are_plain_json(edge: Edge) -> None:
+    signalled = await edge.client.post("/v1/runs/run-1:signal", json={"name": "go", "value": {"n": 1}, "requestId": "once"})
+    listed = await edge.client.get("/v1/approvals", params={"mine": "true", "states": ["PENDING"]})
+    resolved = await edge.client.post("/v1/runs/run-1/approvals/pay:resolve", json={"approved": True, "note": "fine"})
+
+    assert signalled.json()["run"]["id"] == "run-1"
+    assert [(one["step"], one["state"]) for one in listed.json()["approvals"]] == [("pay", "APPROVAL_STATE_PENDING")]
+    assert resolved.status_code == 403
+    value = Value(data=b'{"n":1}')
+    assert edge.seen.requests == [
+        scheduler_pb2.SignalRunRequest(run_id="run-1", name="go", value=value, request_id="once"),
+        scheduler_pb2.ListApprovalsRequest(mine=True, states=[approval_pb2.APPROVAL_STATE_PENDING]),
+        scheduler_pb2.ResolveApprovalRequest(run_id="run-1", step="pay", approved=True, note="fine"),
     ]
 
 
