@@ -258,19 +258,37 @@ async def test_who_asks_for_events_is_told_at_once_that_the_cancellation_is_know
     assert (error.reason, error.metadata["cancellation"]) == (Reason.CANCELLED, "STOPPED")
 
 
-async def test_a_recorded_call_that_is_cancelled_before_its_first_step_never_runs(make: Making) -> None:
+async def test_a_stream_that_is_cancelled_before_its_first_step_never_runs(make: Making) -> None:
     ran: list[int] = []
 
-    async def run() -> None:
+    async def run() -> AsyncIterator[int]:
         ran.append(1)
+        yield 1
 
     bench = make(run)
-    exchange = bench.begin("run", traceparent=TRACEPARENT)
+    exchange = bench.begin("run", window=1000, traceparent=TRACEPARENT)
     exchange.cancel()
     await settled()
 
     assert (await exchange.error()).metadata["cancellation"] == "STOPPED"
     assert (ran, bench.capacity.in_flight) == ([], 0)
+
+
+async def test_recorded_calls_of_one_turn_end_in_it_and_share_no_task(make: Making) -> None:
+    tasks: set[object] = set()
+    spans: set[int] = set()
+
+    async def run() -> str:
+        tasks.add(asyncio.current_task())
+        spans.add(trace.get_current_span().get_span_context().span_id)
+        return "done"
+
+    bench = make(run)
+    exchanges = [bench.begin("run", traceparent=TRACEPARENT) for _ in range(3)]
+
+    assert [exchange.results[0].result.data for exchange in exchanges] == [b'"done"'] * 3
+    assert (len(tasks), len(spans)) == (3, 3)
+    assert not trace.get_current_span().get_span_context().is_valid
 
 
 async def test_what_a_cancelled_function_still_returns_is_dropped(make: Making) -> None:

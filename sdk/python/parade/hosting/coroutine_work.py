@@ -9,6 +9,7 @@ from parade.hosting.served import Served
 from parade.hosting.turn import WAITS, Turn
 from parade.hosting.work import Work, inline
 from parade.v1 import session_pb2, value_pb2
+from parade.wire.call_span import is_unsampled
 from parade.wire.errors import ParadeError
 
 TURN = 64
@@ -20,13 +21,13 @@ def begin_plain(host: Host, served: Served, call: session_pb2.SessionCall, excha
 
     Most calls are such, so this is the short way. What is out of the ordinary goes the long one, from where it is.
     """
-    value, capacity = call.arguments, host.capacity
+    value, capacity, traceparent = call.arguments, host.capacity, call.traceparent
     data = value.data
     if (
         not data
         or len(data) > MAX_INLINE_BYTES
         or value.media_type
-        or call.traceparent
+        or (traceparent and not is_unsampled(traceparent))
         or capacity.draining
         or capacity.in_flight >= capacity.maximum
     ):
@@ -76,13 +77,14 @@ class CoroutineWork(Work):
         """Begins the function: its first step is taken here, the rest in a task, where there is any."""
         self._task: asyncio.Task[None] | None = None
         arguments = self.arguments(data)
-        if self.span is not None:
-            self.run_in_task(arguments)
-            return
         host, served = self.host, self.served
-        turn = host.turn
-        if turn is None or turn.over:
+        environment = self.environment()
+        if environment is not None:
+            turn = Turn(host.loop, environment)
+        elif host.turn is None or host.turn.over:
             turn = host.turn = Turn(host.loop)
+        else:
+            turn = host.turn
         self.began = host.now()
         try:
             value = turn.first_step(served.handler, arguments)
@@ -98,10 +100,6 @@ class CoroutineWork(Work):
                 return
             self.returned(value)
         self.left()
-
-    def run_in_task(self, arguments: dict[str, Any]) -> None:
-        """Begins the function in a task of its own, which others find under its span where the call is recorded."""
-        self._task = self.host.loop.create_task(self._run(arguments), name=self.served.name, context=self.environment())
 
     def take_over(self, turn: Turn, began: float) -> None:
         """Takes a call over whose function has begun without it and waits now."""
@@ -143,17 +141,6 @@ class CoroutineWork(Work):
         """Returns the task."""
         return self._task
 
-    async def _run(self, arguments: dict[str, Any]) -> None:
-        self.began = self.host.now()
-        try:
-            value = await self.served.handler(**arguments)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's code may raise anything
-            self.raised(error)
-        else:
-            self.returned(value)
-        finally:
-            self.left()
-
 
 class CoroutineStream(CoroutineWork):
     """A call of an asynchronous generator function."""
@@ -161,8 +148,9 @@ class CoroutineStream(CoroutineWork):
     __slots__ = ("_room",)
 
     def run(self, data: bytes) -> None:
-        """Begins the generator in a task of its own."""
-        self.run_in_task(self.arguments(data))
+        """Begins the generator in a task of its own, in which others find its span where the call is recorded."""
+        arguments = self.arguments(data)
+        self._task = self.host.loop.create_task(self._run(arguments), name=self.served.name, context=self.environment())
 
     def credited(self) -> None:
         """Lets the generator go on."""

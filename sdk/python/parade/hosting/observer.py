@@ -4,7 +4,7 @@ from opentelemetry.trace import SpanKind
 
 from parade.function_error import FunctionError
 from parade.v1 import session_pb2
-from parade.wire.call_span import CallSpan
+from parade.wire.call_span import CallSpan, is_unsampled
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.telemetry import Telemetry
@@ -59,7 +59,10 @@ class Observer(FailureLog):
 
     def begin(self, name: str, effect: str, call: session_pb2.SessionCall) -> CallSpan | None:
         """Opens a call's span under the caller's; None where nobody records its trace."""
-        return self._telemetry.begin_call(name, SpanKind.SERVER, call.traceparent, _attributes(name, call, effect), root=False)
+        traceparent = call.traceparent
+        if is_unsampled(traceparent):
+            return None
+        return self._telemetry.begin_call(name, SpanKind.SERVER, traceparent, _attributes(name, call, effect), root=False)
 
     def succeeded(self, name: str, seconds: float) -> None:
         """Counts a call that ended well and has no span."""

@@ -40,10 +40,10 @@ class Turn(Coroutine[Any, Any, None]):
 
     __slots__ = ("_context", "_coroutine", "_loop", "_pristine", "_references", "_waited", "_work", "over", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Makes a task, in a context of its own."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context | None = None) -> None:
+        """Makes a task, in a context of its own: the one that is given, or a copy of what is current."""
         self._loop = loop
-        self._context = contextvars.copy_context()
+        self._context = contextvars.copy_context() if context is None else context
         self._pristine = self._context.copy()
         self._work: Runs | None = None
         self._coroutine: Coroutine[Any, Any, Any] | None = None
