@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import traceback
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ def simulate(seed: int) -> Report:
         world = _World(chance, report)
         try:
             runner.run(world.run())
+        except Exception as error:  # noqa: BLE001  # the seed is to be told with it
+            report.faults.append("".join(traceback.format_exception(error)))
         finally:
             world.release()
     return report
@@ -89,8 +92,7 @@ class _World:
                 report.faults.append("a client gets no answer, or a process does not end")
                 task.cancel()
             elif task.exception() is not None:
-                report.faults.append(f"the simulation itself fails: {task.exception()!r}")
-                raise task.exception()  # type: ignore[misc]  # there is one
+                task.result()
         await self.end()
         await self.judge()
 
