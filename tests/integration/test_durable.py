@@ -195,3 +195,51 @@ async def test_a_run_goes_on_after_a_process_was_killed_and_pays_once(
         # An agent that died while it paid leaves open whether it has, and the function does not catch that.
         assert victim == "agent"
         assert ended.error.metadata["cause"] == "OUTCOME_UNKNOWN"
+
+
+async def test_a_run_is_repeated_from_its_step(client: Mesh) -> None:
+    run = await client.start("durable.sums", numbers=[1, 2, 3])
+    assert await run.result(30) == 6
+
+    again = await run.rerun("main", {"numbers": [1, 2]})
+
+    assert again.id != run.id
+    assert await again.result(30) == 3
+
+
+async def test_its_history_tells_what_it_asked_for(client: Mesh) -> None:
+    run = await client.start("durable.sums", numbers=[1, 2], pause=0.05)
+
+    events = [event async for event in run.events()]
+
+    asked = [(event.type.value, event.task, event.message) for event in events if event.task]
+    assert asked == [
+        ("TASK_STARTED", 1, "durable.add"),
+        ("TASK_SUCCEEDED", 1, ""),
+        ("TASK_WAITING", 2, ""),
+        ("TASK_SUCCEEDED", 2, ""),
+        ("TASK_STARTED", 3, "durable.add"),
+        ("TASK_SUCCEEDED", 3, ""),
+        ("TASK_WAITING", 4, ""),
+        ("TASK_SUCCEEDED", 4, ""),
+    ]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+@pytest.mark.full
+async def test_a_run_that_sleeps_for_long_is_taken_up_in_time(own_mesh: MeshFile) -> None:
+    """Longer than a run stays in memory for: it is parked, its scheduler killed, and it wakes all the same."""
+    async with connect(own_mesh) as mesh:
+        with agent_process(own_mesh, AGENT):
+            await ready(mesh, 1, "durable")
+            run = await mesh.start("durable.sums", numbers=[1, 2], pause=61)
+            await asyncio.sleep(2)
+            killed = kill(own_mesh, "scheduler")
+            wait_until_back(own_mesh, "scheduler", killed)
+
+            async def added() -> bool:
+                return (await run.get()).steps[0].tasks >= 4
+
+            await eventually(added, within=75)
+            await run.cancel()
+            assert state_of(await run.wait(30)) is RunState.CANCELLED

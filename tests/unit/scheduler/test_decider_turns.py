@@ -308,6 +308,19 @@ def test_what_it_gives_up_is_cancelled_and_is_no_end() -> None:
     ]  # fmt: skip
 
 
+def test_a_child_run_that_was_given_up_is_cancelled_again_by_the_next_process() -> None:
+    run = Durable()
+    run.waits(ask("RUN", "report"), ask())
+    run.succeed("main", task=2)
+    run.waits(ask("SIGNAL", "go"), cancels=(1,))
+
+    run.crash()
+
+    assert run.cancelled == {("main", 1, 1)}
+    run.confirm_cancels()
+    assert not run.has_turn()
+
+
 def test_what_is_open_when_it_returns_is_cancelled() -> None:
     run = Durable()
     run.waits(ask(), ask(), ask("SIGNAL", "go"))

@@ -47,6 +47,8 @@ def recover(transition: Transition, _occurrence: Recovered) -> None:
         transition.effect(SetTimer(execution.run.deadline, TimeoutPassed()))
     for task in list(execution.open_tasks()):
         tasks.recover(transition, task)
+    if execution.definition.durable:
+        turns.recover(transition)
 
 
 def pause(transition: Transition, occurrence: PauseRequested) -> None:

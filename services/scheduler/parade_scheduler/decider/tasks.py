@@ -143,9 +143,14 @@ def stop(transition: Transition, task: Task) -> None:
     if task.state is TaskState.RETRYING or task.state is TaskState.WAITING:
         outcomes.cancel(transition, task)
     elif task.state is TaskState.RUNNING and task.kind is Kind.RUN:
-        transition.effect(_cancel_child(task, "the run that started it wants it no more"))
+        stop_child(transition, task)
     elif task.state is TaskState.RUNNING:
         transition.effect(CancelTask(task.step, task.index, task.attempt))
+
+
+def stop_child(transition: Transition, task: Task) -> None:
+    """Cancels the run that a task has started."""
+    transition.effect(_cancel_child(task, "the run that started it wants it no more"))
 
 
 def _due(started: datetime, timeout: float | None) -> datetime | None:

@@ -69,6 +69,13 @@ def go_on(transition: Transition) -> None:
         tasks.hand_out(transition, task, given, announce=False)
 
 
+def recover(transition: Transition) -> None:
+    """Cancels the runs again that the function waits for no more: the process that was to cancel them is gone."""
+    for task in transition.execution.tasks[MAIN].values():
+        if task.state is TaskState.CANCELLED and task.child:
+            tasks.stop_child(transition, task)
+
+
 def is_over(execution: Execution) -> bool:
     """Tells whether the function has returned."""
     task = execution.tasks[MAIN].get(CODE)
