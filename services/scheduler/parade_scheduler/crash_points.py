@@ -25,7 +25,9 @@ CRASH_POINTS: Final = frozenset(
         "on_handover",
     }
 )
-"""Every place there is."""
+"""Every place in what leads runs."""
+TRIGGER_POINTS: Final = frozenset({"after_scheduled_start", "after_event_told", "after_event_start", "after_group_settled"})
+"""Every place in what starts runs by itself and lets waiting ones go on."""
 
 
 class _Fault:
@@ -39,7 +41,7 @@ class _Fault:
         """
         self.name, _, count = told.partition(":")
         self.left = int(count or "1")
-        if self.name not in CRASH_POINTS or self.left < 1:
+        if self.name not in CRASH_POINTS | TRIGGER_POINTS or self.left < 1:
             raise ValueError(f"PARADE_CRASH_AT={told}: no such crash point")
 
     def reached(self, name: str) -> None:

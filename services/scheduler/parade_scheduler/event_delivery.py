@@ -15,6 +15,7 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.crash_points import reached
 from parade_scheduler.decider import EventReceived
 from parade_scheduler.document import Document
 from parade_scheduler.events_store import EventStore, Place, place_of
@@ -117,8 +118,10 @@ class EventDelivery:
         key = (event.namespace, event.id)
         try:
             await self._tell_waiting(event)
+            reached("after_event_told")
             for trigger in await self._store.triggers(event.namespace, event.type):
                 await self._start(event, trigger)
+                reached("after_event_start")
             await self._store.delivered(event)
             self._refused.pop(key, None)
         except ParadeError as error:

@@ -15,6 +15,7 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.batch import Batch
 from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.crash_points import reached
 from parade_scheduler.groups_store import Group, GroupStore, Rule
 from parade_scheduler.language.definition import Definition
 from parade_scheduler.notes import JOIN_GROUP, LEAVE_GROUP
@@ -111,6 +112,7 @@ class Groups:
 
     async def _settle(self, rules: Mapping[Group, Rule]) -> None:
         if rules and await self._store.settle(rules, self._outbox.command):
+            reached("after_group_settled")
             self._inbox.look()
 
     async def _rules(self, groups: Sequence[Group]) -> dict[Group, Rule]:

@@ -12,6 +12,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
+from parade_scheduler.crash_points import reached
 from parade_scheduler.due_times import next_time, times_to_start
 from parade_scheduler.happenings import Whole
 from parade_scheduler.schedules_store import Due, ScheduleStore
@@ -91,6 +92,7 @@ class ScheduleRunner:
                 started = await self._start(due, time.isoformat())
                 if started is not None:
                     last_time, run = time, started
+                reached("after_scheduled_start")
             await self._store.started(due, next_time(schedule, now), last_time, run)
             self._refused.pop(key, None)
         except ParadeError as error:
