@@ -34,7 +34,8 @@ class Crashing:
     async def live(self) -> None:
         """Starts it, and starts it again whenever it has died, until it has died often enough."""
         while self.crashes < self._times:
-            count = self._random.randint(1, 12)
+            # Beyond what is handed out again at the start, on the whole: who died before anything new would never get on.
+            count = self._random.randint(1, 40)
             environment = {"PARADE_CRASH_AT": f"{self._point}:{count}", "PARADE_CRASH_LOG": str(self._log)}
             before = self.crashes
             await self._world.start_process(**environment)
