@@ -245,9 +245,7 @@ class Journal:
             happening.refuse(ElsewhereError(run))
             self._memory.end_attempt(happening)
         elif happening.new is not None:
-            held = Held(happening.new)
-            self._memory.keep(run, held)
-            return held
+            return self._memory.keep(run, Held(happening.new))
         else:
             self.missing.setdefault(run, []).append(happening)
             self.wanted.set()

@@ -24,11 +24,12 @@ class Memory:
         self._under_way: dict[str, set[Attempt]] = {}
         """The attempts of which no outcome is stored, by run. They outlive that a run is forgotten."""
 
-    def keep(self, run: str, held: Held) -> None:
-        """Keeps a run."""
+    def keep(self, run: str, held: Held) -> Held:
+        """Keeps a run, and returns it."""
         self.runs[run] = held
         if held.parked:
             self.waking.add(run)
+        return held
 
     def forget(self, run: str) -> None:
         """Takes a run out; what it has under way goes on, and is known when the run comes back."""
