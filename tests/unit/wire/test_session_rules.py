@@ -379,7 +379,7 @@ def test_what_matters_only_while_a_call_runs_is_told_late_or_with_something_else
         assert [(event.number, event.instance_id) for event in frame.events] == [(2, "b"), (2, "")]
         began = asyncio.get_running_loop().time()
         assert list((await raw.hear()).events) == [Event(number=3, instance_id="b")]
-        assert asyncio.get_running_loop().time() - began == pytest.approx(MENTION_AFTER, abs=0.02)
+        assert MENTION_AFTER - 0.02 < asyncio.get_running_loop().time() - began < 2 * MENTION_AFTER + 0.02
         waits.mention(Event(instance_id="d").SerializeToString())
         assert list((await raw.hear()).events) == [Event(number=3, instance_id="d")]
         await raw.close()

@@ -100,10 +100,7 @@ class Exchange:
         self._session.told(self, encoded, item=item, progress=not item and event.HasField("progress"))
 
     def mention(self, event: bytes) -> None:
-        """Says something, a `SessionEvent` encoded without its number, that matters only while the call runs.
-
-        It is told with the call's next event, or `MENTION_AFTER` seconds later; not where the call ends or other is mentioned before.
-        """
+        """Says something, a `SessionEvent` without its number, that matters only while the call runs; told late, or with its next event."""
         if not self.ended:
             self._session.mentioned(self, event + _NUMBER + varint(self.number))
 
@@ -146,8 +143,8 @@ class Accepted:
         self._loop = loop
         self._last = 0
         self._queue: deque[list[Any]] = deque()
-        self._mentioning: list[Exchange] = []
-        """Calls of which something was mentioned since the last time that it was told."""
+        self._mentioning: tuple[list[Exchange], list[Exchange]] = ([], [])
+        """Calls of which something was mentioned: at least `MENTION_AFTER` ago when it is looked at next, and since then."""
         self._ping = 0
         self._pong = 0
 
@@ -179,16 +176,19 @@ class Accepted:
 
     def mentioned(self, exchange: Exchange, encoded: bytes) -> None:
         """Keeps an event for a while. One timer serves all calls: most end before."""
-        if not self._mentioning:
+        before, since = self._mentioning
+        if not (before or since):
             self._loop.call_later(MENTION_AFTER, self._tell_all_mentioned)
         exchange.mentioned = encoded
-        self._mentioning.append(exchange)
+        since.append(exchange)
 
     def _tell_all_mentioned(self) -> None:
-        mentioning, self._mentioning = self._mentioning, []
-        for exchange in mentioning:
+        for exchange in self._mentioning[0]:
             if exchange.mentioned and not exchange.ended:
                 self._tell_mentioned(exchange)
+        self._mentioning = (self._mentioning[1], [])
+        if self._mentioning[0]:
+            self._loop.call_later(MENTION_AFTER, self._tell_all_mentioned)
 
     def _tell_mentioned(self, exchange: Exchange) -> None:
         encoded, exchange.mentioned = exchange.mentioned, b""

@@ -35,7 +35,7 @@ ACKNOWLEDGE_COUNT = 64
 """Results whose arrival is acknowledged at once."""
 
 MENTION_AFTER = 0.1
-"""Seconds that something waits at most which is told of a call only while it runs."""
+"""Seconds that something waits at least, and twice that at most, which is told of a call only while it runs."""
 
 OPEN_TIMEOUT = 1.0
 """Seconds that opening a stream may take. A frozen process takes connections and answers none."""
