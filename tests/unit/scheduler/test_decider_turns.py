@@ -1,4 +1,7 @@
-"""Durable functions in the decider: turns, and what is asked for in them."""
+"""Durable functions in the decider: turns, and what is asked for in them.
+
+One file, though a long one: it follows one function through every kind of wait and every way that a turn can go.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,7 @@
-"""Turns of durable functions: what is kept between them, what is played again, and what does not match."""
+"""Turns of durable functions: what is kept between them, what is played again, and what does not match.
+
+One file, though a long one: all of it takes turns with the same few functions, in other orders.
+"""
 
 import gc
 import hashlib
