@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from parade.wire.mesh_file import MeshFile
 from parade_local import certificates
 from parade_local.printer import Say
-from parade_local.services import replicas, settings
+from parade_local.services import SECRETS, replicas, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder
 from parade_local.supervisor import StartError, Supervised, renew_certificates, write_certificates
 
@@ -44,6 +44,8 @@ async def run(folder: StateFolder, log_level: str, dispatchers: int, say: Say) -
             return 1
         started = time.monotonic()
         mesh = folder.mesh(dispatchers)
+        for secrets in (folder.path / SECRETS, folder.path / SECRETS / mesh.namespace):
+            secrets.mkdir(mode=0o700, exist_ok=True)
         supervised = _supervised(folder, mesh, log_level, say)
         try:
             if not certificates.are_fresh(folder.path, datetime.now(UTC)):

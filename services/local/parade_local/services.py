@@ -7,6 +7,8 @@ from parade.wire.mesh_file import MeshFile
 
 DRAIN_TIMEOUT = 2
 """Seconds that requests under way may still take when the mesh is stopped."""
+SECRETS = "secrets"
+"""The folder, within a mesh's, of the secrets that its workflows may use: `<namespace>/<name>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
             "CA_CERTIFICATE": str(folder / mesh.trust_bundle),
             "CA_PRIVATE_KEY": str(key_path(folder, "ca")),
         }
+    if service.name == "scheduler":
+        told["SECRETS"] = str(folder / SECRETS)
     if service.name == "gateway":
         told |= {
             "REST_LISTEN": mesh.rest.removeprefix("http://"),

@@ -1,15 +1,18 @@
 """The workflows, stored or in code, and those of their definitions that were used lately, so that starting a run reads nothing."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import Clock
 from parade_scheduler import durables
+from parade_scheduler.decider import Execution
 from parade_scheduler.definitions import Definitions
 from parade_scheduler.durables import Durables, is_durable
 from parade_scheduler.language import Definition, Examined
-from parade_scheduler.model import Run, Workflow
+from parade_scheduler.model import Run, Step, Task, Workflow
+from parade_scheduler.secrets import Secrets
 from parade_scheduler.store import Store
 from parade_scheduler.workflows import Also
 
@@ -22,10 +25,19 @@ FRESH: Final = 1.0
 class Catalogue:
     """Finds workflows and their definitions."""
 
-    def __init__(self, store: Store, durables: Durables, clock: Clock, *, alone: bool) -> None:
-        """Takes where workflows are stored, who knows those in code, and the time; `alone` says that no other process puts any."""
+    def __init__(self, store: Store, durables: Durables, secrets: Secrets, clock: Clock, *, alone: bool) -> None:
+        """Takes what it looks into.
+
+        Args:
+            store: Where workflows are stored.
+            durables: Knows those in code.
+            secrets: What they may hand to functions.
+            clock: The time.
+            alone: Whether no other process puts any.
+        """
         self._store = store
         self._durables = durables
+        self._secrets = secrets
         self._clock = clock
         self._alone = alone
         self._definitions = Definitions()
@@ -90,6 +102,10 @@ class Catalogue:
         if known is not None:
             return known
         return await self._definitions.of(await self.workflow(run.namespace, run.workflow, run.version))
+
+    def execution(self, definition: Definition, run: Run, steps: Iterable[Step] = (), tasks: Iterable[Task] = ()) -> Execution:
+        """Makes a run from its rows, with the secrets of its namespace at hand."""
+        return Execution(definition, run, steps, tasks, secrets=self._secrets.of(run.namespace))
 
     def _known(self, namespace: str, name: str, version: int) -> Workflow | None:
         found = self._newest.get((namespace, name))

@@ -1,5 +1,7 @@
 """What the scheduler is told at its start."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -17,6 +19,8 @@ class Config(ServiceConfig):
     """Where the dispatchers listen: `host:port`, with commas between several. They call the functions."""
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It knows which functions there are."""
+    secrets: Path | None = None
+    """The folder of the secrets that workflows may use: `<namespace>/<name>`, a file for each. Without it there are none."""
     max_runs: int = Field(default=20_000, ge=1)
     """How many runs may be in memory at once; more are refused. Runs that sleep or wait for long are not in memory.
 

@@ -19,6 +19,7 @@ from parade_scheduler.loader import Loader
 from parade_scheduler.ownership import AllShards, LeasedShards, Shards
 from parade_scheduler.remote import Inbox, Outbox
 from parade_scheduler.retention import forget_old_runs
+from parade_scheduler.secrets import Secrets
 from parade_scheduler.store import Store
 from parade_scheduler.watchers import Watchers
 
@@ -44,7 +45,7 @@ class Leadership:
         self._store = store
         clock, log = process.clock, process.log
         self.watchers = Watchers()
-        self.catalogue = Catalogue(store, durables, clock, alone=alone)
+        self.catalogue = Catalogue(store, durables, Secrets(process.config.secrets, clock), clock, alone=alone)
         self.outbox = Outbox(store, clock, process.ids)
         owner = process.ids.new("scheduler")
         self._leased = None if alone else LeasedShards(store, owner, process.config.listen, log)

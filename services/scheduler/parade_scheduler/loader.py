@@ -14,7 +14,6 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.catalogue import Catalogue
-from parade_scheduler.decider import Execution
 from parade_scheduler.journal import Journal
 from parade_scheduler.store import Store, Stored
 
@@ -127,7 +126,7 @@ class Loader:
                 self._log.error("run cannot be taken up", run=run.id, workflow=run.workflow, error=str(error))
                 self._journal.give_up(run.id, error)
                 continue
-            execution = Execution(definition, run, stored.steps, stored.tasks)
+            execution = self._catalogue.execution(definition, run, stored.steps, stored.tasks)
             self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake, time=stored.time)
         # A thousand runs at once must not hold up what else goes on.
         await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
 from parade_scheduler.catalogue import Catalogue
-from parade_scheduler.decider import Execution, Occurrence, Started
+from parade_scheduler.decider import Occurrence, Started
 from parade_scheduler.document import Document
 from parade_scheduler.happenings import Whole
 from parade_scheduler.journal import ElsewhereError, Journal
@@ -170,7 +170,7 @@ class Inbox:
     async def _start(self, command: Command) -> Whole | None:
         beginning: Beginning = _decoded(command.kind, command.data)
         definition = await self._catalogue.definition_of(beginning.run)
-        return await self._journal.start(Execution(definition, beginning.run, beginning.steps), Started(), command.id)
+        return await self._journal.start(self._catalogue.execution(definition, beginning.run, beginning.steps), Started(), command.id)
 
 
 def _encoded(value: Any) -> bytes:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.decider import Execution, StartChild, Started
+from parade_scheduler.decider import StartChild, Started
 from parade_scheduler.document import Document
 from parade_scheduler.groups import group_of
 from parade_scheduler.happenings import Whole
@@ -80,7 +80,7 @@ class Starter:
             group=group,
         )
         try:
-            started = await self._journal.start(Execution(definition, run), Started())
+            started = await self._journal.start(self._catalogue.execution(definition, run), Started())
         except ElsewhereError:
             return None
         return started or await self._stored(run)
@@ -127,7 +127,7 @@ class Starter:
     async def _start_here(self, definition: Definition, beginning: Beginning) -> Whole | None:
         """Starts a run; returns None where another has its request, or its shard has gone to another replica."""
         with suppress(ElsewhereError):
-            return await self._journal.start(Execution(definition, beginning.run, beginning.steps), Started())
+            return await self._journal.start(self._catalogue.execution(definition, beginning.run, beginning.steps), Started())
         return None
 
     async def _start_elsewhere(self, beginning: Beginning) -> Whole | None:

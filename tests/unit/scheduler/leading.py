@@ -20,6 +20,7 @@ from parade_scheduler.language import read
 from parade_scheduler.loader import Loader
 from parade_scheduler.model import Run, Workflow
 from parade_scheduler.ports import DurableFunction
+from parade_scheduler.secrets import Secrets
 from parade_scheduler.store import Change, Store, shard_of
 from parade_scheduler.tables import METADATA
 from parade_scheduler.watchers import Watchers
@@ -87,7 +88,7 @@ class Led:
         self.clock = ManualClock()
         self.shards = SomeShards()
         self.watchers = Watchers()
-        self.catalogue = Catalogue(store, Durables(NoFunctions(), self.clock), self.clock, alone=True)
+        self.catalogue = Catalogue(store, Durables(NoFunctions(), self.clock), Secrets(None, self.clock), self.clock, alone=True)
         self.log = Log()
         self.released: list[tuple[str, Effect]] = []
         self.left: list[str] = []

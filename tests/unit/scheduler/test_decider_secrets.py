@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from parade.wire.errors import Reason
-from parade_scheduler.decider import TaskSucceeded
+from parade.wire.errors import Reason, Violation
+from parade_scheduler.decider import TaskFailed, TaskProgressed, TaskSucceeded
+from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import Document
 from parade_scheduler.language import StepDefinition, Template
 from parade_scheduler.language.definition import Approval, Loop
 from parade_scheduler.language.template import Text
-from parade_scheduler.model import Kind
+from parade_scheduler.model import Failure, Kind, Progress
 from tests.unit.scheduler.simulation import Simulation, flow, of, step
 
 ENV = {
@@ -82,6 +83,52 @@ def test_a_secret_is_looked_up_at_each_attempt() -> None:
     run.advance(1)
 
     assert run.arguments("a") == {"key": "new"}
+
+
+def test_a_secret_in_a_key_is_not_told_however_it_is_quoted() -> None:
+    key = 'p"\u00e4\nss\\word'
+    run = Simulation(flow(step("a", given={"n": of("{'x': 1}[secrets.KEY]")})), secrets={"KEY": key})
+
+    assert "Key not found in map : '***'" in run.failure().message
+
+
+def test_a_failure_of_the_function_does_not_tell_a_secret_on_record() -> None:
+    run = Simulation(flow(step("a", given={"key": of("env.TOKEN")}), env=ENV), secrets=SECRETS)
+
+    quoted = Violation("arguments.key", '"Bearer s3cr3t-value" is longer than 8 characters')
+    run.tell(TaskProgressed("a", 0, 1, Progress(0.5, "I am s3cr3t-value")))
+    run.tell(TaskFailed("a", 0, 1, Failure(Reason.INVALID_ARGUMENTS, "s3cr3t-value is wrong", (quoted,), {"given": "s3cr3t-value"})))
+
+    assert "*** is wrong" in run.failure().message
+    assert run.failure().violations == (Violation("arguments.key", '"Bearer ***" is longer than 8 characters'),)
+    assert "s3cr3t" not in repr((run.run_row, run.step_rows, run.task_rows, run.events))
+
+
+def test_a_secret_before_it_was_changed_is_not_told_either() -> None:
+    run = Simulation(flow(step("a", given={"key": of("secrets.KEY")}), step("b", given={"key": of("secrets.KEY")})), secrets=SECRETS)
+    run.secrets["KEY"] = "new-value"
+    run.fail("b", Reason.NO_CAPACITY)
+    run.advance(1)
+
+    run.tell(TaskFailed("a", 0, 1, Failure(Reason.AGENT_ERROR, "s3cr3t-value is no longer good")))
+
+    assert "*** is no longer good" in run.failure().message
+
+
+def test_what_the_mesh_says_of_a_failure_stays_though_a_secret_looks_like_it() -> None:
+    run = Simulation(flow(step("a", given={"key": of("secrets.KEY")})), secrets={"KEY": "true"})
+
+    run.tell(TaskFailed("a", 0, 1, Failure(Reason.UNAVAILABLE, "it is true", metadata={NOT_SENT: "true"}, retryable=True)))
+
+    assert not run.task_rows["a", 0].uncertain
+    assert run.task_rows["a", 0].failure == Failure(Reason.UNAVAILABLE, "it is ***", metadata={NOT_SENT: "true"}, retryable=True)
+
+
+def test_what_is_handed_out_does_not_show_itself() -> None:
+    run = Simulation(flow(step("a", given={"key": of("secrets.KEY")})), secrets=SECRETS)
+
+    assert run.arguments("a") == {"key": "s3cr3t-value"}
+    assert "s3cr3t" not in repr((run.out, run.execution, run.execution.bindings))
 
 
 def handed_on(output: bytes, given: Any) -> Simulation:

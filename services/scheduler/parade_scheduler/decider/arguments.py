@@ -8,6 +8,7 @@ import orjson
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.decider.asks import arguments_of, envelope_of
 from parade_scheduler.decider.execution import Execution
+from parade_scheduler.decider.masking import masked
 from parade_scheduler.document import Document, type_name
 from parade_scheduler.expression import Expression
 from parade_scheduler.language import Template
@@ -33,7 +34,7 @@ def arguments(execution: Execution, step: str, index: int) -> Document:
     try:
         return encoded(definition.arguments, execution.steps, {**bindings, **own} if own else bindings, f"steps.{step}.with")
     except ParadeError as error:
-        raise ParadeError(error.reason, execution.bindings.redacted(error.message)) from error
+        raise ParadeError(error.reason, masked(error.message, execution.bindings.told)) from None
 
 
 def task_bindings(execution: Execution, step: str, index: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What expressions see: a run's inputs and steps, the workflow's `env`, and secrets where nothing of them goes on record."""
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from parade.wire.errors import ParadeError, Reason
@@ -17,7 +18,6 @@ class Bindings:
         self._run = run
         self._steps = _Steps(steps)
         self._secrets = _Secrets(secrets)
-        self._values = secrets
         self._recorded: dict[str, Any] | None = None
         self._handed_out: dict[str, Any] | None = None
 
@@ -35,12 +35,10 @@ class Bindings:
             self._handed_out = self._seen(self._secrets)
         return self._handed_out
 
-    def redacted(self, message: str) -> str:
-        """Returns a message without the values of secrets."""
-        for value in sorted(self._values.values(), key=len, reverse=True):
-            if value:
-                message = message.replace(value, "***")
-        return message
+    @property
+    def told(self) -> AbstractSet[str]:
+        """The secrets that expressions have seen so far, older values of changed ones too: no message may show them."""
+        return self._secrets.told
 
     def _seen(self, secrets: Mapping[str, str]) -> dict[str, Any]:
         inputs = self._run.inputs.value
@@ -87,11 +85,16 @@ class _Secrets(Mapping[str, str]):
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets
+        self.told: set[str] = set()
+        """The values that were looked at."""
 
     def __getitem__(self, name: str) -> str:
-        if name not in self._secrets:
-            raise ParadeError(Reason.INVALID_ARGUMENTS, f"the namespace has no secret `{name}`")
-        return self._secrets[name]
+        try:
+            value = self._secrets[name]
+        except KeyError:
+            raise ParadeError(Reason.INVALID_ARGUMENTS, f"the namespace has no secret `{name}`") from None
+        self.told.add(value)
+        return value
 
     def __contains__(self, name: object) -> bool:
         return True

@@ -3,7 +3,7 @@
 What every step of a run makes is not frozen, as the rows are not: nobody changes it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from parade_scheduler.decider.occurrences import RetryDue, TimeoutPassed, WaitDue
@@ -20,7 +20,8 @@ class Dispatch:
     attempt: int
     function: str
     """The full name, `agent.function`."""
-    arguments: Document
+    arguments: Document = field(repr=False)
+    """There may be secrets in it."""
     timeout: float | None
     """The longest to wait, in seconds; None where only the function's own bound applies."""
     redelivered: bool

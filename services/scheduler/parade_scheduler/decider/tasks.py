@@ -1,5 +1,6 @@
 """What becomes of a task: handed out, tried again, ended. One attempt's outcome counts once, and only while it is the current one."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,6 +9,7 @@ from parade_scheduler.decider import outcomes, retries, waits
 from parade_scheduler.decider.arguments import arguments
 from parade_scheduler.decider.children import child_id
 from parade_scheduler.decider.decisions import CancelChild, CancelTask, Dispatch, SetTimer, StartChild
+from parade_scheduler.decider.masking import masked, masked_failure
 from parade_scheduler.decider.occurrences import NOT_SENT as NOT_SENT  # noqa: PLC0414 - callers name it with what it is said of
 from parade_scheduler.decider.occurrences import RetryDue, TaskCancelled, TaskFailed, TaskProgressed, TaskSucceeded, WaitDue
 from parade_scheduler.decider.transition import Transition
@@ -55,7 +57,10 @@ def failed(transition: Transition, occurrence: TaskFailed) -> None:
     if execution.is_stopping(task.step):
         outcomes.cancel(transition, task, instance_id=occurrence.instance_id, uncertain=retries.may_have_run(occurrence.failure))
     else:
-        retries.settle(transition, task, occurrence.failure, occurrence.instance_id)
+        told = execution.bindings.told
+        # Who was called may quote what it was given.
+        failure = masked_failure(occurrence.failure, told) if told else occurrence.failure
+        retries.settle(transition, task, failure, occurrence.instance_id)
 
 
 def cancelled(transition: Transition, occurrence: TaskCancelled) -> None:
@@ -80,10 +85,11 @@ def cancelled(transition: Transition, occurrence: TaskCancelled) -> None:
 
 def progressed(transition: Transition, occurrence: TaskProgressed) -> None:
     """Passes on how far a task is."""
-    if transition.execution.running_task(occurrence.step, occurrence.task, occurrence.attempt) is not None:
-        transition.event(
-            EventType.TASK_PROGRESS, step=occurrence.step, task=occurrence.task, attempt=occurrence.attempt, progress=occurrence.progress
-        )
+    execution = transition.execution
+    if execution.running_task(occurrence.step, occurrence.task, occurrence.attempt) is not None:
+        told = execution.bindings.told
+        progress = replace(occurrence.progress, message=masked(occurrence.progress.message, told)) if told else occurrence.progress
+        transition.event(EventType.TASK_PROGRESS, step=occurrence.step, task=occurrence.task, attempt=occurrence.attempt, progress=progress)
 
 
 def retry(transition: Transition, occurrence: RetryDue) -> None:
