@@ -7,8 +7,9 @@ import asyncio
 import random
 import re
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pytest
 
 import parade_scheduler
 from parade.v1 import scheduler_pb2 as pb
+from parade.wire.errors import ParadeError
 from tests.faults.scheduler_load import Load, answering
-from tests.integration.scheduler_harness import World, running_world
+from tests.integration.scheduler_harness import World, begin, ended, put, running_world
 from tests.support import postgres
 from tests.support.waiting import eventually
 
@@ -200,3 +202,31 @@ async def test_runs_go_on_while_schedulers_are_replaced_by_newer_ones_one_after_
     written = await upgrade.versions_of_runs()
     assert any(newer[0] and not newer[-1] for newer in written), "the older version took over nothing"
     assert any(newer[-1] and not newer[0] for newer in written), "the newer version took over nothing"
+
+
+def store_state(database: Path, run: str, state: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE run SET state = ? WHERE id = ?", (state, run))
+        connection.commit()
+
+
+async def test_a_run_that_only_a_newer_version_can_read_holds_up_no_other_and_goes_on_there(tmp_path: Path) -> None:
+    async with running_world(tmp_path) as world:
+        stub = world.stub()
+        await put(stub, {"a": {"call": "x.a"}})
+        begun = [(await begin(stub)).id for _ in range(3)]
+        await eventually(lambda: len(world.dispatcher.calls) == 3)
+        await world.stop()
+        store_state(tmp_path / "scheduler.db", begun[1], "FROZEN")
+
+        world.dispatcher.auto = lambda call: call.succeed(1)
+        await world.start()
+        others = [await ended(stub, id) for id in (begun[0], begun[2])]
+        with pytest.raises(ParadeError):
+            await stub.CancelRun(pb.CancelRunRequest(run_id=begun[1]))
+        await world.stop()
+        store_state(tmp_path / "scheduler.db", begun[1], "RUNNING")
+        await world.start()
+
+        assert [run.state for run in others] == [pb.RUN_STATE_SUCCEEDED] * 2
+        assert (await ended(stub, begun[1])).state == pb.RUN_STATE_SUCCEEDED
