@@ -111,7 +111,7 @@ async def test_a_workflow_that_says_so_is_not_started_by_hand(tmp_path: Path) ->
         stub = world.stub()
         await put(stub, STEP, on={"manual": False, "event": {"type": "go"}})
 
-        await refused(Reason.FAILED_PRECONDITION, "manual: false", begin(stub))
+        await refused(Reason.FAILED_PRECONDITION, "manual: false`, and starts with an event `go`$", begin(stub))
         await stub.PublishEvent(pb.PublishEventRequest(type="go"))
 
         await world.dispatcher.call("a")

@@ -21,6 +21,8 @@ from parade_scheduler.surroundings import Leads, Surroundings
 
 _ATTEMPTS: Final = 5
 """How often a start is tried anew because its shard went to another replica meanwhile."""
+_WAYS: Final = 5
+"""How many times and events a refusal names."""
 _NOTHING: Final = Seed("")
 
 
@@ -89,7 +91,9 @@ class Starter:
         workflow = await self._catalogue.workflow(caller.namespace, start.workflow, start.version)
         definition = await self._catalogue.definition(workflow)
         if start.by_hand and not definition.manual:
-            message = f"the workflow `{workflow.name}` is not started by hand: it says `manual: false`"
+            message = (
+                f"the workflow `{workflow.name}` is not started by hand: it says `manual: false`, and starts {_started_by(definition)}"
+            )
             raise ParadeError(Reason.FAILED_PRECONDITION, message)
         inputs = Document.of(definition.inputs.complete(start.inputs.value))
         self._limits.check_inputs(inputs)
@@ -142,3 +146,11 @@ class Starter:
     async def _stored(self, run: Run) -> Whole | None:
         stored = await self._store.run(run.namespace, run.id)
         return None if stored is None else (stored, await self._store.steps(stored.id))
+
+
+def _started_by(definition: Definition) -> str:
+    """Says what starts runs of a workflow that are not started by hand."""
+    times = [f"at `{one.cron}`" for one in definition.schedules]
+    events = [f"with an event `{one.event.type}`" for one in definition.triggers]
+    ways = [*times, *events]
+    return ", ".join([*ways[:_WAYS], "and so on"] if len(ways) > _WAYS else ways) or "as a step of other workflows, or by a schedule"
