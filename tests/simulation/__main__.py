@@ -23,6 +23,8 @@ def main() -> int:
         program = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, program, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606  # no shell is wanted
     NotingLog.is_loud = count == 1
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # a schedule leaves little that is worth looking for
     began, reports = time.process_time(), []
     for seed in range(first, first + count, step):
         reports.append(simulate(seed))

@@ -105,7 +105,7 @@ def _effects(stored: Stored, events: list[RunEvent], mesh: Mesh, definition: Def
     run = stored.run.id
     begun = {(event.step, event.task, event.attempt) for event in events if event.type is EventType.TASK_STARTED}
     calls = {row.id for row in stored.steps if row.kind is Kind.CALL}
-    outputs = {(event.step, event.task): event.output for event in events if event.type is EventType.TASK_SUCCEEDED and event.step in calls}
+    accepted = [event for event in events if event.type is EventType.TASK_SUCCEEDED and event.step in calls]
     executions = defaultdict(list)
     for execution in mesh.executions:
         if execution.key[0] == run:
@@ -117,11 +117,11 @@ def _effects(stored: Stored, events: list[RunEvent], mesh: Mesh, definition: Def
         unknown = [execution.attempt for execution in found if (step, task, execution.attempt) not in begun]
         if unknown:
             yield f"attempts {unknown} of {step}/{task} ran and are not in the history"
-    for (step, task), output in outputs.items():
-        value = None if output is None else output.value
-        done = [execution.number for execution in executions[step, task] if execution.done]
-        if not isinstance(value, dict) or value.get("execution") not in done:
-            yield f"{step}/{task} is recorded with {value}, and the executions {done} were done"
+    for event in accepted:
+        value = None if event.output is None else event.output.value
+        given = [{"execution": one.number} for one in executions[event.step, event.task] if one.done and one.attempt == event.attempt]
+        if value not in given:
+            yield f"{event.step}/{event.task} is recorded with {value} of attempt {event.attempt}, which gave {given}"
     for row in stored.steps:
         if row.state is StepState.SUCCEEDED and row.kind is Kind.CALL and row.tasks_succeeded != row.tasks and row.id in definition.steps:
             yield f"the step {row.id} succeeded with {row.tasks_succeeded} of {row.tasks} tasks"

@@ -93,11 +93,11 @@ class Mesh:
 class SimulatedCaller:
     """The mesh as one replica calls it."""
 
-    def __init__(self, mesh: Mesh, life: Life, is_owner: Callable[[str], bool], repeat: Callable[[str, Any], None]) -> None:
-        """Takes the mesh, the process, what says whether it still leads a run, and what tells it an outcome again."""
+    def __init__(self, mesh: Mesh, life: Life, epoch_of: Callable[[str], int], repeat: Callable[[str, Any], None]) -> None:
+        """Takes the mesh, the process, what gives the epoch under which it leads a run, 0 for none, and what tells it an outcome again."""
         self._mesh = mesh
         self.life = life
-        self.is_owner = is_owner
+        self.epoch_of = epoch_of
         self.repeat = repeat
         self.left = False
 
@@ -108,9 +108,12 @@ class SimulatedCaller:
             raise ParadeError(Reason.NO_CAPACITY, "simulated: too many calls wait")
         key = (run.id, dispatch.step, dispatch.task, dispatch.attempt)
         other = mesh.out.get(key)
+        epoch = self.epoch_of(run.id)
         if other is not None and other.is_awaited(self):
             mesh.faults.append(f"{self.life.name} hands {key} out while {other.caller.life.name} waits for it")
-        call = mesh.out[key] = SimulatedCall(mesh, self, run, dispatch, listener)
+        elif other is not None and other.told and other.caller is self and other.epoch == epoch:
+            mesh.faults.append(f"{self.life.name} hands {key} out though it was told the outcome")
+        call = mesh.out[key] = SimulatedCall(mesh, self, run, dispatch, listener, epoch)
         return call
 
     async def leave(self) -> None:
@@ -121,8 +124,10 @@ class SimulatedCaller:
 class SimulatedCall:
     """One call under way."""
 
-    def __init__(self, mesh: Mesh, caller: SimulatedCaller, run: Run, dispatch: Dispatch, listener: Listener) -> None:
+    def __init__(self, mesh: Mesh, caller: SimulatedCaller, run: Run, dispatch: Dispatch, listener: Listener, epoch: int) -> None:
         """Sends it."""
+        self.epoch = epoch
+        self.told = False
         self._mesh = mesh
         self.caller = caller
         self._run = run
@@ -139,7 +144,7 @@ class SimulatedCall:
         maker = self.caller
         if self._over or maker.left or maker.life.dead:
             return False
-        return maker is by or maker.is_owner(self._run.id)
+        return maker is by or maker.epoch_of(self._run.id) > 0
 
     def cancel(self) -> None:
         """Cancels it; nothing is heard of it any more."""
@@ -162,6 +167,8 @@ class SimulatedCall:
         if chance.random() < temper.unheard:
             await asyncio.wait([serving], timeout=min(timeout, chance.uniform(0, 12)))
             self._tell_failure(ParadeError(Reason.UNAVAILABLE, "simulated: the session is lost"))
+            if chance.random() < temper.repeated:
+                await self._tell_stale(await serving)
             return
         try:
             await asyncio.wait([serving], timeout=timeout)
@@ -231,6 +238,13 @@ class SimulatedCall:
     def _lost(self) -> ParadeError:
         return ParadeError(Reason.OUTCOME_UNKNOWN if self._is_effect else Reason.AGENT_LOST, "simulated: the instance is lost")
 
+    async def _tell_stale(self, outcome: Document | ParadeError) -> None:
+        """Tells an outcome when another attempt may be under way."""
+        await asyncio.sleep(self._mesh.chance.uniform(0, 1))
+        life = self.caller.life
+        if isinstance(outcome, Document) and not life.dead:
+            self._loop.call_soon(self.caller.repeat, self._run.id, (self._dispatch, outcome), context=life.context)
+
     def _tell_failure(self, error: ParadeError) -> None:
         self._tell(lambda: self._listener.failed(error), None)
 
@@ -241,7 +255,7 @@ class SimulatedCall:
         def tell() -> None:
             if self._over or life.dead or self.caller.left:
                 return
-            self._over = True
+            self._over = self.told = True
             told()
             if output is not None and chance.random() < self._mesh.temper.repeated:
                 self.caller.repeat(self._run.id, (self._dispatch, output))

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, TypeVar, cast
 
 from parade.wire.errors import ParadeError
@@ -149,7 +149,7 @@ class Replica:
         starter = Starter(real, store, leadership, triggers.limits)
         engine = Engine(real, store, leadership, NoFunctions(), starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
-        caller = SimulatedCaller(self._mesh, life, self._is_owner(life), self._repeat)
+        caller = SimulatedCaller(self._mesh, life, self._epoch_of(life), self._repeat)
         self._effects = Effects(real, caller, children, leadership.journal.report)
         try:
             await leadership.begin(self._effects)
@@ -218,14 +218,14 @@ class Replica:
         self._gone.set()
         self._gone = asyncio.Event()
 
-    def _is_owner(self, life: Life) -> Any:
-        def is_owner(run: str) -> bool:
+    def _epoch_of(self, life: Life) -> Callable[[str], int]:
+        def epoch_of(run: str) -> int:
             if not self._server.shared:
-                return True
-            rows = self._server.rows("SELECT owner FROM shard WHERE id = ?", shard_of(run))
-            return bool(rows) and rows[0][0] == life.name
+                return 1
+            rows = self._server.rows("SELECT epoch FROM shard WHERE id = ? AND owner = ?", shard_of(run), life.name)
+            return rows[0][0] if rows else 0
 
-        return is_owner
+        return epoch_of
 
     def _repeat(self, run: str, told: Any) -> None:
         dispatch, output = told

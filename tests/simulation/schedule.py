@@ -83,7 +83,7 @@ class _World:
         for replica in self.replicas:
             replica.start()
         await self.clients.put(sources)
-        seconds = chance.choice((3.0, 10.0, 20.0))
+        seconds = chance.choice((2.0, 4.0, 10.0))
         trouble = asyncio.create_task(self.trouble.make(seconds))
         asking = asyncio.create_task(self.ask(names, seconds))
         await asyncio.wait([trouble, asking], return_when=asyncio.ALL_COMPLETED, timeout=LONGEST)

@@ -22,6 +22,7 @@ def simulated(first: int, count: int) -> str:
         return "\n".join(filter(None, pool.map(part, range(PROCESSES))))
 
 
+@pytest.mark.timeout(300)
 def test_some_schedules() -> None:
     assert simulated(0, 200) == ""
 

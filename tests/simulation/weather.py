@@ -30,7 +30,7 @@ class Trouble:
         end = loop.time() + seconds
         while loop.time() < end:
             self._blow(self._level)
-            await asyncio.sleep(min(max(0.0, end - loop.time()), chance.expovariate(0.4)))
+            await asyncio.sleep(min(max(0.0, end - loop.time()), chance.expovariate(0.6)))
             kind = chance.choice(self._kinds)
             self.seen.append(kind)
             task = loop.create_task(self._one(kind, chance.choice(self._replicas)))
