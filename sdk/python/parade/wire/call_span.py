@@ -1,5 +1,6 @@
 """The span of one call, held open without a context around it."""
 
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry.context import Context
@@ -47,6 +48,7 @@ def is_unsampled(traceparent: str) -> bool:
     return len(traceparent) >= _LENGTH and traceparent[_LENGTH - 1] in _UNSAMPLED
 
 
+@lru_cache(maxsize=256)  # the steps of a run have one parent
 def parent(traceparent: str) -> Context | None:
     """Returns the context of a remote span; None where the text is no `traceparent`.
 

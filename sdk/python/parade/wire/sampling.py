@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-TRACES_PER_SECOND: Final = 50.0
-"""New traces that one process records in a second."""
+TRACES_PER_SECOND: Final = 20.0
+"""New traces that one process records in a second. That of a workflow's run has three spans for each of its steps."""
 BURST: Final = 50
 """How many of them may begin at once after a pause."""
 
