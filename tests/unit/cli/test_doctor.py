@@ -26,9 +26,23 @@ def mesh_file(tmp_path: Path) -> MeshFile:
 def test_this_machine_runs_a_python_that_is_new_enough(tmp_path: Path) -> None:
     findings = {finding.check: finding for finding in machine_findings(tmp_path)}
 
-    assert list(findings) == ["python", "disk", "open files"]
+    assert list(findings) == ["python", "disk", "secrets", "open files"]
     assert findings["python"].ok
     assert all(finding.advice for finding in findings.values())
+
+
+@pytest.mark.parametrize(("top", "file", "open_to"), [(0o755, 0o644, "secrets/default/KEY"), (0o755, 0o600, ""), (0o700, 0o644, "")])
+def test_secrets_that_others_can_read_are_found(tmp_path: Path, top: int, file: int, open_to: str) -> None:
+    secret = tmp_path / "secrets" / "default" / "KEY"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("s3cr3t")
+    for path, mode in ((secret.parent, 0o755), (secret.parent.parent, 0o755), (tmp_path, top), (secret, file)):
+        path.chmod(mode)
+
+    [finding] = [finding for finding in machine_findings(tmp_path) if finding.check == "secrets"]
+
+    assert finding.ok == (not open_to)
+    assert open_to in finding.detail
 
 
 def test_good_certificates_are_good(mesh_file: MeshFile) -> None:
