@@ -176,8 +176,10 @@ class SimulatedCall:
             serving.cancel()
             raise
         if not serving.done():
-            serving.cancel()
-            self._tell_failure(ParadeError(Reason.DEADLINE_EXCEEDED, "simulated: too late"))
+            # The agent has stopped the function and says so, or nothing is heard of it any more and it may go on.
+            is_stopped = chance.random() < 0.5 and serving.cancel()
+            metadata = {"cancellation": "STOPPED"} if is_stopped else {}
+            self._tell_failure(ParadeError(Reason.DEADLINE_EXCEEDED, "simulated: too late", metadata=metadata))
             return
         outcome = serving.result()
         await asyncio.sleep(chance.uniform(0.0005, 0.01) + (chance.uniform(1, 9) if chance.random() < temper.late / 2 else 0))

@@ -56,3 +56,19 @@ def test_what_is_named_costs_an_attempt() -> None:
     run.fail("a", Reason.AGENT_ERROR, retryable=False, metadata={"exception_type": "ValueError"})
 
     assert run.state.value == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "redelivered"), [({}, True), ({"cancellation": "COULD_NOT_STOP"}, True), ({"cancellation": "STOPPED"}, False)]
+)
+def test_a_function_that_may_run_on_after_its_deadline_is_tried_again_as_one_that_may_have_run(
+    metadata: dict[str, str],
+    redelivered: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    run = Simulation(flow(step("a", retry=Retry(2), timeout=5.0)))
+
+    run.fail("a", Reason.DEADLINE_EXCEEDED, metadata=metadata)
+    run.advance(10)
+
+    assert run.out["a", 0, 2].redelivered is redelivered
+    assert not run.out["a", 0, 2].resumed

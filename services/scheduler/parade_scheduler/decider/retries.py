@@ -21,6 +21,9 @@ OUTAGE_LIMIT: Final = timedelta(minutes=10)
 
 _EXCEPTION_TYPE: Final = "exception_type"
 """In the metadata of an AGENT_ERROR, what the function raised."""
+_CANCELLATION: Final = "cancellation"
+_STOPPED: Final = "STOPPED"
+"""In the metadata of a DEADLINE_EXCEEDED, what the agent says of the function that it has ended."""
 _UNKNOWN: Final = frozenset({Reason.OUTCOME_UNKNOWN, Reason.DEADLINE_EXCEEDED, Reason.AGENT_LOST})
 
 
@@ -55,6 +58,11 @@ def _is_worth_another(policy: Retry, task: Task, failure: Failure) -> bool:
     if failure.reason is Reason.AGENT_ERROR:
         return failure.retryable
     return failure.reason in REPEATABLE or (task.kind is Kind.RUN and failure.reason in OUTAGES)
+
+
+def _may_still_run(failure: Failure) -> bool:
+    """Tells whether nobody has said that a function which was given up at its deadline has ended."""
+    return failure.reason is Reason.DEADLINE_EXCEEDED and failure.metadata.get(_CANCELLATION) != _STOPPED
 
 
 def _is_named(names: frozenset[str], failure: Failure) -> bool:
@@ -104,7 +112,7 @@ def _wait_for_function(transition: Transition, task: Task, failure: Failure, ins
         started=retry_time,
         outages=0,
         outage_started=None,
-        uncertain=False,
+        uncertain=_may_still_run(failure),
         retry_time=retry_time,
         due=None,
         instance_id=instance_id,
