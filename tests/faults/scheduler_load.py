@@ -22,6 +22,8 @@ TASKS = 6
 """How many tasks a run has."""
 PATIENCE = 60.0
 """Seconds that a run may take, with all that befalls the scheduler."""
+READERS = 16
+"""How many runs are read again at once."""
 _AGAIN = frozenset({Reason.UNAVAILABLE, Reason.NO_CAPACITY, Reason.DEADLINE_EXCEEDED, Reason.CANCELLED})
 
 AnswerT = TypeVar("AnswerT")
@@ -90,14 +92,24 @@ class Load:
     async def check(self) -> None:
         """Reads again all that was acknowledged, and demands that it ended well, once."""
         assert len(self.done) == len(self.acknowledged)
-        for request_id, id in self.acknowledged.items():
-            get = pb.GetRunRequest(run_id=id)
-            run = (await self._insist(lambda stub, get=get: stub.GetRun(get))).run  # type: ignore[misc]
-            assert run == self.done[id]
-            assert run.state == pb.RUN_STATE_SUCCEEDED, run
-            start = pb.StartRunRequest(workflow="flow", request_id=request_id)
-            assert (await self._insist(lambda stub, start=start: stub.StartRun(start))).run.id == id  # type: ignore[misc]
-            await self._check_history(run)
+        left = iter(self.acknowledged.items())
+
+        async def reader() -> None:
+            for request_id, id in left:
+                await self._check_run(request_id, id)
+
+        async with asyncio.TaskGroup() as readers:
+            for _ in range(READERS):
+                readers.create_task(reader())
+
+    async def _check_run(self, request_id: str, id: str) -> None:
+        get = pb.GetRunRequest(run_id=id)
+        run = (await self._insist(lambda stub: stub.GetRun(get))).run
+        assert run == self.done[id]
+        assert run.state == pb.RUN_STATE_SUCCEEDED, run
+        start = pb.StartRunRequest(workflow="flow", request_id=request_id)
+        assert (await self._insist(lambda stub: stub.StartRun(start))).run.id == id
+        await self._check_history(run)
 
     async def _check_history(self, run: pb.Run) -> None:
         async def followed(stub: Any) -> list[pb.RunEvent]:
