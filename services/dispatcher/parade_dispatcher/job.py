@@ -186,7 +186,7 @@ class Job:
             self.refuse(refusal.cancelled(request))
             return
         if limit <= 0:
-            self.refuse(refusal.expired(request, limit, whose, waited=False))
+            self.refuse(refusal.expired(request, limit, whose, sent=False))
             return
         self._expires = expires = deadline + GRACE
         parts.deadlines.add(expires, self)
@@ -252,12 +252,12 @@ class Job:
                 self._end_cancelled(self._cancellation or "REQUESTED", timing, is_certain=False)
                 return
             self._cancellation = self._cancellation or "REQUESTED"
-            error = refusal.expired(self.request, self._limit, self._whose, waited=False)
+            error = refusal.expired(self.request, self._limit, self._whose)
             self._end(self.located(error, attempt.member.id), timing, is_certain=False)
         elif self._safeguard is None or not self._safeguard.expire():
             waited = self.queue is not None
             self.pool.leave(self)
-            error = refusal.expired(self.request, self._limit, self._whose, waited=waited)
+            error = refusal.expired(self.request, self._limit, self._whose, sent=self._attempts > 0, waited=waited)
             self._end(self.located(error, ""), self.waited(), is_certain=True)
 
     # ---- for its attempt

@@ -121,19 +121,20 @@ def outcome_unknown(request: Request, instance_id: str, loss: str) -> ParadeErro
     return ParadeError(Reason.OUTCOME_UNKNOWN, f"{message}: {loss}")
 
 
-def expired(request: Request, limit: float, whose: str, *, waited: bool) -> ParadeError:
+def expired(request: Request, limit: float, whose: str, *, sent: bool = True, waited: bool = False) -> ParadeError:
     """Makes the error for a call whose time is over.
 
     Args:
         request: What was asked for.
         limit: Seconds that the call had.
         whose: Whose limit it was.
+        sent: Whether an instance may have had it; where none can, the error says so to whoever would try again.
         waited: Whether no instance had room for it all that time.
     """
     message = f"{request.full_name} did not end within {limit:.3g} s, {whose}"
     if waited:
         message += f"; it waited all that time for an instance of {request.agent} with room"
-    return ParadeError(Reason.DEADLINE_EXCEEDED, message)
+    return ParadeError(Reason.DEADLINE_EXCEEDED, message, metadata={} if sent else {"not_sent": "true"})
 
 
 def cancelled(request: Request) -> ParadeError:

@@ -70,6 +70,7 @@ async def test_a_call_that_waited_all_its_time_says_so() -> None:
 
     assert caller.error.reason is Reason.DEADLINE_EXCEEDED
     assert "waited all that time for an instance of store with room" in caller.error.message
+    assert caller.error.metadata["not_sent"] == "true"
     assert caller.timing.queued == pytest.approx(1 + GRACE, abs=0.013)
     assert len(world.sent) == 1
 

@@ -59,7 +59,8 @@ def test_what_is_named_costs_an_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "redelivered"), [({}, True), ({"cancellation": "COULD_NOT_STOP"}, True), ({"cancellation": "STOPPED"}, False)]
+    ("metadata", "redelivered"),
+    [({}, True), ({"cancellation": "COULD_NOT_STOP"}, True), ({"cancellation": "STOPPED"}, False), ({"not_sent": "true"}, False)],
 )
 def test_a_function_that_may_run_on_after_its_deadline_is_tried_again_as_one_that_may_have_run(
     metadata: dict[str, str],

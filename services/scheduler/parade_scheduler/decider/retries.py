@@ -42,7 +42,7 @@ def settle(transition: Transition, task: Task, failure: Failure, instance_id: st
 
 def may_have_run(failure: Failure) -> bool:
     """Tells whether a function may have done what it is for although its attempt failed."""
-    return failure.reason in _UNKNOWN or _may_have_been_sent(failure)
+    return (failure.reason in _UNKNOWN and failure.metadata.get(NOT_SENT) != "true") or _may_have_been_sent(failure)
 
 
 def _is_outage(task: Task, failure: Failure) -> bool:
@@ -62,7 +62,9 @@ def _is_worth_another(policy: Retry, task: Task, failure: Failure) -> bool:
 
 def _may_still_run(failure: Failure) -> bool:
     """Tells whether nobody has said that a function which was given up at its deadline has ended."""
-    return failure.reason is Reason.DEADLINE_EXCEEDED and failure.metadata.get(_CANCELLATION) != _STOPPED
+    if failure.reason is not Reason.DEADLINE_EXCEEDED:
+        return False
+    return failure.metadata.get(_CANCELLATION) != _STOPPED and failure.metadata.get(NOT_SENT) != "true"
 
 
 def _is_named(names: frozenset[str], failure: Failure) -> bool:
