@@ -71,6 +71,18 @@ async def test_groups_do_not_hold_each_other_up(world: World) -> None:
     await eventually(lambda: sorted(called(world)) == ["a", "b"])
 
 
+async def test_a_run_that_a_run_of_its_group_starts_has_part_in_its_place(world: World) -> None:
+    stub = world.stub()
+    await put(stub, ONE_STEP, name="inner", inputs=INPUTS, concurrency=GROUP)
+    await put(stub, {"in": {"run": "inner", "with": {"who": "a"}}}, name="outer", concurrency={"group": "one"})
+
+    outer = (await stub.StartRun(pb.StartRunRequest(workflow="outer"))).run
+    await begun(world, "a")
+    world.dispatcher.calls[0].succeed(1)
+
+    assert (await ended(stub, outer.id)).state == pb.RUN_STATE_SUCCEEDED
+
+
 async def test_the_highest_priority_goes_first_of_those_who_wait(world: World) -> None:
     stub = world.stub()
     await put(stub, ONE_STEP, inputs=INPUTS, concurrency=GROUP)

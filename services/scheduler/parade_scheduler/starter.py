@@ -66,6 +66,8 @@ class Starter:
         definition = await self._catalogue.definition(workflow)
         inputs = Document.of(definition.inputs.complete(effect.inputs.value))
         group = group_of(definition, inputs.value)
+        if group == parent.group:
+            group = ""  # it goes on within its parent's place, which is not free before its own end
         run = Run(
             id=effect.run,
             namespace=parent.namespace,
