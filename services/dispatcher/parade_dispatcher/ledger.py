@@ -270,6 +270,8 @@ class _Ending:
 
 
 def _differs(entry: Entry, known: Entry) -> bool:
+    if not entry.arguments_hash or not known.arguments_hash:
+        return entry.function != known.function
     return entry.function != known.function or entry.arguments_hash != known.arguments_hash
 
 

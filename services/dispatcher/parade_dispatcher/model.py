@@ -240,7 +240,7 @@ class Entry:
     function: str
     """`agent.function`."""
     arguments_hash: str
-    """SHA-256 of the arguments in hexadecimal digits, or the digest of the artifact."""
+    """SHA-256 of the arguments in hexadecimal digits, or the digest of the artifact; empty where the key alone says which call it is."""
     call_id: str
 
 

@@ -250,6 +250,9 @@ class Safeguard:
 
 
 def _entry(request: Request) -> Entry:
+    if request.step is not None and not request.idempotency_key:
+        # Its id says which attempt it is of. The arguments may hold a secret, which can be another when the attempt is sent again.
+        return Entry(request.namespace, request.call_id, request.full_name, "", request.call_id)
     arguments = request.arguments
     digest = hashlib.sha256(arguments).hexdigest() if isinstance(arguments, bytes) else arguments.digest.removeprefix("sha256:")
     return Entry(request.namespace, request.idempotency_key or request.call_id, request.full_name, digest, request.call_id)

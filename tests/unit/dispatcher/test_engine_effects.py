@@ -399,6 +399,21 @@ async def test_the_effect_of_a_step_goes_on_without_its_scheduler_and_the_next_p
 
 
 @virtual
+async def test_an_attempt_of_a_step_is_known_again_though_a_secret_in_its_arguments_has_changed() -> None:
+    world = World()
+    world.instance("i1")
+    step = Step("run-1", "pay")
+    await write(world, call_id="call-1", step=step, caller=SCHEDULER, arguments=b'{"token":"old"}')
+    world.sent[0].answer(b"9")
+    await pause()
+
+    again = await write(world, call_id="call-1", redelivered=True, step=step, caller=SCHEDULER, arguments=b'{"token":"new"}')
+
+    assert again.answer.result == b"9"
+    assert len(world.sent) == 1
+
+
+@virtual
 async def test_a_call_sent_again_that_never_left_is_made() -> None:
     world = World()
     world.instance("i1")
