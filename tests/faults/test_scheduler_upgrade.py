@@ -159,6 +159,7 @@ async def upgrade(tmp_path: Path) -> AsyncIterator[Upgrade]:
         yield upgrade
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_runs_go_on_while_schedulers_are_replaced_by_newer_ones_one_after_the_other(upgrade: Upgrade) -> None:
     load = upgrade.load
