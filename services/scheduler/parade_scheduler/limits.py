@@ -23,6 +23,8 @@ class _Count:
     number: int
     read_at: float
     """In seconds that never run backwards."""
+    let_in: int = 0
+    """How many of them were let in since. Some may have ended again."""
 
 
 class Bound:
@@ -48,13 +50,15 @@ class Bound:
         """
         known = self._known.setdefault(namespace, _Count(0, -FRESH))
         now = self._clock.monotonic()
-        if now - known.read_at >= (FRESH if known.number < self.limit else FRESH_WHEN_FULL):
-            known.read_at = now  # others go on with the count that there is, instead of counting as well
+        is_full = known.number >= self.limit
+        if now - known.read_at >= (FRESH_WHEN_FULL if is_full else FRESH) or (is_full and known.let_in):
+            known.read_at, known.let_in = now, 0  # others go on with the count that there is, instead of counting as well
             known.number = await self._count(namespace)
         if known.number >= self.limit:
             message = f"the namespace `{namespace}` has {known.number:,} {self._what} and may have {self.limit:,}; try again later"
             raise ParadeError(Reason.NO_CAPACITY, message, metadata={"limit": str(self.limit), "retry_after": "1"})
         known.number += 1
+        known.let_in += 1
 
 
 class Limits:
