@@ -1,6 +1,5 @@
 """`docs/how-to/calls.md` is true: its agent is served, and its commands and programs are run as they stand there."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,21 +10,16 @@ from pathlib import Path
 import pytest
 
 from parade.testing import LocalMesh
-from parade.wire.mesh_file import FILE_VARIABLE
+from tests.support.commands import PROGRAMS, blocks, run
 from tests.support.mesh import ROOT
 from tests.support.waiting import eventually
 
 PAGE = (ROOT / "docs/how-to/calls.md").read_text()
-PROGRAMS = Path(sys.executable).parent
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def blocks(language: str) -> list[str]:
-    return [str(text) for text in re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
-
-
-AGENT, *PYTHON = blocks("python")
+AGENT, *PYTHON = blocks(PAGE, "python")
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +37,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 serving.wait(15)
 
 
-def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:/usr/bin:/bin", "NO_COLOR": "1"}
-    environment.pop(FILE_VARIABLE, None)
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL
-    )
-
-
 async def served(folder: Path) -> None:
     await eventually(lambda: run(folder, "parade", "call", "shop.price", "item=pear").returncode == 0, within=30)
 
@@ -58,7 +44,7 @@ async def served(folder: Path) -> None:
 async def test_the_commands_do_what_the_page_says(project: Path) -> None:
     await served(project)
     said = []
-    for commands in blocks("sh"):
+    for commands in blocks(PAGE, "sh"):
         answer = run(project, "bash", "-ec", commands)
         assert answer.returncode == 0, f"{commands}\n{answer.stdout}{answer.stderr}"
         said.append(answer)

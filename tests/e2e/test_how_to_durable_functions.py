@@ -1,7 +1,5 @@
 """`docs/how-to/durable-functions.md` is true: its agent is served, and its commands and programs are run as they stand there."""
 
-import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -11,21 +9,16 @@ from pathlib import Path
 import pytest
 
 from parade.testing import LocalMesh
-from parade.wire.mesh_file import FILE_VARIABLE
+from tests.support.commands import PROGRAMS, blocks, run
 from tests.support.mesh import ROOT
 from tests.support.waiting import eventually
 
 PAGE = (ROOT / "docs/how-to/durable-functions.md").read_text()
-PROGRAMS = Path(sys.executable).parent
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def blocks(language: str) -> list[str]:
-    return [str(text) for text in re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
-
-
-AGENT, STARTING, APPROVING, TESTING = blocks("python")
+AGENT, STARTING, APPROVING, TESTING = blocks(PAGE, "python")
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +36,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 serving.wait(15)
 
 
-def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:/usr/bin:/bin", "NO_COLOR": "1", "PYTHONPATH": str(folder)}
-    environment.pop(FILE_VARIABLE, None)
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL
-    )
-
-
 async def served(folder: Path) -> None:
     await eventually(lambda: run(folder, "parade", "call", "travel.cancel", "booking=none").returncode == 0, within=30)
 
 
 async def test_the_command_does_what_the_page_says(project: Path) -> None:
     await served(project)
-    [command] = blocks("sh")
+    [command] = blocks(PAGE, "sh")
 
-    answer = run(project, "bash", "-ec", command)
+    answer = run(project, "bash", "-ec", command, PYTHONPATH=str(project))
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.splitlines()[-1] == "2"
@@ -72,7 +57,7 @@ async def test_the_programs_do_what_the_page_says(project: Path) -> None:
         script = project / f"program_{number}.py"
         main = f"async def main():\n    async with parade.connect() as mesh:\n{textwrap.indent(body, ' ' * 8)}"
         script.write_text(f"import asyncio\n\nimport parade\n\n\n{main}\n\nasyncio.run(main())\n")
-        answer = run(project, sys.executable, str(script))
+        answer = run(project, sys.executable, str(script), PYTHONPATH=str(project))
         assert answer.returncode == 0, answer.stderr
         said.append(answer.stdout)
 
@@ -85,6 +70,6 @@ def test_the_rehearsal_ends_as_the_page_says(tmp_path: Path) -> None:
 
     answer = run(tmp_path, sys.executable, str(tmp_path / "rehearse.py"))
 
-    [ending] = blocks("text")
+    [ending] = blocks(PAGE, "text")
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == ending.strip()

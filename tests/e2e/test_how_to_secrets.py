@@ -1,7 +1,6 @@
 """`docs/how-to/secrets.md` is true: its workflow is run on a laptop's mesh with the secret that its commands write."""
 
 import os
-import re
 import subprocess
 
 import pytest
@@ -10,15 +9,12 @@ import parade
 from parade.testing import Mesh
 from parade_scheduler.config import Config
 from parade_scheduler.secrets import FRESH, MAX_BYTES, SETTING
+from tests.support.commands import blocks
 from tests.support.mesh import ROOT
 
 PAGE = (ROOT / "docs/how-to/secrets.md").read_text()
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def blocks(language: str) -> list[str]:
-    return [str(text) for text in re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
 
 
 async def test_the_page_does_what_it_says() -> None:
@@ -30,11 +26,11 @@ async def test_the_page_does_what_it_says() -> None:
         given.append(authorization)
         return amount
 
-    [command] = blocks("sh")
+    [command] = blocks(PAGE, "sh")
     async with Mesh() as mesh:
         await mesh.join(agent)
         subprocess.run(["bash", "-ec", command], cwd=mesh.file.folder.parent, check=True, env={"PATH": os.environ["PATH"]})
-        await mesh.client.put_workflow(blocks("yaml")[0])
+        await mesh.client.put_workflow(blocks(PAGE, "yaml")[0])
         run = await mesh.client.start("charge", amount=2.5)
         await run.result(timeout=20)
         mode = (mesh.file.folder / "secrets/default/bank_token").stat().st_mode & 0o777

@@ -1,8 +1,6 @@
 """`docs/how-to/start-workflows.md` and `docs/reference/limits.md` are true: what the one shows is run, what the other says is set."""
 
-import os
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -12,44 +10,37 @@ import pytest
 
 from parade.sync import connect
 from parade.testing import LocalMesh
-from parade.wire.mesh_file import FILE_VARIABLE, MeshFile
+from parade.wire.mesh_file import MeshFile
 from parade_scheduler.config import Config
+from tests.support import commands
+from tests.support.commands import blocks
 from tests.support.mesh import ROOT
 from tests.support.waiting import eventually
 
 PAGE = (ROOT / "docs/how-to/start-workflows.md").read_text()
 LIMITS = (ROOT / "docs/reference/limits.md").read_text()
-PROGRAMS = Path(sys.executable).parent
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def blocks(language: str) -> list[str]:
-    return [str(text) for text in re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which a mesh runs."""
     folder = tmp_path_factory.mktemp("orders")
-    [workflow] = blocks("yaml")
+    [workflow] = blocks(PAGE, "yaml")
     (folder / "follow.yaml").write_text(workflow)
     with LocalMesh(folder):
         yield folder
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:/usr/bin:/bin", "NO_COLOR": "1"}
-    environment.pop(FILE_VARIABLE, None)
-    answer = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL
-    )
+    answer = commands.run(folder, *command)
     assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
     return answer.stdout
 
 
 async def test_the_page_does_what_it_says(project: Path) -> None:
-    put, paid, shipped, scheduled, looked_after = blocks("sh")
+    put, paid, shipped, scheduled, looked_after = blocks(PAGE, "sh")
     run(project, "bash", "-ec", put)
     assert run(project, "bash", "-ec", paid) == "payment-5678\n"
 
@@ -68,7 +59,7 @@ async def test_the_page_does_what_it_says(project: Path) -> None:
 def test_the_programs_do_what_the_page_says(project: Path) -> None:
     run(project, "parade", "workflow", "put", "follow.yaml")
     said = []
-    for number, body in enumerate(blocks("python")):
+    for number, body in enumerate(blocks(PAGE, "python")):
         program = project / f"program{number}.py"
         inner = textwrap.indent(body, "        ")
         program.write_text(

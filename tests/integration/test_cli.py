@@ -1,12 +1,9 @@
 """The command line against a whole mesh with an agent, as people use it: each command a process of its own."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,8 @@ import pytest
 import parade
 from parade.sync import connect
 from parade.testing import LocalMesh
-
-PARADE = Path(sys.executable).with_name("parade")
-WAITS = 30.0
+from tests.support.commands import PARADE, WAITS, until
+from tests.support.commands import parade as run
 
 AGENT = """
 import asyncio
@@ -91,30 +87,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 assert serving.wait(WAITS) == 0
 
 
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if name != "PARADE_MESH"}
-    return subprocess.run(
-        [PARADE, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAITS,
-        stdin=subprocess.DEVNULL,
-    )
-
-
 def functions(folder: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(run(folder, "function", "list", "-o", "json").stdout or "[]")
     return found
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAITS
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come true in time"
-        time.sleep(0.1)
 
 
 def test_a_call_prints_the_result_and_nothing_else(project: Path) -> None:

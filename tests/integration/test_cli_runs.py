@@ -5,9 +5,7 @@ import os
 import pty
 import select
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ import pytest
 import parade
 from parade.sync import connect
 from parade.testing import LocalMesh
-
-PARADE = Path(sys.executable).with_name("parade")
-WAITS = 30.0
+from tests.support.commands import PARADE, WAITS, until
+from tests.support.commands import parade as run
 
 WAITING = """
 name: waiting
@@ -45,20 +42,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if name != "PARADE_MESH"}
-    return subprocess.run(
-        [PARADE, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAITS,
-        stdin=subprocess.DEVNULL,
-    )
-
-
 def done(folder: Path, *arguments: str) -> str:
     result = run(folder, *arguments)
     assert result.returncode == 0, result.stderr
@@ -71,13 +54,6 @@ def started(folder: Path, *arguments: str) -> str:
 
 def shown(folder: Path, run_id: str) -> Any:
     return json.loads(done(folder, "run", "show", run_id, "-o", "json"))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAITS
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come true in time"
-        time.sleep(0.1)
 
 
 def test_a_run_is_paused_resumed_signalled_and_approved(project: Path) -> None:

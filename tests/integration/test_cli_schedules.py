@@ -1,9 +1,6 @@
 """`parade schedule` and `parade event` against a whole mesh, each command a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +13,8 @@ from parade.testing import LocalMesh
 from parade.v1 import scheduler_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.mesh_file import MeshFile
-
-PARADE = Path(sys.executable).with_name("parade")
-WAITS = 30.0
+from tests.support.commands import WAITS
+from tests.support.commands import parade as run
 
 WORKFLOW = """
 name: follow
@@ -42,20 +38,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with LocalMesh(folder):
         assert run(folder, "workflow", "put", "workflow.yaml").returncode == 0
         yield folder
-
-
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if name != "PARADE_MESH"}
-    return subprocess.run(
-        [PARADE, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAITS,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def of(folder: Path, *arguments: str) -> Any:

@@ -1,4 +1,7 @@
-"""The one writer: nothing leaves before its commit, what only waits leaves memory, and a commit that fails costs nobody anything."""
+"""The one writer: nothing leaves before its commit, what only waits leaves memory, and a commit that fails costs nobody anything.
+
+One file, though a long one: it follows what happens to a run through one writer, from its start to the loss of its shard.
+"""
 
 import asyncio
 import sqlite3
