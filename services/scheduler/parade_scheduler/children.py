@@ -16,8 +16,8 @@ from parade_scheduler.backoff import Backoff
 from parade_scheduler.decider import CancelChild, CancelRequested, Occurrence, StartChild, TaskCancelled, TaskFailed, TaskSucceeded
 from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError, Journal
+from parade_scheduler.happenings import ElsewhereError, Whole
+from parade_scheduler.journal import Journal
 from parade_scheduler.model import Failure, Run, RunState
 from parade_scheduler.store import Store
 

@@ -9,8 +9,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade_chassis import paging
 from parade_scheduler.decider import CancelRequested, Occurrence
 from parade_scheduler.defined_starts import DefinedStarts
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError
+from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.language import Definition, Examined, Fault
 from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions

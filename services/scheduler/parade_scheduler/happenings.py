@@ -20,6 +20,10 @@ OUTCOMES: Final = (TaskSucceeded, TaskFailed, TaskCancelled)
 """What ends an attempt: exactly one of these comes of each."""
 
 
+class ElsewhereError(Exception):
+    """The run belongs to a shard that this replica does not have."""
+
+
 @dataclass(slots=True, eq=False)
 class Held:
     """A run in memory."""
@@ -122,6 +126,8 @@ class Together:
     """What one transaction writes, and what is done once it is committed."""
 
     shares: dict[str, Share] = field(default_factory=dict)
+    size: int = 0
+    """How many happenings it has taken."""
 
     @property
     def changes(self) -> list[Change]:

@@ -1,46 +1,40 @@
-"""The one writer of runs. It takes everything that has queued, decides on it in memory, and commits it all in one transaction.
+"""The one writer of runs. It decides in memory on what has queued, and commits it all in one transaction.
 
-Nothing leaves before its commit: replies, calls, timers and news to watchers are released afterwards. A run that only waits, for longer
-than `PARK_AFTER` or for something from outside, leaves memory; what happens to it then loads it first. A commit that fails puts nothing at
-risk: the runs concerned are forgotten and loaded again as they are stored, who asked is told, and what attempts reported is tried again.
+While a batch is being committed the next one is decided on, which is of other runs: what happens meanwhile to a run of the first waits for
+its end. Nothing leaves before its commit: replies, calls, timers and news to watchers are released afterwards. A run that only waits, for
+longer than `PARK_AFTER` or for something from outside, leaves memory; what happens to it then loads it first.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_scheduler.backoff import Backoff
+from parade_scheduler.committer import Committer
 from parade_scheduler.crash_points import reached
 from parade_scheduler.decider import Decider, Execution, Occurrence, Recovered
-from parade_scheduler.happenings import OUTCOMES, Happening, Held, Share, Together, Whole
+from parade_scheduler.happenings import OUTCOMES, ElsewhereError, Happening, Held, Share, Together, Whole
 from parade_scheduler.memory import Memory
 from parade_scheduler.model import Run
 from parade_scheduler.ownership import Shards
 from parade_scheduler.release import Carrier, Release
-from parade_scheduler.store import LostError, Store, TakenError, refusal, shard_of
+from parade_scheduler.store import Store, shard_of
 from parade_scheduler.timers import NEAR, Timers
 from parade_scheduler.watchers import Watchers
 
 MAX_BATCH: Final = 1_000
 """How many happenings one transaction takes at most, so that a commit stays short."""
+TURN: Final = 100
+"""How many happenings are decided on before others of the process have their turn."""
 MAX_WAITING: Final = 10_000
 """How many requests may wait for the writer; more are refused. What tasks report always finds place, for they are bounded themselves."""
 PARK_AFTER: Final = NEAR
 """Seconds that a run which only waits for a time must have left for it to leave memory."""
-PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
-"""The waits after commits that failed."""
-MAX_FAULTS: Final = 3
-"""How often a run that cannot be decided on, or stored, is tried by itself; then only what happens to it takes it up."""
 STOPPED: Final = "the scheduler has stopped; ask again"
-
-
-class ElsewhereError(Exception):
-    """The run belongs to a shard that this replica does not have."""
 
 
 class Journal:
@@ -54,7 +48,6 @@ class Journal:
 
     def __init__(self, store: Store, decider: Decider, clock: Clock, shards: Shards, watchers: Watchers, log: Log) -> None:
         """Takes where it writes, what decides, the time, which runs it may lead, who wants news, and the log."""
-        self._store = store
         self._decider = decider
         self._clock = clock
         self._shards = shards
@@ -63,15 +56,18 @@ class Journal:
         self.timers = Timers(clock, self.report)
         self._memory = Memory(self.timers)
         self._release = Release(self._memory, watchers, clock)
+        self._committer = Committer(store, self._memory, self._release, clock, shards, self, log)
         self.missing: dict[str, list[Happening]] = {}
         self.wanted = asyncio.Event()
         self._happenings: deque[Happening] = deque()
         self._wake = asyncio.Event()
+        self._open = Together()
+        """What has been decided on and waits for the commit before it."""
+        self._closed = Together()
+        """What is being committed."""
+        self._decided = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._failures = 0
-        self._faults: dict[str, int] = {}
-        """How often the decider has failed on a run, or the store has refused it alone."""
 
     @property
     def active(self) -> int:
@@ -164,11 +160,27 @@ class Journal:
         """Forgets the runs of shards that are no longer this replica's. The calls under way go on; the next owner asks after them."""
         for run in [run for run in (*self._memory.runs, *self._memory.with_attempts()) if shard_of(run) in shards]:
             self._release.leave(run)
+        for share in self._open.without([run for run in self._open.shares if shard_of(run) in shards]):
+            for happening in share.happenings:
+                happening.refuse(ElsewhereError(happening.run))
         for run in [run for run in self.missing if shard_of(run) in shards]:
             for happening in self.missing.pop(run):
                 happening.refuse(ElsewhereError(run))
         self._note_idle()
         self._watchers.look_again()
+
+    def try_again(self, happenings: Sequence[Happening], runs: Iterable[str]) -> None:
+        """Takes runs up again as they are stored, and lets happen to them again what could not be stored."""
+        self._happenings.extendleft(reversed(happenings))
+        self.want(runs)
+        self._wake.set()
+
+    def refuse_all(self, error: ParadeError) -> None:
+        """Tells everybody who waits for the writer that whether their wish is stored is not known. What is not decided on is dropped."""
+        decided = (one for batch in (self._closed, self._open) for share in batch.shares.values() for one in share.happenings)
+        for happening in (*decided, *self._happenings):
+            happening.refuse(error)
+        self._happenings = deque(one for one in self._happenings if one.reply is None)
 
     def busy(self) -> set[int]:
         """Returns the shards in whose runs an attempt is under way."""
@@ -189,19 +201,36 @@ class Journal:
             carrier: Is given, after each commit, what follows; for each run in its order.
         """
         self._release.carrier = carrier
-        batch = Together()
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._happenings:
-                    batch = self._decided()
-                    await self._commit(batch)
-                self._note_idle()
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._decide_on_all())
+                both.create_task(self._commit_all())
         finally:
-            self._refuse_all(batch, ParadeError(Reason.UNAVAILABLE, STOPPED))
+            self.refuse_all(ParadeError(Reason.UNAVAILABLE, STOPPED))
             for run in self.missing:
                 self.refuse(run, ParadeError(Reason.UNAVAILABLE, STOPPED))
+
+    async def _decide_on_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._decide_on_some():
+                self._wake.set()
+                await asyncio.sleep(0)
+            self._note_idle()
+
+    async def _commit_all(self) -> None:
+        while True:
+            await self._decided.wait()
+            self._decided.clear()
+            batch, self._open = self._open, Together()
+            now = self._clock.now()
+            for share in batch.shares.values():
+                self._park_where_it_only_waits(share, now)
+            self._closed = batch
+            await self._committer.commit(batch)
+            self._closed = Together()
+            self._wake.set()
 
     async def _ask(self, happening: Happening) -> Whole | None:
         if len(self._happenings) >= MAX_WAITING:
@@ -216,15 +245,16 @@ class Journal:
         self._wake.set()
 
     def _note_idle(self) -> None:
-        if not self._happenings and not self.missing:
+        if not (self._happenings or self.missing or self._open.shares or self._closed.shares):
             self._idle.set()
 
-    def _decided(self) -> Together:
-        """Decides on what has queued."""
-        batch = Together()
+    def _decide_on_some(self) -> bool:
+        """Decides on some of what has queued, and returns whether there is more that can be decided on now."""
         now = self._clock.now()
-        happenings = self._happenings
-        for _ in range(min(MAX_BATCH, len(happenings))):
+        happenings, closed = self._happenings, self._closed.shares
+        for _ in range(TURN):
+            if not happenings or happenings[0].run in closed or self._open.size >= MAX_BATCH:
+                return False
             happening = happenings.popleft()
             held = self._memory.runs.get(happening.run)
             if held is None:
@@ -233,10 +263,9 @@ class Journal:
                 happening.answer(None)  # it has begun already
                 continue
             if held is not None:
-                self._decide(batch, held, happening, now)
-        for share in batch.shares.values():
-            self._park_where_it_only_waits(share, now)
-        return batch
+                self._decide(self._open, held, happening, now)
+                self._decided.set()
+        return True
 
     def _begun(self, happening: Happening) -> Held | None:
         """Returns a run that begins with this; None where the run has to be loaded first, or is not this replica's."""
@@ -254,6 +283,7 @@ class Journal:
     def _decide(self, batch: Together, held: Held, happening: Happening, now: datetime) -> None:
         share = batch.share(held, is_new=happening.new is not None)
         share.happenings.append(happening)
+        batch.size += 1
         if happening.occurrence is None:
             return
         if held.time is not None and held.time > now:
@@ -277,7 +307,7 @@ class Journal:
             self._memory.end_attempt(happening)
             happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why"))
             self._happenings.extend(one for one in share.happenings if one is not happening and not isinstance(one.occurrence, Recovered))
-            if not share.is_new and self._has_few_faults(happening.run):
+            if not share.is_new and self._memory.has_few_faults(happening.run):
                 self.want([happening.run])
 
     def _park_where_it_only_waits(self, share: Share, now: datetime) -> None:
@@ -294,106 +324,3 @@ class Journal:
             change.row_changed = change.parked = True
             change.wake = wake
         reached("before_park")
-
-    async def _commit(self, batch: Together) -> None:
-        """Stores a batch and releases what follows, whatever it takes."""
-        while changes := batch.changes:
-            reached("before_commit")
-            try:
-                await self._store.write(changes, self._shards.epochs(change.run.id for change in changes))
-            except TakenError as error:
-                self._give_up_starts(batch, error.runs)
-            except LostError as error:
-                self._give_up_shards(batch, error.shards)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the store alone knows what became of it
-                if not await self._was_written(batch, error):
-                    return
-                break
-            else:
-                break
-        reached("after_commit")
-        self._failures = 0
-        reached("before_release")
-        for share in batch.shares.values():
-            self._release.carry_out(share)
-            reached("mid_release")
-
-    def _give_up_starts(self, batch: Together, runs: Collection[str]) -> None:
-        for share in batch.without(runs):
-            self._memory.forget(share.held.execution.run.id)
-            for happening in share.happenings:
-                happening.answer(None)
-
-    def _give_up_shards(self, batch: Together, shards: Collection[int]) -> None:
-        self._shards.lost(shards)
-        gone = [run for run in batch.shares if not self._shards.owns(run)]
-        for share in batch.without(gone):
-            self._release.leave(share.held.execution.run.id)
-            for happening in share.happenings:
-                happening.refuse(ElsewhereError(happening.run))
-        self.drop(shards)
-
-    async def _was_written(self, batch: Together, error: Exception) -> bool:
-        """Finds out whether a batch whose commit failed is stored all the same. Where it is not, its runs are taken up anew as they are."""
-        self._log.error("commit failed", runs=len(batch.shares), error=repr(error))
-        answer = refusal(error) or ParadeError(Reason.INTERNAL, "the scheduler could not store this; its log says why")
-        change = batch.changes[0]
-        while True:
-            try:
-                if await self._store.was_written(change):
-                    return True
-                break
-            except Exception as unknown:  # noqa: BLE001  # the database is away; nothing can be done before it is back
-                self._refuse_all(batch, ParadeError(Reason.UNAVAILABLE, "the scheduler's database cannot be reached"))
-                self._happenings = deque(one for one in self._happenings if one.reply is None)
-                self._log.warning("database cannot be asked", error=repr(unknown))
-                await self._pause()
-        if refusal(error) is None and await self._stored_apart(batch):
-            return False
-        again: list[Happening] = []
-        for run, share in batch.shares.items():
-            self._memory.forget(run)
-            for happening in share.happenings:
-                happening.refuse(answer)
-                if happening.reply is None and not isinstance(happening.occurrence, Recovered):
-                    again.append(happening)
-        await self._pause()
-        self._happenings.extendleft(reversed(again))
-        self.want(run for run, share in batch.shares.items() if not share.is_new)
-        self._wake.set()
-        return False
-
-    async def _stored_apart(self, batch: Together) -> bool:
-        """Stores each run on its own where it is no fault of the database's that they could not be stored together.
-
-        Returns:
-            Whether everything is done that can be; not for a run alone that is taken up again to be tried again.
-        """
-        if len(batch.shares) > 1:
-            for run, share in batch.shares.items():
-                await self._commit(Together({run: share}))
-            return True
-        [run] = batch.shares
-        if self._has_few_faults(run):
-            return False
-        self._log.error("run is left alone", run=run)
-        for share in batch.without([run]):
-            self._memory.forget(run)
-            for happening in share.happenings:
-                self._memory.end_attempt(happening)
-                happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not store this; its log says why"))
-        return True
-
-    def _has_few_faults(self, run: str) -> bool:
-        """Counts a fault that concerns one run alone, and returns whether it is worth to be tried again by itself."""
-        self._faults[run] = faults = self._faults.get(run, 0) + 1
-        return faults < MAX_FAULTS
-
-    async def _pause(self) -> None:
-        self._failures += 1
-        await self._clock.sleep(PAUSE.seconds(self._failures, lambda: 0.0))
-
-    def _refuse_all(self, batch: Together, error: ParadeError) -> None:
-        """Tells everybody who waits for the writer that whether their wish is stored is not known."""
-        for happening in (*(one for share in batch.shares.values() for one in share.happenings), *self._happenings):
-            happening.refuse(error)

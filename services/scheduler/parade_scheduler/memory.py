@@ -1,10 +1,14 @@
 """The runs in memory, and the attempts that this process has handed out."""
 
 from collections.abc import Collection
+from typing import Final
 
 from parade_scheduler.decider import CancelTask, Dispatch
 from parade_scheduler.happenings import OUTCOMES, Attempt, Happening, Held, Share
 from parade_scheduler.timers import Timers
+
+MAX_FAULTS: Final = 3
+"""How often a run that cannot be decided on, or stored, is tried by itself; then only what happens to it takes it up."""
 
 
 class Memory:
@@ -23,6 +27,8 @@ class Memory:
         self.waking: set[str] = set()
         self._under_way: dict[str, set[Attempt]] = {}
         """The attempts of which no outcome is stored, by run. They outlive that a run is forgotten."""
+        self._faults: dict[str, int] = {}
+        """How often the decider has failed on a run, or the store has refused it alone."""
 
     def keep(self, run: str, held: Held) -> Held:
         """Keeps a run, and returns it."""
@@ -79,3 +85,8 @@ class Memory:
     def end_attempts(self, run: str) -> bool:
         """Forgets what a run has under way; returns whether there was anything."""
         return self._under_way.pop(run, None) is not None
+
+    def has_few_faults(self, run: str) -> bool:
+        """Counts a fault that concerns one run alone, and returns whether it is worth to be tried again by itself."""
+        self._faults[run] = faults = self._faults.get(run, 0) + 1
+        return faults < MAX_FAULTS

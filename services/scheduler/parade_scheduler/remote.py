@@ -19,8 +19,8 @@ from parade_chassis.ids import Ids
 from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.decider import Occurrence, Started
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError, Journal
+from parade_scheduler.happenings import ElsewhereError, Whole
+from parade_scheduler.journal import Journal
 from parade_scheduler.model import Run, Step
 from parade_scheduler.records import Codec, Documents
 from parade_scheduler.store import Command, Store, shard_of

@@ -8,8 +8,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.decider import StartChild, Started
 from parade_scheduler.document import Document
 from parade_scheduler.groups import group_of
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError
+from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.language import Definition
 from parade_scheduler.limits import Limits
 from parade_scheduler.model import Parent, Run, RunState

@@ -175,10 +175,10 @@ class Led:
 
 
 @asynccontextmanager
-async def leading(folder: Path) -> AsyncIterator[Led]:
+async def leading(folder: Path, kind: type[FailingStore] = FailingStore) -> AsyncIterator[Led]:
     """Gives the block a journal whose workflow "flow" is stored; it begins when the test says `lead`."""
     database = await Database.open(f"sqlite:///{folder / 'store.db'}", "parade_scheduler", METADATA)
-    led = Led(FailingStore(database), database)
+    led = Led(kind(database), database)
     await led.put(FLOW)
     try:
         yield led

@@ -10,8 +10,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.children import MAX_DEPTH, Children
 from parade_scheduler.decider import CancelChild, CancelRequested, Dispatch, Effect, Execution, RunEnded, StartChild, Started, TaskSucceeded
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError
+from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.language import read
 from parade_scheduler.model import Parent, Run, RunState
 from tests.unit.scheduler.leading import Led, leading

@@ -15,8 +15,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade_scheduler import journal as module
 from parade_scheduler.decider import CancelRequested, Decider, Decisions, Execution, Occurrence, Started, TaskCancelled, TaskSucceeded
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import ElsewhereError
+from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.model import EventType, RunState, TaskState
 from parade_scheduler.store import LostError
 from tests.support.waiting import eventually
