@@ -132,6 +132,7 @@ class Replica:
 
     def start(self) -> None:
         """Starts the process, which serves when it is ready."""
+        assert self.life is None or self.life.dead, "the one before is still there"
         self._starts += 1
         life = self.life = Life(f"replica-{self.number}.{self._starts}")
         self.lives.append(life)
@@ -170,21 +171,26 @@ class Replica:
         self.life.dead = True
         self._leave()
 
-    async def stop(self) -> None:
-        """Ends the process as SIGTERM does."""
+    async def stop(self) -> bool:
+        """Ends the process as SIGTERM does; returns whether it came to that, and was not killed before."""
         life, leadership = self.life, self.leadership
         assert life is not None
         self.engine = None
         leadership.watchers.end()
         ending = asyncio.get_running_loop().create_task(leadership.end(self._effects), context=life.context)
-        await asyncio.wait([ending], timeout=60)
-        if not ending.done() and not life.dead:
+        killed = asyncio.get_running_loop().create_task(self._gone.wait())
+        await asyncio.wait([ending, killed], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        if life.dead:  # another process may have come in its place
+            return False
+        if not ending.done():
             self.faults.append(f"{life.name} does not end")
-        elif ending.done() and not ending.cancelled() and ending.exception() is not None:
+        elif not ending.cancelled() and ending.exception() is not None:
             self.faults.append(f"{life.name} fails at its end: {ending.exception()!r}")
         life.halt()
         life.dead = True
         self._leave()
+        return True
 
     def set_clock(self, seconds: float) -> None:
         """Sets its time of day ahead of the right one."""

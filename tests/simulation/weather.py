@@ -84,9 +84,9 @@ class Trouble:
             case "clock":
                 replica.set_clock(chance.choice((-3600.0, -5.0, 0.0, 5.0, 3600.0)))
             case "stop" if replica.serves:
-                await replica.stop()
-                await asyncio.sleep(chance.uniform(0, 1))
-                replica.start()
+                if await replica.stop():
+                    await asyncio.sleep(chance.uniform(0, 1))
+                    replica.start()
             case "storm":
                 database.weather = Weather(refused=0.5, unanswered=0.3, slow=0.1)
                 await asyncio.sleep(chance.uniform(0.1, 1))
