@@ -121,8 +121,7 @@ class Job:
         if self.children:
             for child in list(self.children):
                 child.cancel()
-        attempt = self._attempt
-        if attempt is not None:
+        if (attempt := self._attempt) is not None:
             self._await_cancellation()
             self.cancelling("REQUESTED")
             if attempt.sending is not None and not self.is_over:
@@ -133,7 +132,8 @@ class Job:
             return
         if self.queue is not None:
             self.pool.leave(self)
-        self._end_cancelled("STOPPED", self.waited())
+        may_run = self._safeguard is not None and self._safeguard.may_have_run
+        self._end_cancelled("REQUESTED" if may_run else "STOPPED", self.waited())
 
     def gone(self) -> None:
         """Hears that the caller went away: the call is cancelled, and nobody hears of it any more.
@@ -186,7 +186,7 @@ class Job:
             self.refuse(refusal.cancelled(request))
             return
         if limit <= 0:
-            self.refuse(refusal.expired(request, limit, whose, sent=False))
+            self.refuse(refusal.expired(request, limit, whose, sent=request.redelivered))
             return
         self._expires = expires = deadline + GRACE
         parts.deadlines.add(expires, self)
@@ -255,9 +255,9 @@ class Job:
             error = refusal.expired(self.request, self._limit, self._whose)
             self._end(self.located(error, attempt.member.id), timing, is_certain=False)
         elif self._safeguard is None or not self._safeguard.expire():
-            waited = self.queue is not None
+            sent = self._attempts > 0 or self.request.redelivered if self._safeguard is None else self._safeguard.may_have_run
+            error = refusal.expired(self.request, self._limit, self._whose, sent=sent, waited=self.queue is not None)
             self.pool.leave(self)
-            error = refusal.expired(self.request, self._limit, self._whose, sent=self._attempts > 0, waited=waited)
             self._end(self.located(error, ""), self.waited(), is_certain=True)
 
     # ---- for its attempt

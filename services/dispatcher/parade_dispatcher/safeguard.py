@@ -25,7 +25,7 @@ _NOT_RUN = frozenset({Reason.UNKNOWN_FUNCTION, Reason.INVALID_ARGUMENTS, Reason.
 class Safeguard:
     """The record of one call with effects."""
 
-    __slots__ = ("_asking", "_ending", "_entry", "_followers", "_is_begun", "_job", "_key", "_leader", "_may_have_run", "_parts")
+    __slots__ = ("_asking", "_ending", "_entry", "_followers", "_is_begun", "_job", "_key", "_leader", "_parts", "may_have_run")
 
     def __init__(self, parts: Parts, job: "Job") -> None:
         """Takes the call that it is for."""
@@ -35,7 +35,8 @@ class Safeguard:
         self._key: Key = (self._entry.namespace, self._entry.key)
         self._is_begun = False
         """Whether the entry is this call's to end."""
-        self._may_have_run = False
+        self.may_have_run = False
+        """Whether an instance may have run the function: for this call, or for another one of its key."""
         self._ending: tuple[Outcome, Timing] | None = None
         """The outcome that is being written."""
         self._asking: Asking | None = None
@@ -54,17 +55,18 @@ class Safeguard:
     def begin(self) -> None:
         """Writes the call down; it goes on when that is done."""
         self._leader = None
+        self.may_have_run = self._job.request.redelivered
         if not self._job.is_over:
             self._parts.ledger.begin(self._entry, self._decided)
 
     def given(self, instance_id: str) -> None:
         """Takes down that an instance is given the call."""
-        self._may_have_run = True
+        self.may_have_run = True
         self._parts.ledger.assigned(self._entry, instance_id)
 
     def not_run(self) -> None:
         """Takes in that the last instance has certainly not run the function."""
-        self._may_have_run = False
+        self.may_have_run = False
 
     def lost(self, member: Member, message: str) -> None:
         """Takes in that an instance went away which may have run the function: it is asked for the outcome while there is hope."""
@@ -108,7 +110,7 @@ class Safeguard:
             return
         if not self._is_begun or not is_certain:
             self._job.deliver(outcome, timing)
-        elif not self._may_have_run or (isinstance(outcome, ParadeError) and outcome.reason in _NOT_RUN):
+        elif not self.may_have_run or (isinstance(outcome, ParadeError) and outcome.reason in _NOT_RUN):
             self._withdraw()
             self._job.deliver(outcome, timing)
         else:
@@ -168,7 +170,7 @@ class Safeguard:
 
     def _fresh(self) -> None:
         job = self._job
-        self._is_begun = True
+        self._is_begun, self.may_have_run = True, False
         self._parts.leaders[self._key] = self
         step = job.request.step
         if job.is_over:
@@ -181,9 +183,10 @@ class Safeguard:
     def _join(self, instance_id: str, call_id: str) -> None:
         """Waits for the outcome of a call that was begun and has not ended as far as is written; asks for it where nobody here does."""
         leader = self._parts.leaders.get(self._key)
+        self.may_have_run = True
         if leader is None:
             self._entry = dataclasses.replace(self._entry, call_id=call_id)
-            self._is_begun = self._may_have_run = True
+            self._is_begun = True
             self._parts.leaders[self._key] = self
             self._ask(instance_id, "its outcome has not been written")
         elif not self._job.is_over:

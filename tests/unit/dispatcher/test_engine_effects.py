@@ -382,6 +382,37 @@ async def test_a_call_whose_callers_all_went_away_is_cancelled() -> None:
     assert world.sent[0].is_cancelled
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@virtual
+async def test_a_call_that_ends_while_it_waits_for_the_first_of_its_key_does_not_deny_that_one(*, is_cancelled: bool) -> None:
+    world = World()
+    world.instance("i1")
+    await write(world, call_id="call-1", step=Step("run-1", "pay"), caller=SCHEDULER)
+    again = await write(world, call_id="call-1", redelivered=True, timeout=1, step=Step("run-1", "pay"), caller=SCHEDULER)
+    assert again.job is not None
+    if is_cancelled:
+        again.job.cancel()
+    await pause(1.1)
+
+    assert again.error.reason is (Reason.CANCELLED if is_cancelled else Reason.DEADLINE_EXCEEDED)
+    assert "not_sent" not in again.error.metadata
+    assert again.error.metadata.get("cancellation") != "STOPPED"
+    assert not world.sent[0].is_cancelled, "its own caller still wants it"
+
+
+@pytest.mark.parametrize("timeout", [0, 0.5])
+@virtual
+async def test_a_call_sent_again_is_not_said_to_be_unsent_before_it_is_known_what_was_written(timeout: float) -> None:
+    world = World()
+    world.ledger.delay = 1
+    world.instance("i1")
+
+    again = await write(world, call_id="call-1", redelivered=True, timeout=timeout)
+
+    assert again.error.reason is Reason.DEADLINE_EXCEEDED
+    assert "not_sent" not in again.error.metadata
+
+
 @virtual
 async def test_the_effect_of_a_step_goes_on_without_its_scheduler_and_the_next_process_gets_its_outcome() -> None:
     world = World()
