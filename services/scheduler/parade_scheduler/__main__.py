@@ -1,6 +1,7 @@
 """The scheduler's process: wires the parts together and serves."""
 
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from parade_chassis.leading import sharing
 from parade_chassis.lifecycle import Process, run
@@ -31,7 +32,8 @@ async def serve(process: Process[Config]) -> None:
         agents = await stack.enter_async_context(process.channel("agent_manager", process.config.agent_manager))
         caller = await stack.enter_async_context(DispatcherCaller.connected(process))
         functions = AgentManagerFunctions(agents)
-        leadership = Leadership(process, store, Durables(functions, process.clock), alone=database.is_sqlite)
+        patience = timedelta(days=process.config.agent_patience).total_seconds()
+        leadership = Leadership(process, store, Durables(functions, process.clock, patience), alone=database.is_sqlite)
         triggers = Triggers(process, database, store, leadership)
         starter = Starter(process, store, leadership, triggers.limits)
         engine = Engine(process, store, leadership, functions, starter, triggers.defined)

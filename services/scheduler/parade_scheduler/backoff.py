@@ -30,3 +30,5 @@ class Backoff:
 
 OUTAGE = Backoff(delay=0.2, factor=2.0, max_delay=5.0)
 """The waits while the mesh cannot get a call to an answer."""
+LONG_OUTAGE = Backoff(delay=60.0)
+"""The waits once that has lasted for long."""

@@ -6,7 +6,6 @@ from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import Clock
-from parade_scheduler import durables
 from parade_scheduler.decider import Execution
 from parade_scheduler.definitions import Definitions
 from parade_scheduler.durables import Durables, is_durable
@@ -97,7 +96,7 @@ class Catalogue:
             ParadeError: NOT_FOUND; INVALID_ARGUMENTS, where it can no longer be read.
         """
         if is_durable(run.workflow):
-            return durables.definition_of(run.workflow)
+            return self._durables.begun(run.workflow)
         known = self._definitions.known(run.namespace, run.workflow, run.version)
         if known is not None:
             return known

@@ -42,5 +42,7 @@ class Config(ServiceConfig):
     """How large an event's value may be, as JSON."""
     max_calls: int = Field(default=512, ge=1, le=10_000)
     """How many calls of functions may run at once; the rest wait, namespaces in turn. An eighth is kept for namespaces that have none."""
+    agent_patience: int = Field(default=7, ge=1, le=36_500)
+    """How many days a durable function waits for an instance of its agent; then its run fails."""
     retention: int = Field(default=30, ge=1, le=36_500)
     """How many days a run is kept after its end."""

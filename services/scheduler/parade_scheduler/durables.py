@@ -14,7 +14,7 @@ from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade_chassis.clock import Clock
 from parade_scheduler.decider.turns import MAIN
 from parade_scheduler.document import type_name
-from parade_scheduler.language import Definition, StepDefinition, Template
+from parade_scheduler.language import Definition, Retry, StepDefinition, Template
 from parade_scheduler.language.inputs import Inputs, validator, violations
 from parade_scheduler.model import Workflow
 from parade_scheduler.ports import DurableFunction, Functions
@@ -24,6 +24,10 @@ CAPACITY: Final = 1_024
 """How many are kept."""
 FRESH: Final = 2.0
 """Seconds for which what an agent registered is taken to be so."""
+PATIENCE: Final = 7 * 86_400.0
+"""Seconds for which a function waits for an instance of its agent, where nothing else is set."""
+RETRY: Final = Retry(attempts=3, on=frozenset({Reason.DEADLINE_EXCEEDED.value}))
+"""A turn that misses its deadline was with an instance that hangs, or its code does; what the code raises is the run's end."""
 VERSION: Final = 0
 """The version of every durable function: its runs go on with the code there is."""
 
@@ -77,18 +81,19 @@ def is_durable(workflow: str) -> bool:
     return "." in workflow
 
 
-def definition_of(name: str, function: DurableFunction | None = None) -> Definition:
+def definition_of(name: str, function: DurableFunction | None = None, patience: float = PATIENCE) -> Definition:
     """Returns what the decider works from.
 
     Args:
         name: The full name of the function.
         function: What was registered, where a run is to be started; one that goes on needs nothing of it.
+        patience: How long a turn is tried again while nobody can take it, in seconds.
     """
     return Definition(
         name=name,
         description="" if function is None else function.description,
         inputs=Inputs() if function is None else DurableInputs(schema=function.arguments_schema),
-        steps={MAIN: StepDefinition(id=MAIN, call_line=0, call=name, arguments=Template({}))},
+        steps={MAIN: StepDefinition(id=MAIN, call_line=0, call=name, arguments=Template({}), retry=RETRY, patience=patience)},
         outputs=Template({}),
         timeout=None,
         canonical=name.encode(),
@@ -99,10 +104,11 @@ def definition_of(name: str, function: DurableFunction | None = None) -> Definit
 class Durables:
     """The durable functions that agents have registered."""
 
-    def __init__(self, functions: Functions, clock: Clock) -> None:
-        """Takes who knows functions, and the time."""
+    def __init__(self, functions: Functions, clock: Clock, patience: float = PATIENCE) -> None:
+        """Takes who knows functions, the time, and how many seconds a function waits for an instance of its agent."""
         self._functions = functions
         self._clock = clock
+        self._patience = patience
         self._asking: dict[tuple[str, str], asyncio.Future[Definition]] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Definition, float]] = OrderedDict()
 
@@ -114,6 +120,10 @@ class Durables:
         """
         definition = await self.definition(namespace, name)
         return Workflow(namespace, name, VERSION, definition.hash, definition.description, "", self._clock.now())
+
+    def begun(self, name: str) -> Definition:
+        """Returns the definition of a function for a run that has begun, which needs nothing of what is registered now."""
+        return definition_of(name, patience=self._patience)
 
     async def definition(self, namespace: str, name: str) -> Definition:
         """Returns the definition of a function, with the inputs that it takes.
@@ -142,7 +152,7 @@ class Durables:
         if known is not None and known[0].inputs == DurableInputs(schema=function.arguments_schema):
             definition = known[0]
         else:
-            definition = definition_of(name, function)
+            definition = definition_of(name, function, self._patience)
         self._known[namespace, name] = definition, self._clock.monotonic()
         self._known.move_to_end((namespace, name))
         if len(self._known) > CAPACITY:

@@ -73,3 +73,25 @@ def test_a_function_that_may_run_on_after_its_deadline_is_tried_again_as_one_tha
 
     assert run.out["a", 0, 2].redelivered is redelivered
     assert not run.out["a", 0, 2].resumed
+
+
+def test_a_call_that_waits_in_vain_for_room_costs_no_attempt_where_the_step_sets_no_time() -> None:
+    run = Simulation(flow(step("a")))
+
+    for _ in range(3):
+        run.fail("a", Reason.DEADLINE_EXCEEDED, metadata={"not_sent": "true"})
+        run.advance(10)
+    run.succeed("a", 1)
+
+    assert run.state.value == "SUCCEEDED"
+
+
+def test_a_call_that_waits_in_vain_for_room_until_the_time_of_its_step_costs_an_attempt() -> None:
+    run = Simulation(flow(step("a", retry=Retry(2), timeout=5.0)))
+
+    for _ in range(2):
+        assert run.out
+        run.fail("a", Reason.DEADLINE_EXCEEDED, metadata={"not_sent": "true"})
+        run.advance(60)
+
+    assert run.state.value == "FAILED"

@@ -14,7 +14,7 @@ from parade_scheduler.decider import CancelTask, Dispatch, StartChild, TaskSucce
 from parade_scheduler.decider.asks import MAX_ASKS, Entries, envelope_of
 from parade_scheduler.decider.execution import Execution
 from parade_scheduler.document import Document
-from parade_scheduler.durables import definition_of
+from parade_scheduler.durables import PATIENCE, definition_of
 from parade_scheduler.model import EventType, RunState, TaskState
 from tests.unit.scheduler.simulation import START, Simulation
 
@@ -28,8 +28,8 @@ def ask(kind: str = "CALL", name: str = "a.b", **words: Any) -> dict[str, Any]:
 class Durable(Simulation):
     """A run of a durable function; the test says what its turns answer."""
 
-    def __init__(self, inputs: Any = None) -> None:
-        super().__init__(definition_of("travel.trip"), inputs)
+    def __init__(self, inputs: Any = None, *, patience: float = PATIENCE) -> None:
+        super().__init__(definition_of("travel.trip", patience=patience), inputs)
 
     def envelope(self) -> Any:
         """Returns what the turn under way was given, the whole journal where that only told what is new."""
@@ -245,6 +245,67 @@ def test_an_agent_that_is_away_costs_no_turn() -> None:
     run.waits(ask())
 
     assert run.execution.tasks["main"][0].outages == 0
+
+
+def test_it_waits_for_its_agent_for_days_and_asks_less_often_after_a_while() -> None:
+    run = Durable()
+    pauses = []
+    while run.now - START < timedelta(days=6):
+        run.fail("main", Reason.NO_CAPACITY)
+        pauses.append((run.execution.tasks["main"][0].retry_time or START) - run.now)
+        run.advance(pauses[-1].total_seconds())
+
+    run.returns("done")
+
+    assert run.state is RunState.SUCCEEDED
+    assert set(pauses[-1000:]) == {timedelta(minutes=1)}
+    assert timedelta(minutes=9) < sum((pause for pause in pauses if pause < timedelta(minutes=1)), timedelta()) < timedelta(minutes=11)
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_it_waits_for_its_agent_no_longer_than_is_set(days: int) -> None:
+    run = Durable(patience=days * 86_400.0)
+
+    while run.has_turn():
+        run.fail("main", Reason.NO_CAPACITY)
+        run.advance(60)
+
+    assert run.state is RunState.FAILED
+    assert run.run_row.failure is not None
+    assert run.run_row.failure.reason is Reason.NO_CAPACITY
+    assert timedelta(days=days, minutes=-2) < run.now - START < timedelta(days=days, minutes=2)
+
+
+def test_a_turn_that_hangs_is_taken_again_and_not_for_ever() -> None:
+    run = Durable()
+    run.fail("main", Reason.DEADLINE_EXCEEDED)
+    run.advance(60)
+    run.waits(ask())
+    run.succeed("main", 1, task=1)
+
+    for _ in range(3):
+        assert run.has_turn()
+        run.fail("main", Reason.DEADLINE_EXCEEDED)
+        run.advance(60)
+
+    assert run.state is RunState.FAILED
+
+
+def test_what_it_asks_for_is_waited_for_as_long_as_it_says() -> None:
+    run = Durable()
+    run.waits(ask(), ask(timeout=3600))
+    failures: list[tuple[int, timedelta]] = []
+
+    while len(failures) < 2:
+        for task in [task for task in run.handed_out("main") if task]:
+            run.fail("main", Reason.NO_CAPACITY, task=task)
+            if run.execution.tasks["main"][task].state is TaskState.FAILED:
+                failures.append((task, run.now - START))
+        run.advance(5)
+
+    assert [task for task, _ in failures] == [1, 2]
+    assert timedelta(minutes=9, seconds=50) < failures[0][1] < timedelta(minutes=10, seconds=10)
+    assert timedelta(minutes=59, seconds=50) < failures[1][1] < timedelta(minutes=60, seconds=10)
 
 
 def test_a_signal_that_came_before_is_taken_at_once() -> None:

@@ -127,5 +127,13 @@ def test_inputs_are_an_object(given: Any) -> None:
     assert faults(given).keys() == {"inputs"}
 
 
+async def test_runs_to_come_and_runs_that_go_on_wait_for_their_agent_as_long_as_is_set() -> None:
+    durables = Durables(Agents(), ManualClock(), patience=86_400.0)
+
+    definitions = [durables.begun("travel.trip"), await durables.definition("default", "travel.trip")]
+
+    assert [definition.steps["main"].patience for definition in definitions] == [86_400.0, 86_400.0]
+
+
 def test_a_run_that_goes_on_needs_nothing_of_who_registered_it() -> None:
     assert definition_of("travel.trip").steps["main"].call == "travel.trip"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from parade.wire.errors import Reason
-from parade_scheduler.backoff import OUTAGE
+from parade_scheduler.backoff import LONG_OUTAGE, OUTAGE
 from parade_scheduler.decider import outcomes
 from parade_scheduler.decider.decisions import SetTimer
 from parade_scheduler.decider.occurrences import NOT_SENT, RetryDue
@@ -16,8 +16,8 @@ OUTAGES: Final = frozenset({Reason.NO_CAPACITY, Reason.UNAVAILABLE, Reason.AGENT
 """The mesh could not get the call to an answer. That is no failure of the function and costs no attempt."""
 REPEATABLE: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.INTERNAL})
 """Failures that another attempt may mend. An AGENT_ERROR is one where it says that it is retryable."""
-OUTAGE_LIMIT: Final = timedelta(minutes=10)
-"""How long an outage may last where the step has no timeout."""
+PATIENT: Final = timedelta(minutes=10)
+"""What has waited for the mesh for that long, and has no timeout to miss, asks less often and need not be in memory meanwhile."""
 
 _EXCEPTION_TYPE: Final = "exception_type"
 """In the metadata of an AGENT_ERROR, what the function raised."""
@@ -29,10 +29,11 @@ _UNKNOWN: Final = frozenset({Reason.OUTCOME_UNKNOWN, Reason.DEADLINE_EXCEEDED, R
 
 def settle(transition: Transition, task: Task, failure: Failure, instance_id: str) -> None:
     """Tries a task again whose attempt failed, or ends it."""
-    policy = transition.execution.definition_for(task).retry
+    definition = transition.execution.definition_for(task)
+    policy = definition.retry
     if _is_named(policy.never, failure):
         outcomes.fail(transition, task, failure, instance_id=instance_id)
-    elif _is_outage(task, failure):
+    elif _is_outage(task, failure) or (definition.timeout is None and _waited_in_vain(failure)):
         _wait_for_mesh(transition, task, failure, instance_id)
     elif _is_worth_another(policy, task, failure):
         _wait_for_function(transition, task, failure, instance_id, policy)
@@ -50,6 +51,11 @@ def _is_outage(task: Task, failure: Failure) -> bool:
         return False
     # What a run ended with was waited for there; only that it could not be started is an outage here.
     return task.kind is not Kind.RUN or failure.metadata.get(NOT_SENT) == "true"
+
+
+def _waited_in_vain(failure: Failure) -> bool:
+    """Tells whether no instance had room for a call until the function's own time was over. The step may wait for longer than that."""
+    return failure.reason is Reason.DEADLINE_EXCEEDED and failure.metadata.get(NOT_SENT) == "true"
 
 
 def _is_worth_another(policy: Retry, task: Task, failure: Failure) -> bool:
@@ -80,10 +86,14 @@ def _may_have_been_sent(failure: Failure) -> bool:
 
 
 def _wait_for_mesh(transition: Transition, task: Task, failure: Failure, instance_id: str) -> None:
-    timeout = transition.execution.definition_for(task).timeout
+    definition = transition.execution.definition_for(task)
     outage_started = task.outage_started or transition.now
-    limit = outage_started + OUTAGE_LIMIT if timeout is None else task.started + timedelta(seconds=timeout)
-    retry_time = transition.now + timedelta(seconds=OUTAGE.seconds(task.outages + 1, transition.jitter))
+    if definition.timeout is None:
+        limit = outage_started + timedelta(seconds=definition.patience)
+        backoff = OUTAGE if transition.now < outage_started + PATIENT else LONG_OUTAGE
+    else:
+        limit, backoff = task.started + timedelta(seconds=definition.timeout), OUTAGE
+    retry_time = transition.now + timedelta(seconds=backoff.seconds(task.outages + 1, transition.jitter))
     if retry_time >= limit:
         outcomes.fail(transition, task, failure, instance_id=instance_id)
         return

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,9 @@ from parade_scheduler.expression import Expression
 from parade_scheduler.language.inputs import Inputs
 from parade_scheduler.language.template import Template
 from parade_scheduler.model import Kind
+
+PATIENCE: Final = 600.0
+"""Seconds for which a step that has no `timeout` is tried again while the mesh cannot get its calls to an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class StepDefinition:
     retry: Retry = field(default_factory=Retry)
     timeout: float | None = None
     """The longest one attempt may take, or what it waits for may take to come, in seconds, with all waiting for a free instance."""
+    patience: float = PATIENCE
+    """How long it is tried again while the mesh cannot get its calls to an answer, in seconds, where it has no timeout."""
     wait: Wait | None = None
     """What it waits for, where it is an APPROVAL, a SIGNAL, a TIMER or an EVENT."""
     race: tuple[str, ...] = ()
