@@ -105,9 +105,12 @@ class Children:
     async def _started(self, parent: Run, effect: StartChild) -> Whole | None:
         if self._journal.holds(effect.run):
             try:
-                return await self._journal.request(effect.run, None)
+                whole = await self._journal.request(effect.run, None)
             except ElsewhereError:
                 return None
+            if whole is not None:
+                return whole
+            # Its beginning could not be stored, which shows only now.
         stored = await self._store.run(parent.namespace, effect.run)
         if stored is not None:
             return stored, []

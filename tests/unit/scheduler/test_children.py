@@ -8,11 +8,23 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.children import MAX_DEPTH, Children
-from parade_scheduler.decider import CancelChild, CancelRequested, Dispatch, Effect, Execution, RunEnded, StartChild, Started, TaskSucceeded
+from parade_scheduler.decider import (
+    CancelChild,
+    CancelRequested,
+    Dispatch,
+    Effect,
+    Execution,
+    Occurrence,
+    RunEnded,
+    StartChild,
+    Started,
+    TaskSucceeded,
+)
 from parade_scheduler.document import Document
 from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.language import read
 from parade_scheduler.model import Parent, Run, RunState
+from parade_scheduler.store import Change
 from tests.unit.scheduler.leading import Led, leading
 
 PARENT = "name: parent\nsteps: {sub: {run: child}}\noutputs: {sub: '${{ steps.sub.output }}'}"
@@ -169,6 +181,38 @@ async def test_a_child_that_cannot_be_begun_now_is_begun_later(family: Family, r
 
     assert (await family.ended(parent)).state is RunState.SUCCEEDED
     assert family.asked == [child] * 3
+
+
+async def test_a_child_whose_beginning_turns_out_not_to_be_stored_is_begun_anew(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    led, was_written, request = family.led, family.led.store.was_written, family.led.journal.request
+    is_asked_for, looks = asyncio.Event(), 0
+
+    async def asked_for(run: str, occurrence: Occurrence | None, command: str = "") -> Whole | None:
+        is_asked_for.set()
+        return await request(run, occurrence, command)
+
+    async def looked_for(change: Change) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ParadeError(Reason.UNAVAILABLE, "the database is away")
+        await is_asked_for.wait()
+        return await was_written(change)
+
+    family.held_up = asyncio.Event()
+    whole = await led.begin(source=PARENT)
+    assert whole is not None
+    await led.until(lambda: family.asked)
+    led.store.before = [OSError("the connection broke")]
+    monkeypatch.setattr(led.store, "was_written", looked_for)
+    monkeypatch.setattr(led.journal, "request", asked_for)
+    family.held_up.set()
+
+    await led.until(lambda: family.calls)
+    family.succeed(family.asked[0])
+
+    assert (await family.ended(whole[0].id)).state is RunState.SUCCEEDED
+    assert looks == 2
 
 
 async def test_a_child_that_cannot_be_begun_at_all_fails_its_task(family: Family) -> None:
