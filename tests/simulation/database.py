@@ -7,7 +7,7 @@ what asks for that row waits or passes it over. Every request takes time, and ma
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ from tests.simulation.time import Life
 
 WRITE_TIMEOUT: Final = 30.0
 """Seconds after which a writer gives a transaction up, as that of PostgreSQL does."""
+FILE: Final = (-1,)
+"""The key that stands for the lock on the file of an embedded database: while a batch is being written, nobody else writes."""
 
 
 @dataclass
@@ -72,14 +74,14 @@ class Server:
         """The server's time, in microseconds."""
         return int(asyncio.get_running_loop().time() * 1_000_000)
 
-    def lock(self, shards: Mapping[int, int] | None) -> None:
+    def lock(self, shards: Iterable[int]) -> None:
         """Holds the keys of shards."""
-        for shard in shards or ():
+        for shard in shards:
             self._locks[shard] = self._locks.get(shard, 0) + 1
 
-    def unlock(self, shards: Mapping[int, int] | None) -> None:
+    def unlock(self, shards: Iterable[int]) -> None:
         """Lets the keys of shards go."""
-        for shard in shards or ():
+        for shard in shards:
             self._locks[shard] -= 1
             if not self._locks[shard]:
                 del self._locks[shard]
@@ -141,6 +143,8 @@ class _Transaction:
         if not self._writes and server.shared and self._begun and server.chance.random() < 0.05:
             await asyncio.sleep(server.chance.uniform(0, 0.02))  # each statement sees what is committed by then
         elif self._writes and not self._begun:
+            while server.is_locked(*FILE):
+                await server.until_unlocked()
             server.raw.execute("BEGIN")
         self._begun = True
         return server.connection.execute(statement, values)
@@ -255,9 +259,10 @@ class SimulatedWriter(SqliteWriter):
 
     async def _serve(self, batch: Batch, epochs: Mapping[int, int] | None, done: "asyncio.Future[None]") -> None:
         server, way = self._server, self._way
+        keys = FILE if epochs is None else epochs
         try:
             self._fence(epochs)
-            server.lock(epochs)
+            server.lock(keys)
             try:
                 slow = server.chance.random() < way.weather.slow
                 await asyncio.sleep(server.chance.uniform(0.5, 4.0) if slow else server.chance.uniform(0.0005, 0.005))
@@ -266,7 +271,7 @@ class SimulatedWriter(SqliteWriter):
                     raise broken()
                 self._commit(batch)
             finally:
-                server.unlock(epochs)
+                server.unlock(keys)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
             if not done.done():
                 done.set_exception(error)

@@ -135,6 +135,8 @@ class SimulatedCall:
         self._listener = listener
         self._key: Key = (run.id, dispatch.step, dispatch.task)
         self._over = False
+        self._follows = False
+        """Whether another call of the attempt has the function run, and this one waits for its outcome."""
         self._is_effect = dispatch.function.endswith(_EFFECTS)
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._carry(), context=Context())
@@ -176,8 +178,9 @@ class SimulatedCall:
             serving.cancel()
             raise
         if not serving.done():
-            # The agent has stopped the function and says so, or nothing is heard of it any more and it may go on.
-            is_stopped = chance.random() < 0.5 and serving.cancel()
+            # The agent has stopped the function and says so, or nothing is heard of it any more and it may go on. One that another
+            # call has asked for goes on.
+            is_stopped = not self._follows and chance.random() < 0.5 and serving.cancel()
             metadata = {"cancellation": "STOPPED"} if is_stopped else {}
             self._tell_failure(ParadeError(Reason.DEADLINE_EXCEEDED, "simulated: too late", metadata=metadata))
             return
@@ -196,6 +199,7 @@ class SimulatedCall:
         id = call_id(self._run.id, dispatch)
         record = mesh.ledger.get(id)
         if record is not None:
+            self._follows = True
             await asyncio.wait([record.ended])  # which one that is cancelled must not cancel for all
             assert record.outcome is not None
             return record.outcome

@@ -8,7 +8,7 @@ import pytest
 from parade_scheduler.store import SHARD_COUNT, Change, LostError, Store
 from tests.contract import test_scheduler_leases, test_scheduler_store
 from tests.contract.scheduler_store import new, numbered
-from tests.simulation.database import Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.database import FILE, Server, SimulatedDatabase, SimulatedStore
 from tests.simulation.time import Life
 
 OF_REAL_ONES = {
@@ -70,6 +70,19 @@ async def test_whether_a_change_was_written_is_answered_after_the_commit(server:
     assert not done
 
     server.unlock({1: 1})
+    assert await asking
+
+
+async def test_nobody_else_writes_an_embedded_database_while_a_batch_is_written() -> None:
+    server = Server(random.Random(1), shared=False)  # noqa: S311  # hides nothing
+    store = SimulatedStore(SimulatedDatabase(server, Life("a")))
+    await store.write([new(numbered(1))], None)
+    server.lock(FILE)
+    asking = asyncio.create_task(store.was_written(Change(numbered(1), 1)))
+    done, _ = await asyncio.wait([asking], timeout=0.05)
+    assert not done
+
+    server.unlock(FILE)
     assert await asking
 
 
