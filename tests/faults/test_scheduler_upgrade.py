@@ -18,7 +18,7 @@ import pytest
 
 import parade_scheduler
 from parade.v1 import scheduler_pb2 as pb
-from parade.wire.errors import ParadeError
+from parade.wire.errors import ParadeError, Reason
 from tests.faults.scheduler_load import Load, answering
 from tests.integration.scheduler_harness import World, begin, ended, put, running_world
 from tests.support import postgres
@@ -223,8 +223,10 @@ async def test_a_run_that_only_a_newer_version_can_read_holds_up_no_other_and_go
         world.dispatcher.auto = lambda call: call.succeed(1)
         await world.start()
         others = [await ended(stub, id) for id in (begun[0], begun[2])]
-        with pytest.raises(ParadeError):
-            await stub.CancelRun(pb.CancelRunRequest(run_id=begun[1]))
+        for asked in (stub.CancelRun(pb.CancelRunRequest(run_id=begun[1])), stub.GetRun(pb.GetRunRequest(run_id=begun[1]))):
+            with pytest.raises(ParadeError, match="a newer scheduler has written this") as caught:
+                await asked
+            assert caught.value.reason is Reason.UNAVAILABLE
         await world.stop()
         store_state(tmp_path / "scheduler.db", begun[1], "RUNNING")
         await world.start()

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, tuple_
 from parade_scheduler.approval import Approval, ApprovalFilter, ApprovalState, may_resolve
 from parade_scheduler.approval_table import APPROVALS
 from parade_scheduler.connected import Connected
-from parade_scheduler.records import micros_of, time_of, to_time
+from parade_scheduler.records import member_of, micros_of, time_of, to_time
 
 _CHUNK: Final = 500
 """How many rows are read at once, where not all of them are wanted."""
@@ -80,7 +80,7 @@ def _approval(row: Row[Any]) -> Approval:
         row.workflow,
         row.message,
         tuple(orjson.loads(row.approvers)),
-        ApprovalState(row.state),
+        member_of(ApprovalState, row.state),
         time_of(row.created),
         to_time(row.expires),
         to_time(row.resolved),

@@ -15,6 +15,7 @@ from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.journal import Journal
+from parade_scheduler.records import NewerError
 from parade_scheduler.store import Store, Stored
 
 CHUNK: Final = 200
@@ -98,14 +99,13 @@ class Loader:
     async def _load_missing(self, runs: list[str]) -> None:
         try:
             found = await self._store.load(runs)
-        except ParadeError:
-            raise
-        except Exception as error:  # noqa: BLE001  # one run that cannot be read must not keep the others from being led
+        except Exception as error:
+            if isinstance(error, ParadeError) and not isinstance(error, NewerError):
+                raise
             if len(runs) == 1:
-                self._log.error("run cannot be read", run=runs[0], exception=error)
-                self._journal.give_up(runs[0], ParadeError(Reason.INTERNAL, "the run cannot be read; the scheduler's log says why"))
+                self._give_up(runs[0], error)
                 return
-            for run in runs:
+            for run in runs:  # one that cannot be read must not keep the others from being led
                 await self._load_missing([run])
             return
         await self._adopt(found)
@@ -120,13 +120,22 @@ class Loader:
                 continue
             try:
                 definition = await self._catalogue.definition_of(run)
-            except ParadeError as error:
-                if error.reason is Reason.UNAVAILABLE:
+                execution = self._catalogue.execution(definition, run, stored.steps, stored.tasks)
+            except Exception as error:  # see `_load_missing`
+                if isinstance(error, ParadeError) and error.reason is Reason.UNAVAILABLE:
                     raise
-                self._log.error("run cannot be taken up", run=run.id, workflow=run.workflow, error=str(error))
-                self._journal.give_up(run.id, error)
+                self._give_up(run.id, error)
                 continue
-            execution = self._catalogue.execution(definition, run, stored.steps, stored.tasks)
             self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake, time=stored.time)
         # A thousand runs at once must not hold up what else goes on.
         await asyncio.sleep(0)
+
+    def _give_up(self, run: str, error: Exception) -> None:
+        """Leaves a run as it is stored, because it cannot be made of that."""
+        self._log.error("run cannot be taken up", run=run, exception=error)
+        told = (
+            error
+            if isinstance(error, ParadeError)
+            else ParadeError(Reason.INTERNAL, "the run cannot be read; the scheduler's log says why")
+        )
+        self._journal.give_up(run, told)

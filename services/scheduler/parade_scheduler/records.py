@@ -2,7 +2,7 @@
 
 A class of the model becomes a JSON object of those fields that are not at their default. Which fields there are, and how each is written,
 is read once from the class itself, so that a new field needs no line here. Names that a reader does not know are passed over: a newer
-replica may have written them.
+replica may have written them. A state or a kind that it does not know is a `NewerError`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.document import Document
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,6 +21,16 @@ _REQUIRED: Final = object()
 """Stands for the default of a field that has none; equal to no value."""
 
 ModelT = TypeVar("ModelT")
+EnumT = TypeVar("EnumT", bound=Enum)
+
+
+class NewerError(ParadeError):
+    """What is stored cannot be read, because only a newer scheduler knows it. One of those can be asked."""
+
+    def __init__(self, kind: str, word: str) -> None:
+        """Takes what was read, and the word that is not known."""
+        message = f"a newer scheduler has written this: its {kind} `{word}` is not known here; ask again, a newer one will answer"
+        super().__init__(Reason.UNAVAILABLE, message)
 
 
 class Documents:
@@ -119,6 +130,18 @@ def time_of(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def member_of(kind: type[EnumT], word: str) -> EnumT:
+    """Reads a member of an enum.
+
+    Raises:
+        NewerError: There is none of that name.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        raise NewerError(kind.__name__, word) from None
+
+
 def _default(field: Field[Any]) -> Any:
     if field.default_factory is not MISSING:
         return field.default_factory()
@@ -142,7 +165,7 @@ def _codec(hint: Any) -> tuple[_Write | None, _Read | None]:
     if hint is Document:
         return lambda value, documents: documents.place(value), lambda value, find: find(value)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return None, lambda value, _: hint(value)
+        return None, lambda value, _: member_of(hint, value)
     if is_dataclass(hint) and isinstance(hint, type):
         codec = Codec(hint)
         return codec.write, codec.read

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from parade_scheduler.document import Document
 from parade_scheduler.entries import Change
 from parade_scheduler.model import Run, RunState, Workflow
-from parade_scheduler.records import Codec, Documents, micros_of, time_of, to_micros, to_time
+from parade_scheduler.records import Codec, Documents, member_of, micros_of, time_of, to_micros, to_time
 
 SHARD_COUNT: Final = 64
 """How many shards the runs are spread over."""
@@ -124,7 +124,7 @@ def run_of(row: Row[Any]) -> Run:
         version=row.version,
         inputs=Document(values.get("inputs", _NO_INPUTS)),
         create_time=time_of(row.created),
-        state=RunState(row.state),
+        state=member_of(RunState, row.state),
         request_id=row.request_id or "",
         outputs=None if outputs is None else Document(outputs),
         end_time=to_time(row.ended),

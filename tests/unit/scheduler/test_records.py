@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parade.wire.errors import Reason, Violation
 from parade_scheduler.document import Document
 from parade_scheduler.model import Failure, Run, RunEvent, Step, StepState, Task, TaskState
-from parade_scheduler.records import Codec, Documents, micros_of, time_of
+from parade_scheduler.records import Codec, Documents, NewerError, micros_of, time_of
 from tests.support.model_values import values
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
@@ -53,6 +53,15 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
     facts = {"id": "a", "position": 0, "call": "x.a", "state": "RUNNING", "colour": {"red": 1}}
 
     assert Codec(Step).read(facts, Document) == Step("a", 0, "x.a", StepState.RUNNING)  # type: ignore[arg-type]  # not asked
+
+
+def test_a_state_of_a_newer_version_is_said_to_be_one() -> None:
+    facts = {"id": "a", "position": 0, "call": "x.a", "state": "FROZEN"}
+
+    with pytest.raises(NewerError, match="a newer scheduler has written this: its StepState `FROZEN`") as caught:
+        Codec(Step).read(facts, Document)  # type: ignore[arg-type]  # not asked
+
+    assert caught.value.reason is Reason.UNAVAILABLE
 
 
 def test_a_field_that_cannot_be_kept_is_found_at_the_import() -> None:
