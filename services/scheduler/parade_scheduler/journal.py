@@ -302,10 +302,17 @@ class Journal:
 
     def _break_off(self, batch: Together, happening: Happening) -> None:
         """Leaves a run as it is stored, because the decider failed half-way. What else happened to it is tried on its own."""
+        error = ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why")
         for share in batch.without([happening.run]):
             self._memory.forget(happening.run)
-            self._memory.end_attempt(happening)
-            happening.refuse(ParadeError(Reason.INTERNAL, "the scheduler could not decide what follows; its log says why"))
+            broken = [happening]
+            if isinstance(happening.occurrence, Recovered):
+                # What waited for the run to be loaded is next, and would have it loaded and fail again for ever.
+                while self._happenings and self._happenings[0].run == happening.run:
+                    broken.append(self._happenings.popleft())
+            for one in broken:
+                self._memory.end_attempt(one)
+                one.refuse(error)
             self._happenings.extend(one for one in share.happenings if one is not happening and not isinstance(one.occurrence, Recovered))
             if not share.is_new and self._memory.has_few_faults(happening.run):
                 self.want([happening.run])
