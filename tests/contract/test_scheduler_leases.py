@@ -175,6 +175,7 @@ async def test_a_write_that_is_frozen_in_its_middle_holds_nobody_up_for_long(sto
         return len(await stores[1].claim("b", "host:2", SHARD_COUNT, LONG)) == SHARD_COUNT
 
     await eventually(all_taken, within=10)
+    await eventually(driver.is_closed)
 
     with pytest.raises(Exception, match=r"connection|terminat"):
         await stores[0].write([new(numbered(1))], epochs)

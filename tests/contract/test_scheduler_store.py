@@ -189,6 +189,16 @@ async def test_whether_a_change_was_written_can_be_asked(store: Store) -> None:
     assert await store.was_written(second)
 
 
+async def test_what_another_wrote_in_the_place_of_a_change_is_not_that_change(store: Store) -> None:
+    mine, theirs = (
+        new(replace(RUN, last_sequence=1), events=[RunEvent(1, NOW, type)]) for type in (EventType.RUN_PAUSED, EventType.RUN_RESUMED)
+    )
+    await store.write([theirs], None)
+
+    assert await store.was_written(theirs)
+    assert not await store.was_written(mine)
+
+
 async def test_a_request_starts_one_run(store: Store, database: Database) -> None:
     await store.write([new(replace(RUN, request_id="r"))], None)
     before = await row_counts(database)

@@ -13,7 +13,7 @@ from parade_scheduler.approvals import Approvals
 from parade_scheduler.batch import Batch, batch_of
 from parade_scheduler.commands import Command, Commands
 from parade_scheduler.connected import refusal
-from parade_scheduler.entries import Change, Stored
+from parade_scheduler.entries import Change, Stored, entry_of
 from parade_scheduler.leases import Leases
 from parade_scheduler.records import micros_of, time_of, to_time
 from parade_scheduler.rows import SHARD_COUNT, run_of, shard_of, terms_of
@@ -87,13 +87,18 @@ class Store(Workflows, Runs, Approvals, Commands, Leases):
             listener(batch)
 
     async def was_written(self, change: Change) -> bool:
-        """Tells whether a change is in the store, after a commit whose answer was lost."""
+        """Tells whether a change is in the store, after a commit whose answer was lost.
+
+        Where another replica leads the run by now, what stands in the place of this change may be what that one has written.
+        """
+        entry = entry_of(change)
         this = and_(ENTRIES.c.run == change.run.id, ENTRIES.c.last_sequence == change.run.last_sequence, ENTRIES.c.number == change.number)
         # On PostgreSQL the commit may still be under way. It holds the key of the shard's row, so this waits for its end.
         fence = select(SHARDS.c.id).where(SHARDS.c.id == shard_of(change.run.id)).with_for_update()
         async with self._writing() as connection:
             await connection.execute(fence)
-            return (await connection.execute(select(ENTRIES.c.number).where(this))).one_or_none() is not None
+            row = (await connection.execute(select(ENTRIES.c.facts, ENTRIES.c.documents).where(this))).one_or_none()
+        return row is not None and (row.facts, row.documents) == (entry.facts, entry.documents)
 
     async def load(self, runs: Sequence[str]) -> list[Stored]:
         """Returns those of some runs that there are, whole."""
