@@ -55,7 +55,10 @@ class Committer:
 
     async def commit(self, batch: Together) -> None:
         """Stores a batch and releases what follows, whatever it takes."""
-        while changes := batch.changes:
+        while True:
+            self._leave_out_dropped(batch)
+            if not (changes := batch.changes):
+                break
             reached("before_commit")
             try:
                 await self._store.write(changes, self._shards.epochs(change.run.id for change in changes))
@@ -75,6 +78,13 @@ class Committer:
         for share in batch.shares.values():
             self._release.carry_out(share)
             reached("mid_release")
+
+    def _leave_out_dropped(self, batch: Together) -> None:
+        """Leaves out the runs whose shards were dropped since they were decided on, though these may have come back under a new epoch."""
+        dropped = [run for run, share in batch.shares.items() if self._memory.runs.get(run) is not share.held]
+        for share in batch.without(dropped):
+            for happening in share.happenings:
+                happening.refuse(ElsewhereError(happening.run))
 
     def _give_up_starts(self, batch: Together, runs: Collection[str]) -> None:
         for share in batch.without(runs):
@@ -105,6 +115,7 @@ class Committer:
                 self._queue.refuse_all(ParadeError(Reason.UNAVAILABLE, "the scheduler's database cannot be reached"))
                 self._log.warning("database cannot be asked", error=repr(unknown))
                 await self._pause()
+        self._leave_out_dropped(batch)
         if refusal(error) is None and await self._stored_apart(batch):
             return False
         again: list[Happening] = []
@@ -124,7 +135,7 @@ class Committer:
         Returns:
             Whether everything is done that can be; not for a run alone that is taken up again to be tried again.
         """
-        if len(batch.shares) > 1:
+        if len(batch.shares) != 1:
             for run, share in batch.shares.items():
                 await self.commit(Together({run: share}))
             return True

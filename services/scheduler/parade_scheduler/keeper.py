@@ -79,7 +79,7 @@ class Keeper:
 
     async def _hand_over(self, shards: Collection[int]) -> None:
         # From here on nothing more is decided on their runs; what is being written has the lock on the shards' rows.
-        self._shards.lost(shards)
+        self._shards.give_up(shards)
         self._journal.drop(shards)
         reached("on_handover")
         await self._shards.release(shards)

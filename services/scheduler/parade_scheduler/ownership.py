@@ -84,6 +84,10 @@ class LeasedShards:
         self._address = address
         self._log = log
         self._epochs: dict[int, int] = {}
+        self._given_up: dict[int, int] = {}
+        """The epochs under which shards were given up. None is led under that again, for a write of then may still be under way."""
+        self._unreleased: set[int] = set()
+        """The shards given up that are still this replica's in the database."""
         self._is_known = False
 
     @property
@@ -122,8 +126,10 @@ class LeasedShards:
         """
         before = dict(self._epochs)
         async with asyncio.timeout(ANSWER_TIMEOUT):
-            now = await self._store.claim(self._owner, self._address, await self._share() if more else 0, LEASE)
+            owned = await self._store.claim(self._owner, self._address, await self._share() if more else 0, LEASE)
         self._is_known = True
+        now = {shard: epoch for shard, epoch in owned.items() if self._given_up.get(shard) != epoch}
+        self._unreleased = owned.keys() - now.keys()
         # A shard that turned out to be lost while this was asked is not among `self._epochs` any more, and comes back as a new one.
         new = {shard for shard, epoch in now.items() if self._epochs.get(shard) != epoch}
         lost = {shard for shard in before if now.get(shard) != before[shard]}
@@ -134,12 +140,19 @@ class LeasedShards:
         return new, lost
 
     async def surplus(self) -> set[int]:
-        """Returns the shards that this replica has above its share."""
+        """Returns the shards that this replica has above its share, and those given up before whose release failed."""
         count = len(self._epochs) - await self._share()
-        return set(sorted(self._epochs)[-count:]) if count > 0 else set()
+        return self._unreleased | (set(sorted(self._epochs)[-count:]) if count > 0 else set())
+
+    def give_up(self, shards: Collection[int]) -> None:
+        """Leads shards no more, so that they can be released."""
+        for shard in shards:
+            epoch = self._epochs.pop(shard, None)
+            if epoch is not None:
+                self._given_up[shard] = epoch
 
     async def release(self, shards: Collection[int]) -> None:
-        """Gives shards up, of which nothing is being written any more."""
+        """Makes shards that were given up nobody's, once what is being written of them is written."""
         await self._store.release(self._owner, shards)
 
     async def are_others(self) -> bool:
