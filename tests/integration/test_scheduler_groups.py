@@ -71,10 +71,12 @@ async def test_groups_do_not_hold_each_other_up(world: World) -> None:
     await eventually(lambda: sorted(called(world)) == ["a", "b"])
 
 
-async def test_a_run_that_a_run_of_its_group_starts_has_part_in_its_place(world: World) -> None:
+@pytest.mark.parametrize("between", [{}, {"concurrency": {"group": "other"}}, {"concurrency": {"group": "one"}}])
+async def test_a_run_that_a_run_of_its_group_starts_at_whatever_remove_has_part_in_its_place(world: World, between: dict[str, Any]) -> None:
     stub = world.stub()
     await put(stub, ONE_STEP, name="inner", inputs=INPUTS, concurrency=GROUP)
-    await put(stub, {"in": {"run": "inner", "with": {"who": "a"}}}, name="outer", concurrency={"group": "one"})
+    await put(stub, {"in": {"run": "inner", "with": {"who": "a"}}}, name="between", **between)
+    await put(stub, {"in": {"run": "between"}}, name="outer", concurrency={"group": "one"})
 
     outer = (await stub.StartRun(pb.StartRunRequest(workflow="outer"))).run
     await begun(world, "a")

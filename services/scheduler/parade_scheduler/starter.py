@@ -65,8 +65,8 @@ class Starter:
         definition = await self._catalogue.definition(workflow)
         inputs = Document.of(definition.inputs.complete(effect.inputs.value))
         group = group_of(definition, inputs.value)
-        if group == parent.group:
-            group = ""  # it goes on within its parent's place, which is not free before its own end
+        if group and await self._is_within(group, parent):
+            group = ""  # it goes on within that run's place, which is not free before its own end
         run = Run(
             id=effect.run,
             namespace=parent.namespace,
@@ -139,6 +139,13 @@ class Starter:
         """Has a run started by the owner of its shard; returns None where another has its request."""
         await self._outbox.start(beginning)
         return await self._stored(beginning.run)
+
+    async def _is_within(self, group: str, parent: Run) -> bool:
+        """Tells whether a run, or one of those that started each other down to it, is in a concurrency group."""
+        run: Run | None = parent
+        while run is not None and run.group != group:
+            run = None if run.parent is None else await self._store.brief_run(run.namespace, run.parent.run)
+        return run is not None
 
     async def _run_of_request(self, caller: Caller, start: Start) -> Whole | None:
         run = await self._store.run_of_request(caller.namespace, start.request_id)
