@@ -52,7 +52,7 @@ class Leadership:
         self.shards: Shards = self._leased or AllShards()
         self.journal = Journal(store, Decider(SystemRandom().random), clock, self.shards, self.watchers, log)
         self._loops: list[asyncio.Task[None]] = []
-        self._loader = Loader(store, self.catalogue, self.journal, clock, log)
+        self._loader = Loader(store, self.catalogue, self.journal, self.shards, clock, log)
         self.inbox = Inbox(store, self.journal, self.catalogue, clock, log)
         self._keeper = None if self._leased is None else Keeper(self._leased, self.journal, self._loader.take_over, clock, log)
 

@@ -4,7 +4,7 @@ One task does it all, so that nothing is read of a run that is being taken up al
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from itertools import islice
 from typing import Final
@@ -14,7 +14,9 @@ from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_scheduler.backoff import Backoff
 from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.decider import Execution
 from parade_scheduler.journal import Journal
+from parade_scheduler.ownership import Shards
 from parade_scheduler.records import NewerError
 from parade_scheduler.store import Store, Stored
 
@@ -33,11 +35,12 @@ PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
 class Loader:
     """Takes up runs as they are stored."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, journal: Journal, clock: Clock, log: Log) -> None:
-        """Takes where runs are read, where their definitions are, who takes them up, the time and the log."""
+    def __init__(self, store: Store, catalogue: Catalogue, journal: Journal, shards: Shards, clock: Clock, log: Log) -> None:
+        """Takes where runs are read, where their definitions are, who takes them up, which of them may be led, the time and the log."""
         self._store = store
         self._catalogue = catalogue
         self._journal = journal
+        self._shards = shards
         self._clock = clock
         self._log = log
         self._taken_over: set[int] = set()
@@ -86,17 +89,22 @@ class Loader:
 
     async def _load(self) -> None:
         """Asks for the runs of shards that were taken over, or loads some of those that were asked for."""
-        shards = frozenset(self._taken_over)
-        if shards:
-            unfinished = await self._store.unfinished(shards)
+        if self._taken_over:
+            # One that goes and comes back while this reads is asked for once more.
+            shards, self._taken_over = self._taken_over, set()
+            try:
+                unfinished = await self._store.unfinished(shards)
+            except ParadeError:
+                self._taken_over |= shards
+                raise
             self._journal.want(unfinished)
-            self._taken_over -= shards
             if unfinished:
                 self._log.info("runs are taken up", count=len(unfinished), shards=len(shards))
         elif self._journal.missing:
             await self._load_missing(list(islice(self._journal.missing, CHUNK)))
 
     async def _load_missing(self, runs: list[str]) -> None:
+        epochs = {run: self._shards.epochs([run]) for run in runs}
         try:
             found = await self._store.load(runs)
         except Exception as error:
@@ -108,27 +116,34 @@ class Loader:
             for run in runs:  # one that cannot be read must not keep the others from being led
                 await self._load_missing([run])
             return
-        await self._adopt(found)
         for run in set(runs).difference(stored.run.id for stored in found):
-            self._journal.settle(run, None)
+            if self._shards.epochs([run]) == epochs[run]:
+                self._journal.settle(run, None)
+        await self._adopt(found, epochs)
 
-    async def _adopt(self, found: Collection[Stored]) -> None:
+    async def _adopt(self, found: Collection[Stored], epochs: Mapping[str, Mapping[int, int] | None]) -> None:
+        """Takes up runs whose shards have the same epochs as before they were read; one that went and came back may have changed since."""
         for stored in found:
             run = stored.run
-            if run.ended:
-                self._journal.settle(run.id, (run, stored.steps))
-                continue
             try:
-                definition = await self._catalogue.definition_of(run)
-                execution = self._catalogue.execution(definition, run, stored.steps, stored.tasks)
+                execution = None if run.ended else await self._execution_of(stored)
             except Exception as error:  # see `_load_missing`
                 if isinstance(error, ParadeError) and error.reason is Reason.UNAVAILABLE:
                     raise
                 self._give_up(run.id, error)
                 continue
-            self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake, time=stored.time)
+            if self._shards.epochs([run.id]) != epochs[run.id]:
+                continue
+            if execution is None:
+                self._journal.settle(run.id, (run, stored.steps))
+            else:
+                self._journal.adopt(execution, stored.entries, parked=stored.parked, wake=stored.wake, time=stored.time)
         # A thousand runs at once must not hold up what else goes on.
         await asyncio.sleep(0)
+
+    async def _execution_of(self, stored: Stored) -> Execution:
+        definition = await self._catalogue.definition_of(stored.run)
+        return self._catalogue.execution(definition, stored.run, stored.steps, stored.tasks)
 
     def _give_up(self, run: str, error: Exception) -> None:
         """Leaves a run as it is stored, because it cannot be made of that."""

@@ -47,12 +47,13 @@ class SomeShards:
 
     def __init__(self) -> None:
         self.held: Collection[int] = set(range(64))
+        self.epoch = 1
 
     def owns(self, run: str) -> bool:
         return shard_of(run) in self.held
 
     def epochs(self, runs: Iterable[str]) -> Mapping[int, int] | None:
-        return {shard_of(run): 1 for run in runs}
+        return {shard_of(run): self.epoch for run in runs}
 
     def lost(self, shards: Collection[int]) -> None:
         self.held = set(self.held) - set(shards)
@@ -93,7 +94,7 @@ class Led:
         self.released: list[tuple[str, Effect]] = []
         self.left: list[str] = []
         self.journal = self.new_journal()
-        self.loader = Loader(store, self.catalogue, self.journal, self.clock, self.log)
+        self.loader = Loader(store, self.catalogue, self.journal, self.shards, self.clock, self.log)
         self._tasks: list[asyncio.Task[None]] = []
 
     def new_journal(self) -> Journal:
@@ -158,7 +159,7 @@ class Led:
         await self.end()
         self.released.clear()
         self.journal = self.new_journal()
-        self.loader = Loader(self.store, self.catalogue, self.journal, self.clock, self.log)
+        self.loader = Loader(self.store, self.catalogue, self.journal, self.shards, self.clock, self.log)
         self.loader.take_over(self.shards.held)
         self.lead()
 

@@ -1,33 +1,49 @@
 """A shard that goes and comes back: what was begun under its earlier epoch neither stands nor falls with the new one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from parade.wire.log import Log
 from parade_scheduler.decider import CancelRequested
-from parade_scheduler.entries import Change
+from parade_scheduler.entries import Change, Stored
 from parade_scheduler.happenings import ElsewhereError
-from parade_scheduler.model import RunState
+from parade_scheduler.model import EventType, RunEvent, RunState
 from parade_scheduler.ownership import LeasedShards
 from parade_scheduler.store import SHARD_COUNT, TakenError
+from tests.support.waiting import eventually
 from tests.unit.scheduler.leading import FailingStore, Led, leading
 
 RUN, OTHER = "run-0001-07", "run-0002-07"
 
 
 class SlowStore(FailingStore):
-    """A store in whose next write something happens meanwhile."""
+    """A store during whose next answer something happens."""
 
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Callable[[], Awaitable[None] | None] | None = None
 
     async def write(self, changes: Collection[Change], shards: Mapping[int, int] | None) -> None:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
+        await self._wait()
         await super().write(changes, shards)
+
+    async def load(self, runs: Sequence[str]) -> list[Stored]:
+        found = await super().load(runs)
+        await self._wait()
+        return found
+
+    async def unfinished(self, shards: Collection[int]) -> list[str]:
+        found = await super().unfinished(shards)
+        await self._wait()
+        return found
+
+    async def _wait(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        waiting = None if meanwhile is None else meanwhile()
+        if waiting is not None:
+            await waiting
 
 
 @pytest.fixture
@@ -105,3 +121,40 @@ async def test_what_could_not_be_written_before_a_shard_went_and_came_back_is_no
     await led.written()
 
     assert not led.journal.holds(RUN)  # who leads it now takes it up
+
+
+async def test_a_run_read_before_its_shard_went_and_came_back_is_read_again(led: Led) -> None:
+    led.lead()
+    await led.begin()
+    led.journal.drop({7})
+    run = await led.store.run("default", RUN)
+    assert run is not None
+    noted = replace(run, last_sequence=run.last_sequence + 1)
+    note = RunEvent(noted.last_sequence, led.clock.now(), EventType.TASK_PROGRESS, "a")
+
+    async def written_by_another() -> None:
+        led.shards.epoch = 2
+        await led.store.write([Change(noted, 2, events=[note])], None)
+
+    store(led).meanwhile = written_by_another
+    await led.happen(RUN, CancelRequested())
+
+    assert await led.store.steps(RUN)
+    history = await led.store.events(RUN, 0, 100)
+    assert [event.sequence for event in history] == list(range(1, len(history) + 1))
+
+
+async def test_a_shard_that_comes_back_while_its_runs_are_asked_for_is_asked_once_more(led: Led) -> None:
+    led.lead()
+    await led.begin()
+    led.journal.drop({7})
+    await led.execute("UPDATE run SET parked = TRUE")
+
+    async def woken_by_another() -> None:
+        await led.execute("UPDATE run SET parked = FALSE")
+        led.loader.take_over({7})
+
+    store(led).meanwhile = woken_by_another
+    led.loader.take_over({7})
+
+    await eventually(lambda: led.journal.holds(RUN))
