@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import BigInteger, Connection, Engine, Insert, Select, create_engine, literal
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
@@ -54,6 +55,7 @@ class Server:
         connection: To the data, for who looks at them without any delay.
         faults: What went wrong that must not: who wrote what was not theirs.
         heard: Who is told of new commands.
+        wrote: Which processes have stored which attempts, by run, step, task and attempt.
     """
 
     def __init__(self, chance: random.Random, *, shared: bool) -> None:
@@ -65,6 +67,7 @@ class Server:
         self.chance = chance
         self.faults: list[str] = []
         self.heard: list[Callable[[], None]] = []
+        self.wrote: dict[tuple[str, str, int, int], set[str]] = {}
         self.writes = 0
         self._locks: dict[int, int] = {}
         self._unlocked = asyncio.Event()
@@ -294,6 +297,9 @@ class SimulatedWriter(SqliteWriter):
         if server.shared:
             owners = dict(server.rows("SELECT id, owner FROM shard"))
             for entry in batch.entries:
+                for task in orjson.loads(entry[3]).get("tasks", ()):
+                    attempt = (entry[0], task["step"], task.get("index", 0), task.get("attempt", 0))
+                    server.wrote.setdefault(attempt, set()).add(self._way.life.name)
                 owner = owners.get(shard_of(entry[0]))
                 # Nobody's is a shard that was just released: what was under way then is still its last owner's.
                 if owner not in ("", self._way.life.name):

@@ -21,6 +21,8 @@ from tests.simulation.time import Life
 
 Key = tuple[str, str, int]
 """Run, step and task."""
+AttemptKey = tuple[str, str, int, int]
+"""Run, step, task and attempt."""
 
 _EFFECTS: Final = (".effect", ".undo")
 
@@ -82,8 +84,8 @@ class Mesh:
     executions: list[Execution] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     ledger: dict[str, _Record] = field(default_factory=dict)
-    out: dict[tuple[str, str, int, int], "SimulatedCall"] = field(default_factory=dict)
-    """The attempts that a live process has handed out and not heard of, by run, step, task and attempt."""
+    out: dict[AttemptKey, "SimulatedCall"] = field(default_factory=dict)
+    """The attempts that a live process has handed out and not heard of."""
 
     def effects_of(self, key: Key) -> list[Execution]:
         """Returns what was done for a task."""
@@ -93,23 +95,44 @@ class Mesh:
 class SimulatedCaller:
     """The mesh as one replica calls it."""
 
-    def __init__(self, mesh: Mesh, life: Life, epoch_of: Callable[[str], int], repeat: Callable[[str, Any], None]) -> None:
-        """Takes the mesh, the process, what gives the epoch under which it leads a run, 0 for none, and what tells it an outcome again."""
+    def __init__(
+        self,
+        mesh: Mesh,
+        life: Life,
+        epoch_of: Callable[[str], int],
+        has_stored: Callable[[AttemptKey], bool],
+        repeat: Callable[[str, Any], None],
+    ) -> None:
+        """Takes what it stands between.
+
+        Args:
+            mesh: What it calls.
+            life: The process that calls.
+            epoch_of: Gives the epoch under which the process leads a run; 0 for none.
+            has_stored: Tells whether the process has stored an attempt itself.
+            repeat: Tells the process an outcome again.
+        """
         self._mesh = mesh
         self.life = life
         self.epoch_of = epoch_of
+        self._has_stored = has_stored
         self.repeat = repeat
         self.left = False
 
     def call(self, run: Run, dispatch: Dispatch, listener: Listener) -> "SimulatedCall":
-        """Calls a function for a task."""
+        """Calls a function for a task.
+
+        While another process waits for an attempt, only one that has stored it may hand it out too: a process that was frozen or cut off
+        between a commit and what follows from it, and whose lease ended meanwhile, cannot know that another leads the run by now. Both
+        calls have one id, by which the ledger knows effects again; a function without effects runs twice then, as after every takeover.
+        """
         mesh = self._mesh
         if mesh.chance.random() < mesh.temper.full / 4:
             raise ParadeError(Reason.NO_CAPACITY, "simulated: too many calls wait")
         key = (run.id, dispatch.step, dispatch.task, dispatch.attempt)
         other = mesh.out.get(key)
         epoch = self.epoch_of(run.id)
-        if other is not None and other.is_awaited(self):
+        if other is not None and other.is_awaited(self) and (other.caller is self or epoch or not self._has_stored(key)):
             mesh.faults.append(f"{self.life.name} hands {key} out while {other.caller.life.name} waits for it")
         elif other is not None and other.told and other.caller is self and other.epoch == epoch:
             mesh.faults.append(f"{self.life.name} hands {key} out though it was told the outcome")

@@ -24,7 +24,7 @@ from parade_scheduler.rows import shard_of
 from parade_scheduler.starter import Starter
 from parade_scheduler.triggers import Triggers
 from tests.simulation.database import Server, SimulatedDatabase, SimulatedStore
-from tests.simulation.mesh import Mesh, SimulatedCaller
+from tests.simulation.mesh import AttemptKey, Mesh, SimulatedCaller
 from tests.simulation.time import Life, SimulatedClock
 
 ResultT = TypeVar("ResultT")
@@ -150,7 +150,7 @@ class Replica:
         starter = Starter(real, store, leadership, triggers.limits)
         engine = Engine(real, store, leadership, NoFunctions(), starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
-        caller = SimulatedCaller(self._mesh, life, self._epoch_of(life), self._repeat)
+        caller = SimulatedCaller(self._mesh, life, self._epoch_of(life), self._has_stored(life), self._repeat)
         self._effects = Effects(real, caller, children, leadership.journal.report)
         try:
             await leadership.begin(self._effects)
@@ -232,6 +232,9 @@ class Replica:
             return rows[0][0] if rows else 0
 
         return epoch_of
+
+    def _has_stored(self, life: Life) -> Callable[[AttemptKey], bool]:
+        return lambda attempt: life.name in self._server.wrote.get(attempt, ())
 
     def _repeat(self, run: str, told: Any) -> None:
         dispatch, output = told
