@@ -223,7 +223,7 @@ async def workflows_of(stand: Ground) -> AsyncIterator[Workflows]:
 
         def whole(name: str, **inputs: object) -> Call:
             async def run() -> object:
-                return await (await mesh.start(name, inputs)).result(PATIENCE)
+                return await mesh.execute(name, inputs, timeout=PATIENCE)
 
             return run
 

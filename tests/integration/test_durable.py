@@ -48,6 +48,14 @@ async def test_a_run_is_started_by_the_functions_name_and_gives_its_result(clien
     assert (told.workflow, step.id, step.call, step.tasks, step.tasks_succeeded) == ("durable.sums", "main", "durable.sums", 5, 5)
 
 
+async def test_a_run_is_executed_in_one_request(client: Mesh) -> None:
+    assert await client.execute("durable.sums", numbers=[1, 2], request_id="once") == 3
+    assert await client.execute("durable.sums", numbers=[5, 5], request_id="once") == 3
+
+    error = await failure(client.execute("durable.sums", {"numbers": [1, 2]}, timeout=0.0))
+    assert error.reason is Reason.DEADLINE_EXCEEDED
+
+
 async def test_inputs_are_checked_before_anything_is_stored(client: Mesh) -> None:
     error = await failure(client.start("durable.sums", numbers="many", nights=3))
 

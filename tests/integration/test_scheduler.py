@@ -77,6 +77,33 @@ async def test_a_run_goes_through_its_steps_and_gives_its_outputs(world: World) 
     assert (await stub.GetRun(pb.GetRunRequest(run_id=run.id))).run == done
 
 
+async def test_who_starts_a_run_may_wait_for_its_end(world: World) -> None:
+    stub = world.stub()
+    await put(stub, ONE)
+
+    starting = asyncio.ensure_future(stub.StartRun(pb.StartRunRequest(workflow="flow", request_id="r-1", wait=seconds(30))))
+    call = await world.dispatcher.call("a")
+    assert not starting.done()
+    call.succeed(7)
+    run = (await starting).run
+
+    assert (run.state, orjson.loads(run.outputs.data), list(run.steps)) == (pb.RUN_STATE_SUCCEEDED, {}, [])
+    again = (await stub.StartRun(pb.StartRunRequest(workflow="flow", request_id="r-1", wait=seconds(30)))).run
+    assert again == run
+
+
+async def test_a_wait_for_the_end_that_is_too_short_gives_the_run_as_it_is(world: World) -> None:
+    stub = world.stub()
+    await put(stub, ONE)
+
+    run = (await stub.StartRun(pb.StartRunRequest(workflow="flow", wait=seconds(0.2)))).run
+    assert run.state == pb.RUN_STATE_RUNNING
+    (await world.dispatcher.call("a")).succeed(7)
+    assert (await ended(stub, run.id)).state == pb.RUN_STATE_SUCCEEDED
+    fault = await refused(stub.StartRun(pb.StartRunRequest(workflow="flow", wait=seconds(3601))), Reason.INVALID_ARGUMENTS)
+    assert [one.field for one in fault.violations] == ["wait"]
+
+
 async def test_a_history_is_followed_live_from_any_point(world: World) -> None:
     stub = world.stub()
     await put(stub, ONE)

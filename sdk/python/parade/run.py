@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from parade.v1.scheduler_pb2_grpc import SchedulerServiceAsyncStub
 
 WAIT_SLICE = 30
-"""Seconds that one WaitRun asks for; a longer wait is several."""
+"""Seconds that one request waits for a run's end; a longer wait is several."""
+WAIT_MARGIN = 10
+"""Seconds beyond it that the answer may take."""
 
 
 class RunState(StrEnum):
@@ -128,7 +130,7 @@ class Run:
         return response.run
 
     async def wait(self, timeout: float | None = None) -> scheduler_pb2.Run:
-        """Waits until the run has ended and returns it, however it ended.
+        """Waits until the run has ended and returns it, however it ended. Where schedulers share runs this may be a second later.
 
         Args:
             timeout: Seconds to wait at most; for ever where not given.
@@ -154,12 +156,7 @@ class Run:
         Raises:
             ParadeError: Why the run failed; CANCELLED; DEADLINE_EXCEEDED where it has not ended in time.
         """
-        run = await self.wait(timeout)
-        if state_of(run) is RunState.SUCCEEDED:
-            return values.decode(run.outputs)
-        if state_of(run) is RunState.CANCELLED:
-            raise ParadeError(Reason.CANCELLED, f"run {self.id} was cancelled")
-        raise from_record(run.error)
+        return result_of(await self.wait(timeout))
 
     async def events(self, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yields the run's history in order, then what happens as it happens, and ends with the run.
@@ -310,15 +307,34 @@ class Run:
         await patiently(lambda: self._scheduler.ResolveApproval(request))
 
     async def _wait(self, seconds: float) -> scheduler_pb2.Run:
-        limit = Duration()
-        limit.FromMilliseconds(int(seconds * 1000))
-        response = await self._scheduler.WaitRun(scheduler_pb2.WaitRunRequest(run_id=self.id, timeout=limit), timeout=seconds + 10)
+        request = scheduler_pb2.WaitRunRequest(run_id=self.id, timeout=duration(seconds))
+        response = await self._scheduler.WaitRun(request, timeout=seconds + WAIT_MARGIN)
         return response.run
 
 
 def state_of(run: scheduler_pb2.Run) -> RunState:
     """Returns where a run stands."""
     return RunState(scheduler_pb2.RunState.Name(run.state).removeprefix("RUN_STATE_"))
+
+
+def result_of(run: scheduler_pb2.Run) -> Any:
+    """Returns the outputs of a run that has ended.
+
+    Raises:
+        ParadeError: Why the run failed; CANCELLED.
+    """
+    if state_of(run) is RunState.SUCCEEDED:
+        return values.decode(run.outputs)
+    if state_of(run) is RunState.CANCELLED:
+        raise ParadeError(Reason.CANCELLED, f"run {run.id} was cancelled")
+    raise from_record(run.error)
+
+
+def duration(seconds: float) -> Duration:
+    """Writes a number of seconds."""
+    written = Duration()
+    written.FromMilliseconds(int(seconds * 1000))
+    return written
 
 
 def _event(event: scheduler_pb2.RunEvent) -> RunEvent:

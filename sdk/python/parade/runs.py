@@ -1,5 +1,6 @@
 """The runs of a mesh as a client sees them: started, found, cancelled and started again by the many, approved."""
 
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -11,7 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from parade import values
 from parade.patience import patiently
-from parade.run import Run, RunState
+from parade.run import WAIT_MARGIN, WAIT_SLICE, Run, RunState, duration, result_of, state_of
 from parade.v1 import approval_pb2, scheduler_pb2
 from parade.wire.telemetry import Telemetry
 
@@ -55,17 +56,52 @@ class Runs:
         Raises:
             ParadeError: NOT_FOUND (the workflow); INVALID_ARGUMENTS (the inputs).
         """
-        request = scheduler_pb2.StartRunRequest(
-            workflow=workflow,
-            version=version,
-            inputs=values.encode({**(inputs or {}), **named}, "inputs"),
-            request_id=request_id or uuid.uuid4().hex,
-            labels=labels,
-            priority=priority,
-        )
+        request = _start(workflow, {**(inputs or {}), **named}, version, request_id, labels, priority)
         with self._span(f"start {workflow}"):
             response = await patiently(lambda: self._scheduler.StartRun(request))
         return Run(self._scheduler, response.run.id)
+
+    async def execute(
+        self,
+        workflow: str,
+        inputs: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        version: int = 0,
+        request_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        **named: Any,
+    ) -> Any:
+        """Starts a run of a workflow, waits for its end and returns its outputs.
+
+        Where the wait is given up the run goes on; one with a `request_id` is found again by the same call.
+
+        Args:
+            workflow: Its name, or the full name of a durable function.
+            inputs: Its inputs by name; for names that are taken here.
+            timeout: Seconds to wait at most; for ever where not given.
+            version: Its version; the newest where 0.
+            request_id: Names this start: a second one with the same name waits for the same run. Made up where not given.
+            labels: Labels to find the run by.
+            priority: From -100 to 100: of what waits for a free place, the highest goes first; what the workflow says where not given.
+            named: More inputs.
+
+        Raises:
+            ParadeError: NOT_FOUND (the workflow); INVALID_ARGUMENTS (the inputs); why the run failed; CANCELLED; DEADLINE_EXCEEDED where it
+                has not ended in time.
+        """
+        request = _start(workflow, {**(inputs or {}), **named}, version, request_id, labels, priority)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seconds = WAIT_SLICE if timeout is None else min(WAIT_SLICE, max(timeout, 0.001))
+        request.wait.CopyFrom(duration(seconds))
+        with self._span(f"execute {workflow}"):
+            response = await patiently(lambda: self._scheduler.StartRun(request, timeout=seconds + WAIT_MARGIN))
+            if state_of(response.run).ended:
+                return result_of(response.run)
+            left = None if deadline is None else deadline - time.monotonic()
+            return await Run(self._scheduler, response.run.id).result(left)
 
     def run(self, run_id: str) -> Run:
         """Returns a handle of a run that there is."""
@@ -228,3 +264,16 @@ def _timestamp(time: datetime | None) -> Timestamp | None:
     timestamp = Timestamp()
     timestamp.FromDatetime(time)
     return timestamp
+
+
+def _start(
+    workflow: str, inputs: Mapping[str, Any], version: int, request_id: str, labels: Mapping[str, str] | None, priority: int | None
+) -> scheduler_pb2.StartRunRequest:
+    return scheduler_pb2.StartRunRequest(
+        workflow=workflow,
+        version=version,
+        inputs=values.encode(inputs, "inputs"),
+        request_id=request_id or uuid.uuid4().hex,
+        labels=labels,
+        priority=priority,
+    )

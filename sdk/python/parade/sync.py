@@ -239,6 +239,7 @@ class Mesh(_Blocking[client.Mesh]):
     put_workflow = _blocking(client.Mesh.put_workflow)
     check_workflow = _blocking(client.Mesh.check_workflow)
     start = _giving_run(client.Mesh.start)
+    execute = _blocking(client.Mesh.execute)
     run = _giving_run(client.Mesh.run)
     runs = _blocking(client.Mesh.runs)
     cancel_runs = _blocking(client.Mesh.cancel_runs)

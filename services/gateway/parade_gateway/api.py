@@ -75,7 +75,7 @@ class Api:
         verb, route, status, error = endpoint.verb, endpoint.template, answer.status, answer.error
         self._durations.record((verb, route, str(status)), seconds)
         if span is not None:
-            span.span.set_attribute("http.response.status_code", status)
+            span.describe({"http.response.status_code": status})
         milliseconds = round(seconds * 1000, 1)
         if error is None or status < 500:
             if span is not None:

@@ -10,7 +10,7 @@ from parade.wire.errors import Violation, invalid
 
 HEADER = "x-request-timeout"
 MARGIN = 5.0
-"""Seconds beyond the request's own `timeout`, so that the service that keeps it can answer that it passed."""
+"""Seconds beyond the request's own `timeout` or `wait`, so that the service that keeps it can answer that it passed."""
 DEFAULT_WAIT = 60.0
 """Seconds that a request with a `timeout` field waits where it is not set: the default of WaitRun."""
 LONGEST = 3600.0
@@ -25,12 +25,13 @@ def timeout(headers: Mapping[str, str], request: Message, *, streams: bool) -> f
     said = stated(headers)
     if said is not None:
         return said
-    field = request.DESCRIPTOR.fields_by_name.get("timeout")
-    if field is None:
-        return None if streams else DEFAULT_TIMEOUT
-    if request.HasField("timeout"):
-        return max(0.0, min(float(request.timeout.ToTimedelta().total_seconds()), LONGEST)) + MARGIN  # type: ignore[attr-defined]
-    return None if streams else DEFAULT_WAIT + MARGIN
+    fields = request.DESCRIPTOR.fields_by_name
+    for field in ("timeout", "wait"):
+        if field in fields and request.HasField(field):
+            return max(0.0, min(float(getattr(request, field).ToTimedelta().total_seconds()), LONGEST)) + MARGIN
+    if streams:
+        return None
+    return DEFAULT_WAIT + MARGIN if "timeout" in fields else DEFAULT_TIMEOUT
 
 
 def stated(headers: Mapping[str, str]) -> float | None:

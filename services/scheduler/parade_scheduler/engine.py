@@ -100,13 +100,14 @@ class Engine:
         found = await self._catalogue.workflows(caller.namespace, after, size + 1)
         return paging.page_of(found, size, caller.namespace, lambda one: one.name, lambda one: 400 + 4 * len(one.description))
 
-    async def start_run(self, caller: Caller, start: Start) -> Whole:
-        """Starts a run and returns it once it is stored; the same request gives the same run.
+    async def start_run(self, caller: Caller, start: Start, wait: float = 0.0) -> Whole:
+        """Starts a run and returns it once it is stored and has ended, or so many seconds have passed; the same request gives the same run.
 
         Raises:
             ParadeError: NOT_FOUND, INVALID_ARGUMENTS, NO_CAPACITY, UNAVAILABLE.
         """
-        return await self._starter.start(caller, start)
+        whole = await self._starter.start(caller, start)
+        return await self.wait_run(caller, whole[0].id, wait) if wait and not whole[0].ended else whole
 
     async def run(self, caller: Caller, id: str) -> Whole:
         """Returns a run with its steps.

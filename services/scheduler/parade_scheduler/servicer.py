@@ -52,8 +52,8 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """See the contract."""
-        run, steps = await self._engine.start_run(_caller(), convert.start(request))
-        return pb.StartRunResponse(run=convert.to_run(run, steps))
+        run, _ = await self._engine.start_run(_caller(), convert.start(request), convert.wait_of_start(request))
+        return pb.StartRunResponse(run=convert.to_run(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
         """See the contract."""

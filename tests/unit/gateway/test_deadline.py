@@ -18,6 +18,11 @@ def test_a_request_that_could_say_and_does_not_waits_for_the_default_of_wait_run
     assert timeout({}, scheduler_pb2.WaitRunRequest(), streams=False) == 65
 
 
+def test_who_starts_a_run_has_the_time_that_it_waits_for_its_end() -> None:
+    assert timeout({}, scheduler_pb2.StartRunRequest(wait=Duration(seconds=120)), streams=False) == 125
+    assert timeout({}, scheduler_pb2.StartRunRequest(), streams=False) == 30
+
+
 def test_a_stream_has_no_limit_of_its_own() -> None:
     assert timeout({}, scheduler_pb2.WatchRunRequest(), streams=True) is None
     assert timeout({}, dispatcher_pb2.CallStreamRequest(), streams=True) is None

@@ -205,7 +205,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartRun(self, request, context):
-        """Starts a run of a workflow and returns it as soon as it is stored.
+        """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).

@@ -60,7 +60,7 @@ class SchedulerServiceStub:
     A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
     """
     StartRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.StartRunRequest, _scheduler_pb2.StartRunResponse]
-    """Starts a run of a workflow and returns it as soon as it is stored.
+    """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
@@ -205,7 +205,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
     """
     StartRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.StartRunRequest, _scheduler_pb2.StartRunResponse]  # type: ignore[assignment]
-    """Starts a run of a workflow and returns it as soon as it is stored.
+    """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
@@ -377,7 +377,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.StartRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.StartRunResponse, _abc.Awaitable[_scheduler_pb2.StartRunResponse]]:
-        """Starts a run of a workflow and returns it as soon as it is stored.
+        """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).

@@ -13,6 +13,7 @@ from parade_scheduler.convert.requests import (
     signal,
     start,
     wait,
+    wait_of_start,
 )
 from parade_scheduler.convert.runs import to_event, to_outcomes, to_run
 from parade_scheduler.convert.schedules import schedule, to_schedule
@@ -47,4 +48,5 @@ __all__ = [
     "to_value",
     "to_workflow",
     "wait",
+    "wait_of_start",
 ]

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
 from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import Violation, invalid
 from parade_scheduler.convert.fields import Fields
@@ -86,12 +88,16 @@ def wait(request: pb.WaitRunRequest) -> float:
     Raises:
         ParadeError: INVALID_ARGUMENTS, where it is negative or too long.
     """
-    if not request.HasField("timeout"):
-        return DEFAULT_WAIT
-    seconds = request.timeout.seconds + request.timeout.nanos / 1e9
-    if not 0 <= seconds <= MAX_WAIT:
-        raise invalid([Violation("timeout", "is from 0 to 1 hour")])
-    return seconds
+    return _wait("timeout", request.timeout) if request.HasField("timeout") else DEFAULT_WAIT
+
+
+def wait_of_start(request: pb.StartRunRequest) -> float:
+    """Reads how long who starts a run waits for its end, in seconds.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS, where it is negative or too long.
+    """
+    return _wait("wait", request.wait) if request.HasField("wait") else 0.0
 
 
 def reason(request: "pb.CancelRunRequest | pb.CancelRunsRequest | pb.PauseRunRequest") -> str:
@@ -211,3 +217,10 @@ def _states(fields: Fields, numbers: Iterable[int]) -> frozenset[RunState]:
         else:
             fields.fault("states", f"{number} is no state of a run")
     return frozenset(states)
+
+
+def _wait(field: str, duration: Duration) -> float:
+    seconds = duration.seconds + duration.nanos / 1e9
+    if not 0 <= seconds <= MAX_WAIT:
+        raise invalid([Violation(field, "is from 0 to 1 hour")])
+    return seconds
