@@ -92,6 +92,34 @@ def test_a_rejected_run_fails_and_is_repeated_from_a_step_on(project: Path) -> N
     assert json.loads(result.stdout)["go"] == "now"
 
 
+def test_what_cannot_be_approved_says_why(project: Path) -> None:
+    run_id = started(project)
+
+    nowhere, nothing = run(project, "approve", "run-nowhere"), run(project, "approve", run_id)
+
+    assert (nowhere.returncode, "does not exist" in nowhere.stderr, "NOT_FOUND" in nowhere.stderr) == (1, True, True)
+    assert (nothing.returncode, f"no step of run {run_id} waits for approval" in nothing.stderr) == (1, True)
+    done(project, "run", "cancel", run_id)
+
+
+def test_a_cancelled_run_that_could_not_be_undone_says_so(project: Path) -> None:
+    (project / "undo.yaml").write_text("name: undo\nsteps: {never: {wait: {signal: never}, timeout: 10ms}}\n")
+    (project / "undone.yaml").write_text(
+        "name: undone\nsteps:\n  book: {wait: {timer: 1ms}, compensate: {run: undo}}\n  go: {wait: {signal: go}, needs: book}\n"
+    )
+    for file in ("undo.yaml", "undone.yaml"):
+        done(project, "workflow", "put", file)
+    run_id = done(project, "run", "undone", "--detach").strip()
+    until(lambda: [step["state"] for step in shown(project, run_id)["steps"]] == ["SUCCEEDED", "RUNNING"])
+
+    cancelled = run(project, "run", "cancel", run_id, "--wait", "30s")
+
+    assert cancelled.returncode == 1
+    assert "is cancelled" not in cancelled.stderr
+    assert "book" in cancelled.stderr
+    assert shown(project, run_id)["state"] == "FAILED"
+
+
 def test_a_run_branches_off_after_an_event(project: Path) -> None:
     run_id = started(project)
     done(project, "run", "signal", run_id, "go", "now")

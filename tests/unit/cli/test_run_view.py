@@ -1,4 +1,6 @@
+import asyncio
 import io
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +9,7 @@ from rich.console import Console
 
 from parade.calls import Progress
 from parade.cli.run_tree import MAX_TASKS, RunTree
-from parade.cli.run_view import describe, details, plain_event
+from parade.cli.run_view import Follower, describe, details, plain_event
 from parade.run import EventType, RunEvent
 from parade.v1 import error_pb2, scheduler_pb2, step_kind_pb2
 from parade.wire.errors import ParadeError, Reason
@@ -251,3 +253,45 @@ def test_a_step_that_was_taken_over_stands_as_it_ended() -> None:
 )
 def test_what_people_do_is_told_in_a_line(happened: RunEvent, expected: str) -> None:
     assert describe(happened) == expected
+
+
+class Told:
+    """A run of which the test tells what happens, and which ends with another one where it has one."""
+
+    def __init__(self, id: str, *events: RunEvent, error: Exception | None = None, until: "Told | None" = None) -> None:
+        self.id = id
+        self.over = asyncio.Event()
+        self._events = events
+        self._error = error
+        self._until = until
+
+    async def get(self) -> scheduler_pb2.Run:
+        return run_of("sub")
+
+    async def events(self) -> AsyncIterator[RunEvent]:
+        for one in self._events:
+            yield one
+        if self._until is not None:
+            await self._until.over.wait()
+        self.over.set()
+        if self._error is not None:
+            raise self._error
+
+
+async def followed(child: Told) -> RunTree:
+    begun = event(EventType.TASK_STARTED, "sub", attempt=1, child_run_id=child.id)
+    parent = Told("run_1", event(EventType.STEP_STARTED, "sub", tasks=1), begun, until=child)
+    tree = RunTree(await parent.get())
+    await Follower({child.id: child}.__getitem__).follow(parent, tree)  # type: ignore[arg-type]  # it stands in for a run
+    return tree
+
+
+async def test_a_run_that_cannot_be_followed_says_so_in_the_tree_of_the_one_that_started_it() -> None:
+    tree = await followed(Told("run_2", error=ParadeError(Reason.UNAVAILABLE, "the scheduler is away")))
+
+    assert shown(tree)[-1] == "runs run_2, which cannot be followed: the scheduler is away"
+
+
+async def test_a_fault_of_following_is_not_lost() -> None:
+    with pytest.raises(RuntimeError, match="a fault"):
+        await followed(Told("run_2", error=RuntimeError("a fault")))

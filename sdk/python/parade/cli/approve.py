@@ -15,9 +15,9 @@ _STATES = ("pending", "approved", "rejected", "withdrawn")
 
 def approve(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The run that waits; what waits is listed where none is given.")
+        str | None, typer.Argument(metavar="RUN", help="The run that waits; what waits is listed where none is given.")
     ] = None,
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="The step that waits; its only one where not given.")] = None,
+    step: Annotated[str | None, typer.Argument(metavar="STEP", help="The step that waits; its only one where not given.")] = None,
     task: Annotated[int, typer.Option(min=0, help="The task of the step, counted from 0, where it has several.")] = 0,
     note: Annotated[str, typer.Option(help="Why, for the run's history.")] = "",
     reject: Annotated[bool, typer.Option("--reject", help="Reject it: the step fails.")] = False,
@@ -54,15 +54,17 @@ async def _only_step(mesh: "Mesh", run_id: str) -> str:
     """Returns the only step of a run that waits for approval.
 
     Raises:
-        ParadeError: FAILED_PRECONDITION, where there is none or are several.
+        ParadeError: NOT_FOUND, where there is no such run; FAILED_PRECONDITION, where no step of it waits or several do.
     """
     from parade.wire.errors import ParadeError, Reason
 
     steps = sorted({approval.step for approval in await mesh.approvals(run_id=run_id)})
     if len(steps) == 1:
         return steps[0]
-    waiting = f"of {', '.join(steps)}; say which" if steps else "of nothing"
-    raise ParadeError(Reason.FAILED_PRECONDITION, f"run {run_id} waits for the approval {waiting}")
+    if steps:
+        raise ParadeError(Reason.FAILED_PRECONDITION, f"run {run_id} waits for the approval of {', '.join(steps)}; say which")
+    await mesh.run(run_id).get()
+    raise ParadeError(Reason.FAILED_PRECONDITION, f"no step of run {run_id} waits for approval")
 
 
 def _list(wanted: dict[str, Any], output: Format) -> None:

@@ -88,14 +88,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], empty: str) ->
     """Returns a table without lines.
 
     Args:
-        headings: What stands over the columns.
+        headings: What stands over the columns; no line of it where all are empty.
         rows: Its cells, as plain text.
         empty: What to say where there are no rows.
     """
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(headings))
     for heading in headings:
         made.add_column(heading, overflow="fold")
     for row in rows:

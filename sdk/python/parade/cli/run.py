@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FILE = re.compile(r"/|^\.|\.(ya?ml|json)$|^-$")
 """What tells a file, or standard input, from the name of a workflow; that of a durable function has a dot."""
 
-OptionalRunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id; many are meant where none is given.")]
+OptionalRunId = Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id; many are meant where none is given.")]
 
 
 class RunGroup(TyperGroup):
@@ -125,7 +125,7 @@ def list_runs(
     rows = [
         (
             run.id,
-            f"{run.workflow} {run.workflow_version}",
+            f"{run.workflow} {run.workflow_version or ''}".rstrip(),
             state_name(run),
             f"{local_time(run.create_time):%Y-%m-%d %H:%M:%S}",
             length_of(run),
@@ -193,7 +193,8 @@ def cancel(
 ) -> None:
     """Ask a run to end now, or many.
 
-    Steps that run are cancelled, others do not start. Where no run is named the options say which are meant; they are shown first.
+    Steps that run are cancelled, others do not start, and what has compensations is undone. Where no run is named the options say which are
+    meant; they are shown first. With --wait the exit code is 1 where something could not be undone.
 
     For example:
 
@@ -207,14 +208,18 @@ def cancel(
         do_to_many(act, "cancel", "is being cancelled", output, dry_run=dry_run, yes=yes)
         return
 
-    async def work(mesh: "Mesh") -> None:
+    async def work(mesh: "Mesh") -> "scheduler_pb2.Run | None":
         run = mesh.run(run_id)
         await run.cancel(reason)
-        if wait is not None:
-            await run.wait(wait)
+        return None if wait is None else await run.wait(wait)
 
-    with_mesh(work)
-    say(f"run {run_id} is {'being ' if wait is None else ''}cancelled")
+    ended = with_mesh(work)
+    if ended is not None and ended.HasField("error"):
+        from parade.wire.status import from_record
+
+        show_error(from_record(ended.error))
+        raise typer.Exit(FAILED)
+    say(f"run {run_id} is {'being ' if ended is None else ''}cancelled")
 
 
 @app.command()

@@ -46,7 +46,7 @@ def resume(run_id: RunId) -> None:
 def signal(
     run_id: RunId,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The signal's name.")],
-    content: Annotated[str, typer.Argument(metavar="[VALUE]", help="What it carries: JSON where it is JSON, or else text.")] = "null",
+    content: Annotated[str, typer.Argument(metavar="VALUE", help="What it carries: JSON where it is JSON, or else text.")] = "null",
     request_id: Annotated[str, typer.Option(help="Names this request: a second one with the same name changes nothing.")] = "",
 ) -> None:
     """Send a run a signal.

@@ -79,6 +79,13 @@ class RunTree:
         if event.task in step.notes:
             step.runs[event.task] = tree
 
+    def lose(self, event: RunEvent, because: str) -> None:
+        """Says of the run that a task has started why nothing more is known of it; how the task ends is told all the same."""
+        step = self._steps[event.step]
+        if event.child_run_id in step.notes.get(event.task, ""):
+            step.runs.pop(event.task, None)
+            step.notes[event.task] = f"runs {event.child_run_id}, which cannot be followed: {because}"
+
     def __rich__(self) -> Tree:
         """Returns the tree of this moment."""
         now = datetime.now(UTC)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 REFRESHES_PER_SECOND = 4
 MAX_CHILDREN = 50
-"""How many of the runs that a run starts are followed with it."""
+"""How many of the runs that a run has started are followed with it at once."""
+CHILD_WITHIN = 30.0
+"""Seconds in which a run that another has started must be there."""
 
 
 async def follow(run: "Run", run_of: "Callable[[str], Run]") -> None:
@@ -45,14 +48,15 @@ async def follow(run: "Run", run_of: "Callable[[str], Run]") -> None:
                 print(f"{run.id}  {line}", file=sys.stderr, flush=True)
         return
     with Live(tree, console=screen, refresh_per_second=REFRESHES_PER_SECOND) as live:
-        await _Follower(run_of).follow(run, tree)
+        await Follower(run_of).follow(run, tree)
         live.refresh()
 
 
-class _Follower:
+class Follower:
     """Follows a run, and the runs that it starts, into a tree."""
 
     def __init__(self, run_of: "Callable[[str], Run]") -> None:
+        """Takes what gives a run by its id."""
         self._run_of = run_of
         self._count = 0
 
@@ -68,22 +72,37 @@ class _Follower:
         finally:
             for task in following:
                 task.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
+            if following:
+                await asyncio.wait(following)
+        for task in following:
+            if not task.cancelled():
+                task.result()  # what may go wrong stands in the tree; anything else is a fault that is not to be lost
 
     async def _follow_child(self, event: RunEvent, parent: RunTree) -> None:
+        """Follows a run that a task has started. Where that fails the tree says so, and the run above is followed all the same."""
         child = self._run_of(event.child_run_id)
-        tree = RunTree(await _as_soon_as_it_is_there(child))
-        parent.adopt(event, tree)
-        await self.follow(child, tree)
+        try:
+            tree = RunTree(await _as_soon_as_it_is_there(child))
+            parent.adopt(event, tree)
+            await self.follow(child, tree)
+        except ParadeError as error:
+            parent.lose(event, error.message)
+        finally:
+            self._count -= 1
 
 
 async def _as_soon_as_it_is_there(run: "Run") -> "scheduler_pb2.Run":
-    """Returns a run, which may be told of a moment before it is stored."""
+    """Returns a run, which may be told of a moment before it is stored.
+
+    Raises:
+        ParadeError: NOT_FOUND, where it does not come; UNAVAILABLE.
+    """
+    until = time.monotonic() + CHILD_WITHIN
     while True:
         try:
             return await run.get()
         except ParadeError as error:
-            if error.reason is not Reason.NOT_FOUND:
+            if error.reason is not Reason.NOT_FOUND or time.monotonic() > until:
                 raise
         await asyncio.sleep(1 / REFRESHES_PER_SECOND)
 
@@ -147,7 +166,7 @@ def details(run: "scheduler_pb2.Run") -> "Iterator[RenderableType]":
     """Yields what there is to see of a run."""
     facts = [
         ("run", run.id),
-        ("workflow", f"{run.workflow}, version {run.workflow_version}"),
+        ("workflow", f"{run.workflow}, version {run.workflow_version}" if run.workflow_version else run.workflow),
         ("state", state_name(run)),
         ("started", f"{local_time(run.create_time):%Y-%m-%d %H:%M:%S} by {run.principal}"),
         ("took", length_of(run)),
