@@ -87,7 +87,7 @@ class _Call(Delivery):
         # The run's trace began with a request that has long been answered; its calls hang under that one.
         span = telemetry.begin_call(_span_name(dispatch), SpanKind.INTERNAL, run.trace_parent)
         if span is not None:
-            span.span.set_attributes(_attributes(run, dispatch))
+            span.describe(_attributes(run, dispatch))
         id = call_id(run.id, dispatch)
         entry = call_entry(run, dispatch, id, run.trace_parent if span is None else span.traceparent)
         timeout = MAX_SECONDS if dispatch.timeout is None else min(dispatch.timeout, MAX_SECONDS)

@@ -1,15 +1,22 @@
 """The span of one call, held open without a context around it."""
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
-from opentelemetry.trace.span import format_span_id, format_trace_id
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
+
+from parade.wire.recorded_span import Fact, RecordedSpan
 
 _LENGTH: Final = 55
 """Characters of a `traceparent` of version 00, of which later versions only have more."""
 _UNSAMPLED: Final = frozenset("02468ace")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+"""Any version but ff, which is none; a later one may have more at its end.
+
+Source: https://www.w3.org/TR/trace-context/#traceparent-header
+"""
 
 
 class CallSpan:
@@ -17,13 +24,17 @@ class CallSpan:
 
     __slots__ = ("span", "traceparent")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: RecordedSpan) -> None:
         """Takes a span that has started."""
         self.span = span
         """The span itself, for those who make it the current one."""
-        context = span.get_span_context()
-        self.traceparent = f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
+        context = span.context
+        self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
         """What to send on, so that what comes of the call hangs under it."""
+
+    def describe(self, facts: Mapping[str, Fact]) -> None:
+        """Adds to what is known of the call."""
+        self.span.describe(facts)
 
     def end(self, error_reason: str = "", message: str = "") -> None:
         """Ends the span.
@@ -49,16 +60,10 @@ def is_unsampled(traceparent: str) -> bool:
 
 
 @lru_cache(maxsize=256)  # the steps of a run have one parent
-def parent(traceparent: str) -> Context | None:
-    """Returns the context of a remote span; None where the text is no `traceparent`.
-
-    Source: https://www.w3.org/TR/trace-context/#traceparent-header
-    """
-    try:
-        version, trace_id, span_id, flags = traceparent.split("-", 4)[:4]
-        if (len(version), len(trace_id), len(span_id), len(flags)) != (2, 32, 16, 2) or version == "ff":
-            return None
-        context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
-    except ValueError:
+def parent(traceparent: str) -> SpanContext | None:
+    """Returns what a `traceparent` names: a span of another process; None where the text is none."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
         return None
-    return set_span_in_context(NonRecordingSpan(context), Context()) if context.is_valid else None
+    trace_id, span_id, flags = match.groups()
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))

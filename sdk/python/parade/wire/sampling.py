@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
@@ -13,8 +13,6 @@ TRACES_PER_SECOND: Final = 20.0
 """New traces that one process records in a second. That of a workflow's run has three spans for each of its steps."""
 BURST: Final = 50
 """How many of them may begin at once after a pause."""
-
-_FORCED: Final = create_key("parade-recorded")
 
 
 class RateLimit:
@@ -48,10 +46,10 @@ class RateLimit:
 
 
 class RateLimited(Sampler):
-    """Records what it is told to record, and of the rest what a limit allows."""
+    """Records what a limit allows."""
 
-    def __init__(self, limit: RateLimit | None) -> None:
-        """Takes the limit; None for nothing but what it is told to record."""
+    def __init__(self, limit: RateLimit) -> None:
+        """Takes the limit."""
         self._limit = limit
 
     def should_sample(
@@ -65,8 +63,7 @@ class RateLimited(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decides; see `Sampler`."""
-        recorded = bool(get_value(_FORCED, parent_context)) or (self._limit is not None and self._limit.take())
-        sampler = ALWAYS_ON if recorded else ALWAYS_OFF
+        sampler = ALWAYS_ON if self._limit.take() else ALWAYS_OFF
         return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:
@@ -76,10 +73,4 @@ class RateLimited(Sampler):
 
 def sampler(limit: RateLimit) -> Sampler:
     """Returns the sampler of a process: a span's parent decides, and where there is none the limit."""
-    told = RateLimited(None)
-    return ParentBased(root=RateLimited(limit), remote_parent_not_sampled=told, local_parent_not_sampled=told)
-
-
-def recorded(context: Context) -> Context:
-    """Returns a context whose next span is recorded, whatever the sampler would say."""
-    return set_value(_FORCED, True, context)
+    return ParentBased(root=RateLimited(limit))

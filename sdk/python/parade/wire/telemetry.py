@@ -17,21 +17,22 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import INVALID_SPAN, SpanKind, get_current_span
+from opentelemetry.trace import INVALID_SPAN, SpanContext, SpanKind, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from parade.wire import call_span
 from parade.wire.call_span import CallSpan
 from parade.wire.certificates import CertificateSource
-from parade.wire.sampling import BURST, TRACES_PER_SECOND, RateLimit, recorded, sampler
+from parade.wire.recorded_span import Fact, RecordedSpan
+from parade.wire.sampling import BURST, TRACES_PER_SECOND, RateLimit, sampler
+from parade.wire.span_exporter import SpanExporter
 from parade.wire.tally import CallTally, Tally
 from parade.wire.tally_exporter import TallyExporter
 from parade.wire.tls import channel_credentials
@@ -91,7 +92,7 @@ class Telemetry:
         if collector is not None:
             self._spans.add_span_processor(
                 BatchSpanProcessor(
-                    _renewing(OTLPSpanExporter, collector),
+                    _renewing(SpanExporter, collector),
                     schedule_delay_millis=FLUSH_INTERVAL_MS,
                     export_timeout_millis=EXPORT_TIMEOUT * 1000,
                 )
@@ -141,7 +142,7 @@ class Telemetry:
         name: str,
         kind: SpanKind,
         traceparent: str = "",
-        attributes: Mapping[str, str | int | bool] | None = None,
+        attributes: Mapping[str, Fact] | None = None,
         *,
         root: bool = True,
     ) -> CallSpan | None:
@@ -160,22 +161,20 @@ class Telemetry:
         Returns:
             The span, to be ended by the caller; None where nothing is recorded.
         """
-        context = None
+        parent = None
         if traceparent:
             if call_span.is_unsampled(traceparent):
                 return None
-            context = call_span.parent(traceparent)
-        if context is None:
+            parent = call_span.parent(traceparent)
+        if parent is None:
             current = get_current_span()
-            if current is INVALID_SPAN:
-                if not root or self._tallies is None or not self._roots.take():
+            if current is not INVALID_SPAN:
+                parent = current.get_span_context()
+                if not parent.trace_flags.sampled:
                     return None
-                context = recorded(Context())
-            elif current.get_span_context().trace_flags.sampled:
-                context = trace.set_span_in_context(current, Context())
-            else:
+            elif not root or self._tallies is None or not self._roots.take():
                 return None
-        return CallSpan(self.tracer.start_span(name, context, kind, attributes))
+        return self._begun(name, kind, parent, attributes)
 
     def failed_call(
         self,
@@ -185,7 +184,7 @@ class Telemetry:
         reason: str,
         message: str = "",
         traceparent: str = "",
-        attributes: Mapping[str, str | int | bool] | None = None,
+        attributes: Mapping[str, Fact] | None = None,
     ) -> None:
         """Makes the span of a call that has failed, for which `begin_call` gave none; as many as a limit allows.
 
@@ -200,9 +199,10 @@ class Telemetry:
         """
         if self._tallies is None or not self._failures.take():
             return
-        context = recorded(call_span.parent(traceparent) or Context())
         start = time.time_ns() - int(seconds * 1e9)
-        CallSpan(self.tracer.start_span(name, context, kind, attributes, start_time=start)).end(reason, message)
+        span = self._begun(name, kind, call_span.parent(traceparent), attributes, start)
+        if span is not None:
+            span.end(reason, message)
 
     def tally(
         self, attributes: Sequence[str], durations: Mapping[str, str], count: tuple[str, str] | None = None, outcome: str = ""
@@ -213,6 +213,14 @@ class Telemetry:
     def call_tally(self) -> CallTally:
         """Returns a new tally of a dispatcher's calls, which is exported with the other metrics."""
         return self._added(CallTally())
+
+    def _begun(
+        self, name: str, kind: SpanKind, parent: SpanContext | None, attributes: Mapping[str, Fact] | None, start_time: int = 0
+    ) -> CallSpan | None:
+        tracer = self.tracer
+        if not isinstance(tracer, Tracer):
+            return None  # OpenTelemetry is switched off by its own environment variable
+        return CallSpan(RecordedSpan(name, kind, parent, attributes, tracer.resource, tracer.span_processor, start_time))
 
     def _added(self, tally: _TallyT) -> _TallyT:
         if self._tallies is not None:
