@@ -4,10 +4,11 @@ Exit statuses: 0 after SIGTERM or SIGINT, 1 where something failed, 2 where the 
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from parade.wire.certificates import FileSource
 from parade.wire.channel import Channel
@@ -21,6 +22,10 @@ from parade_chassis.notify import notify
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
 ResultT = TypeVar("ResultT")
+
+YOUNG: Final = 10_000
+"""How many more objects there must be before garbage is looked for: what requests under way are made of is not looked through then. With
+Python's own 700 that takes a tenth of a busy service's time."""
 
 
 class Process(Generic[ConfigT]):
@@ -76,6 +81,8 @@ class Process(Generic[ConfigT]):
 
     async def stopped(self) -> None:
         """Says that the process is ready and waits for SIGTERM or SIGINT."""
+        gc.freeze()  # what is there at the start stays, and need not be looked through again and again
+        gc.set_threshold(YOUNG)
         notify("READY=1")
         await self._stopping.wait()
         notify("STOPPING=1")

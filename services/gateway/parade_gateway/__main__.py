@@ -1,7 +1,6 @@
 """The gateway process: REST and Server-Sent Events in front of the mesh."""
 
 import asyncio
-import gc
 from contextlib import suppress
 
 from parade.wire.identity import Identity
@@ -44,7 +43,6 @@ async def serve(process: Process[Config]) -> None:
             handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
             api = Api(process, Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), key)
             edge = Edge(guard, pages.routes(routes, closing), api)
-            gc.freeze()  # what is there at the start stays, and need not be looked through again and again
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):
                 await process.stopped()
 

@@ -28,6 +28,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         """
         self._concerns = concerns
         self._failing = failing
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        """By method, for making one costs as much as a small handler does."""
 
     async def intercept_service(
         self,
@@ -35,10 +37,17 @@ class Pipeline(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Returns the handler with the concerns around it; gRPC answers UNIMPLEMENTED by itself where there is none."""
+        method = str(handler_call_details.method)
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = str(handler_call_details.method)
+        made = self._handlers[method] = self._around(method, handler)
+        return made
+
+    def _around(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         coders = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
             streamed = handler.stream_stream if handler.request_streaming else handler.unary_stream
