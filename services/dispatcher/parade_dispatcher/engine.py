@@ -99,6 +99,8 @@ class Engine:
         step = request.step
         if request.caller.kind is not Kind.SCHEDULER:
             raise refusal.not_a_scheduler(request)
+        if function.durable and not request.affinity_key:
+            raise refusal.durable(request)  # a turn goes where the run's turns before it went; this is the call of somebody's step
         # Without a key from its caller nothing can have been written of the earlier call under the same name.
         unnamed = not request.idempotency_key and not request.redelivered
         if step is not None and step.redelivered and unnamed and not function.effect.repeatable:

@@ -36,6 +36,8 @@ def durable(request: Request) -> ParadeError:
     """Makes the error for a call of a workflow."""
     name = request.full_name
     how = f"start it as a run: `parade run start {name}`, `mesh.start({name!r}, …)` or StartRun"
+    if request.step is not None:
+        how = f"run it: `run: {name}` in a step, `ctx.run({name!r}, …)` in a durable function"
     return invalid([Violation("function", f"{name} is a workflow and cannot be called; {how}")])
 
 

@@ -178,13 +178,16 @@ async def test_a_streaming_function_is_refused_to_who_wants_no_events() -> None:
 
 
 @virtual
-async def test_a_workflow_in_code_is_called_for_a_step_alone() -> None:
+async def test_a_workflow_in_code_is_called_for_a_turn_alone() -> None:
     world = World()
     world.instance("i1")
 
     refused = world.call("trip", arguments=b'{"city":"Rome"}').error
-    taken = world.call("trip", step=Step("run-1", "main"), caller=SCHEDULER)
+    step = world.call("trip", step=Step("run-1", "main"), caller=SCHEDULER).error
+    taken = world.call("trip", step=Step("run-1", "main"), caller=SCHEDULER, affinity_key="run-1")
 
+    assert step.reason is Reason.INVALID_ARGUMENTS
+    assert "run it: `run: store.trip` in a step, `ctx.run('store.trip', …)`" in step.violations[0].description
     assert refused.reason is Reason.INVALID_ARGUMENTS
     assert "start it as a run" in refused.violations[0].description
     assert not taken.is_ended

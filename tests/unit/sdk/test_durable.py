@@ -171,6 +171,22 @@ def test_a_duration_that_is_none_is_refused(duration: Any) -> None:
         replay(workflow_of(lambda ctx: ctx.sleep(duration)))
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (lambda ctx: ctx.call(trip), 'it must be the full name of a function, such as "agent.function"'),
+        (lambda ctx: ctx.run(trip), "it must be the name of a workflow, or the full name of a durable function"),
+        (lambda ctx: ctx.wait_signal(1), "is 1; it must be the name of a signal"),
+    ],
+)
+def test_what_is_no_name_is_refused(body: Callable[..., Any], told: str) -> None:
+    with pytest.raises(ParadeError) as raised:
+        replay(workflow_of(body))
+
+    assert raised.value.reason is Reason.INVALID_ARGUMENTS
+    assert told in raised.value.violations[0].description
+
+
 # ---------------------------------------------------------------------------------------------------- several at a time
 
 

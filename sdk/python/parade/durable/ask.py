@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from parade.wire.errors import Violation, invalid
+
 DIGEST_BYTES = 8
 
 
@@ -22,6 +24,11 @@ class Kind(StrEnum):
 
 
 _WORDS = {Kind.CALL: "a call of", Kind.RUN: "a run of", Kind.SIGNAL: "the signal", Kind.APPROVAL: "an approval", Kind.TIMER: "a timer"}
+_NAMED = {
+    Kind.CALL: ("function", 'the full name of a function, such as "agent.function"'),
+    Kind.RUN: ("workflow", 'the name of a workflow, or the full name of a durable function, such as "agent.function"'),
+    Kind.SIGNAL: ("name", "the name of a signal"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,15 @@ class Ask:
     """How it is to be done: `arguments`, `timeout`, `retry`, `seconds`, `message`, `approvers`; those that were given, as JSON."""
 
     @classmethod
-    def of(cls, index: int, kind: Kind, name: str, words: Mapping[str, Any]) -> "Ask":
-        """Makes an ask. How long it may take and how often it is tried may change with the code; what it is given may not."""
+    def of(cls, index: int, kind: Kind, name: object, words: Mapping[str, Any]) -> "Ask":
+        """Makes an ask. How long it may take and how often it is tried may change with the code; what it is given may not.
+
+        Raises:
+            ParadeError: INVALID_ARGUMENTS, where the name is no text, but the function itself, for example.
+        """
+        if not isinstance(name, str):
+            field, what = _NAMED[kind]
+            raise invalid([Violation(field, f"is {name!r}; it must be {what}")])
         canonical = orjson.dumps(words.get("arguments"), option=orjson.OPT_SORT_KEYS)
         return cls(index, kind, name, hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest(), words)
 
