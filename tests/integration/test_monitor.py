@@ -357,6 +357,17 @@ async def test_a_monitor_that_reports_to_itself_does_not_report_on_reports(tmp_p
         assert {name for (name,) in monitor.rows("SELECT name FROM span")} == {"MonitorService/QueryLogs"}
 
 
+async def test_a_monitor_that_reports_to_itself_keeps_its_own_last_words(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with started(Authority(tmp_path), tmp_path / "monitor.db", LISTEN=address, MONITOR=address) as monitor:
+        async with monitor.channel(Identity.client("dev")) as channel:
+            assert await logs_of(channel, service="nobody") == []
+        monitor.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(monitor.process.wait, DEADLINE) == 0
+
+        assert monitor.rows("SELECT name FROM span") == [("MonitorService/QueryLogs",)]
+
+
 async def test_losing_the_monitor_disturbs_nobody(tmp_path: Path) -> None:
     agent = Identity.agent("analyst", "a-1")
     with started(Authority(tmp_path), tmp_path / "monitor.db") as monitor:

@@ -1,5 +1,7 @@
 """The monitor as a process: `python -m parade_monitor`."""
 
+import asyncio
+
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_chassis.store import Database
@@ -28,6 +30,8 @@ async def serve(process: Process[Config]) -> None:
     receivers = LogsReceiver(engine, clock), TraceReceiver(engine, clock), MetricsReceiver(engine, clock)
     async with running(process, MonitorServicer(engine), *receivers, foreign=RECEIVERS):
         await process.stopped()
+        # What the monitor says of itself it sends to itself: that must end while somebody takes it.
+        await asyncio.to_thread(process.telemetry.end)
         tail.close()
     await intake.finish()
     await database.close()

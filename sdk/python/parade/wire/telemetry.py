@@ -86,6 +86,7 @@ class Telemetry:
         self._roots = RateLimit(TRACES_PER_SECOND, BURST)
         self._failures = RateLimit(FAILED_PER_SECOND, int(FAILED_PER_SECOND))
         self._tallies: TallyExporter | None = None
+        self._ended = False
         self._spans = TracerProvider(sampler(self._roots), resource, shutdown_on_exit=False)
         self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
         readers = []
@@ -121,7 +122,17 @@ class Telemetry:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Sends what is queued and stops. Where nobody takes it, that lasts little longer than `EXPORT_TIMEOUT`."""
+        """Ends as `end` does, unless that has been done."""
+        self.end()
+
+    def end(self) -> None:
+        """Sends what is queued and stops. Where nobody takes it, that lasts little longer than `EXPORT_TIMEOUT`.
+
+        What is said afterwards goes nowhere. A second call does nothing.
+        """
+        if self._ended:
+            return
+        self._ended = True
         with ThreadPoolExecutor(3) as together:
             for end in (self._spans.shutdown, self._logs.shutdown, self._end_metrics):
                 together.submit(end)
