@@ -42,6 +42,10 @@ MAKEFLAGS += --no-print-directory
 demo: runnable ## Run the data-processing example on a mesh of its own. DATA=path-or-url.csv: on your data
 	@$(BIN)/python -m data_processing.demo $${DATA:+"$$DATA"}
 
+.PHONY: order
+order: runnable ## Run the order example: an approval, a payment, a delivery, and how they are taken back
+	@$(BIN)/python examples/order/demo.py
+
 .PHONY: dev
 dev: runnable ## Start the whole mesh on this machine; Ctrl-C stops it
 	@$(BIN)/parade dev
