@@ -17,6 +17,9 @@ from parade.wire.mesh_file import MeshFile
 from parade_local.mesh import LEAN
 from parade_local.services import replicas, settings
 
+STOP_TIMEOUT = 15.0
+"""Seconds that the scheduler may take to end."""
+
 
 class Kind(StrEnum):
     """A kind of database."""
@@ -60,9 +63,9 @@ def ground(bench: Bench, kind: Kind, rivals: Sequence[str]) -> Iterator[Ground]:
         yield Ground(bench, mesh, f"sqlite:///{data / 'scheduler.db'}", urls)
         return
     with ExitStack() as stack:
-        server = stack.enter_context(postgres.server())
-        database = server.database("scheduler")
-        urls = {rival: server.database(f"rival{number}") for number, rival in enumerate(rivals)}
+        server = stack.enter_context(postgres.PostgresServer())
+        database = server.new_database("scheduler")
+        urls = {rival: server.new_database(f"rival{number}") for number, rival in enumerate(rivals)}
         moved, process = stack.enter_context(_scheduler(mesh, database))
         yield Ground(bench, moved, database, urls, [process])
 
@@ -81,3 +84,7 @@ def _scheduler(mesh: MeshFile, database: str) -> Iterator[tuple[MeshFile, psutil
             yield replace(mesh, services={**mesh.services, "scheduler": address}), psutil.Process(process.pid)
         finally:
             process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for a case: in a temporary folder, reached over a Unix socket there, and as durable as it comes.
+"""A PostgreSQL server to throw away: in a temporary folder, reached over a Unix socket there, and as durable as it comes.
 
 PostgreSQL refuses to run as root; then it runs as the user `postgres`, or `nobody`.
 """
@@ -7,19 +7,22 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
 import asyncpg
 
-TIMEOUT = 60
-"""Seconds that the server may take to start or to stop."""
-SUPERUSER = "parade"
-SETTINGS = {
+START_TIMEOUT: Final = 60.0
+"""Seconds that the server may take until it can be used."""
+STOP_TIMEOUT: Final = 15.0
+"""Seconds that it may take to stop; then it is killed, for what it holds is thrown away."""
+SUPERUSER: Final = "parade"
+DURABLE: Final[Mapping[str, str]] = {
     # They are what PostgreSQL comes with; they stand here because the figures are worth nothing without them.
     "fsync": "on",
     "synchronous_commit": "on",
@@ -28,70 +31,122 @@ SETTINGS = {
 
 
 class PostgresServer:
-    """A running server."""
+    """A server that runs for the time of a block."""
 
-    def __init__(self, folder: Path) -> None:
-        """Takes the folder of its socket."""
-        self._folder = folder
+    def __init__(self, settings: Mapping[str, str] = DURABLE) -> None:
+        """Takes what the server is told besides where it listens.
 
-    def database(self, name: str) -> str:
+        Raises:
+            FileNotFoundError: PostgreSQL is not installed.
+        """
+        programs = _programs()
+        if programs is None:
+            raise FileNotFoundError(missing())
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="parade-postgres-"))  # short: the path of a socket holds about 100 characters
+        self._settings = {**settings, "listen_addresses": "", "unix_socket_directories": str(self._folder)}
+        user = _user() if os.geteuid() == 0 else None
+        self._as_user: dict[str, Any] = {}
+        if user is not None:
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Lays the server's files down and starts it.
+
+        Raises:
+            RuntimeError: It does not start; the message says why.
+        """
+        try:
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stops the server and throws away what it holds."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        """Returns the URL of a database, as services are told it."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={self._folder}"
+
+    def new_database(self, name: str) -> str:
         """Makes an empty database, in the place of one that there is, and returns its URL."""
 
         async def make() -> None:
-            connection = await asyncpg.connect(host=str(self._folder), user=SUPERUSER, database="postgres")
-            try:
-                await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-                await connection.execute(f"CREATE DATABASE {name}")
-            finally:
-                await connection.close()
+            await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await self.execute(f"CREATE DATABASE {name}")
 
         asyncio.run(make())
-        return f"postgresql://{SUPERUSER}@/{name}?host={self._folder}"
+        return self.url(name)
+
+    async def execute(self, statement: str) -> None:
+        """Executes a statement about the server as a whole, over a connection of its own: the server may be restarted in between."""
+        connection = await asyncpg.connect(host=str(self._folder), user=SUPERUSER, database="postgres")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def start(self) -> None:
+        """Starts the server and returns once it can be used.
+
+        Raises:
+            RuntimeError: It does not start; the message holds its log.
+        """
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        log = self._folder / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._folder / "data", *options],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # an interrupt at the keyboard is for who uses the server, and then stops it
+                **self._as_user,
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        probe = [str(self._programs / "pg_isready"), "--quiet", f"--host={self._folder}"]
+        while subprocess.run(probe, check=False, timeout=START_TIMEOUT).returncode != 0:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stops the server as its administrator does: transactions under way are lost, what was committed is kept."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGINT)  # a "fast shutdown": transactions are aborted, files are left in order
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _initialise(self) -> None:
+        options = [f"--pgdata={self._folder / 'data'}", f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        if self._settings.get("fsync") == "off":
+            options.append("--no-sync")
+        command = [str(self._programs / "initdb"), *options]
+        result = subprocess.run(command, cwd=self._folder, capture_output=True, check=False, timeout=START_TIMEOUT, **self._as_user)
+        if result.returncode != 0:
+            raise RuntimeError(f"initdb failed: {result.stderr.decode(errors='replace')}")
 
 
 def missing() -> str:
     """Returns why PostgreSQL cannot be started here; empty where it can."""
     if _programs() is None:
-        return "there is no `initdb` and `pg_ctl` on PATH or in /usr/lib/postgresql"
+        return "PostgreSQL is not installed: no `initdb` and `postgres` on PATH or in /usr/lib/postgresql"
     if os.geteuid() == 0 and _user() is None:
         return "PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as"
     return ""
-
-
-@contextmanager
-def server() -> Iterator[PostgresServer]:
-    """Runs a server for the block.
-
-    Raises:
-        FileNotFoundError: PostgreSQL is not installed.
-        subprocess.CalledProcessError: It did not start.
-    """
-    programs = _programs()
-    if programs is None:
-        raise FileNotFoundError(missing())
-    folder = Path(tempfile.mkdtemp(prefix="parade-postgres-"))  # short: the path of a socket holds about 100 characters
-    user = _user() if os.geteuid() == 0 else None
-    as_user: dict[str, Any] = {}
-    if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), f"--pgdata={folder / 'data'}", *arguments]
-        subprocess.run(command, cwd=folder, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL, **as_user)
-
-    settings = {**SETTINGS, "unix_socket_directories": folder}
-    # The empty host at the end is that of TCP: it listens nowhere but at the socket.
-    options = " ".join([*(f"-c {name}={value}" for name, value in settings.items()), "-h ''"])
-    try:
-        run("initdb", f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--no-locale")
-        run("pg_ctl", "--silent", f"--timeout={TIMEOUT}", f"--log={folder / 'server.log'}", f"--options={options}", "start")
-        try:
-            yield PostgresServer(folder)
-        finally:
-            run("pg_ctl", "--silent", f"--timeout={TIMEOUT}", "--mode=fast", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _programs() -> Path | None:
@@ -99,7 +154,7 @@ def _programs() -> Path | None:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
     found = shutil.which("initdb")
     on_path = [Path(found).resolve().parent] if found else []
-    return next((folder for folder in [*on_path, *installed] if (folder / "pg_ctl").exists() and (folder / "initdb").exists()), None)
+    return next((folder for folder in [*on_path, *installed] if (folder / "postgres").exists() and (folder / "initdb").exists()), None)
 
 
 def _user() -> pwd.struct_passwd | None:
