@@ -78,9 +78,13 @@ async def put(store: ScheduleStore, one: Schedule) -> Schedule:
     return await store.put(one.namespace, one.name, lambda _: one, 100)
 
 
-def command(run: str, occurrence: Occurrence | None = None) -> Command:
-    kind = "EventReceived" if occurrence is None else type(occurrence).__name__
+def command(run: str, occurrence: Occurrence) -> Command:
+    kind = type(occurrence).__name__
     return Command(f"command-{run}-{kind}", shard_of(run), run, kind, b"{}", NOW)
+
+
+def told_of(run: str, event: PublishedEvent) -> Command:
+    return Command(f"command-{run}-{event.id}", shard_of(run), run, "EventReceived", event.id.encode(), NOW)
 
 
 # ------------------------------------------------------------------------------------------------------------ schedules
@@ -188,7 +192,7 @@ async def waiting(store: Store, count: int, type: str = "order.paid", term: str 
 
 
 async def test_an_event_that_nobody_wants_is_not_pending(events: EventStore) -> None:
-    assert not await events.publish(PAID)
+    assert await events.publish([PAID]) == [False]
     assert await events.pending(ALL, None, 10) == []
     assert await events.exists("default", "e-1")
     assert await events.count("default") == 1
@@ -197,9 +201,9 @@ async def test_an_event_that_nobody_wants_is_not_pending(events: EventStore) -> 
 async def test_an_event_is_published_once(store: Store, events: EventStore) -> None:
     await waiting(store, 1)
 
-    published = await asyncio.gather(*(events.publish(PAID) for _ in range(5)))
+    published = await asyncio.gather(*(events.publish([PAID, PAID]) for _ in range(3)))
 
-    assert sorted(published) == [False, False, False, False, True]
+    assert sorted(one for together in published for one in together) == [False] * 5 + [True]
     assert await events.pending(ALL, None, 10) == [PAID]
     assert await events.pending(ALL - {shard_of("default/e-1")}, None, 10) == []
     assert await events.count("default") == 1
@@ -207,15 +211,31 @@ async def test_an_event_is_published_once(store: Store, events: EventStore) -> N
 
 async def test_runs_that_wait_are_told_of_an_event_once_each_however_often_it_is_begun(store: Store, events: EventStore) -> None:
     runs = await waiting(store, 5)
-    await events.publish(PAID)
+    await events.publish([PAID])
 
-    told = [await events.tell_waiting(PAID, command, 2) for _ in range(6)]
+    told = [await events.tell_waiting([PAID], told_of, 2) for _ in range(5)]
 
-    assert told == [2, 2, 1, 0, 0, 0]
+    assert told == [(2, 0), (2, 0), (1, 1), (0, 1), (0, 1)]
     assert sorted(one.run for one in await store.commands(ALL, 100)) == runs
-    await events.delivered(PAID)
+    await events.delivered([PAID])
     assert await events.pending(ALL, None, 10) == []
-    assert await events.tell_waiting(PAID, command, 2) == 0
+    assert await events.tell_waiting([PAID], told_of, 2) == (0, 1)
+
+
+async def test_many_events_are_told_together_no_more_at_once_than_may_be(store: Store, events: EventStore) -> None:
+    runs = await waiting(store, 3)
+    paid = [replace(PAID, id=f"e-{number}", create_time=NOW + timedelta(seconds=number)) for number in range(3)]
+    assert await events.publish(list(reversed(paid))) == [True] * 3
+
+    assert await events.tell_waiting(paid, told_of, 4) == (4, 1)
+    assert await events.tell_waiting(paid[1:], told_of, 4) == (4, 1)
+    assert await events.tell_waiting(paid[2:], told_of, 4) == (1, 1)
+
+    assert sorted((one.data, one.run) for one in await store.commands(ALL, 100)) == [
+        (f"e-{number}".encode(), run) for number in range(3) for run in runs
+    ]
+    await events.delivered(paid[:2])
+    assert await events.pending(ALL, None, 10) == [paid[2]]
 
 
 async def test_only_runs_that_may_want_an_event_are_told_of_it(store: Store, events: EventStore) -> None:
@@ -223,18 +243,17 @@ async def test_only_runs_that_may_want_an_event_are_told_of_it(store: Store, eve
     others = [replace(PAID, id=f"e-{number}", value=Document.of({"order": number})) for number in range(5)]
     meant = replace(PAID, id="meant", value=Document.of({"about": {"order": 7}, "order": 7}))
 
-    assert [await events.publish(event) for event in others] == [False] * 5
-    assert await events.publish(meant)
+    assert await events.publish([*others, meant]) == [False] * 5 + [True]
 
-    assert await events.tell_waiting(meant, command, 10) == 1
+    assert await events.tell_waiting([meant], told_of, 10) == (1, 1)
     assert [one.run for one in await store.commands(ALL, 10)] == [run]
 
 
 async def test_replicas_that_deliver_at_once_tell_each_run_once(store: Store, events: EventStore) -> None:
     runs = await waiting(store, 20)
-    await events.publish(PAID)
+    await events.publish([PAID])
 
-    await asyncio.gather(*(events.tell_waiting(PAID, command, 4) for _ in range(8)))
+    await asyncio.gather(*(events.tell_waiting([PAID], told_of, 4) for _ in range(8)))
 
     assert sorted(one.run for one in await store.commands(ALL, 100)) == runs
 
@@ -244,14 +263,14 @@ async def test_a_run_waits_for_an_event_from_the_transaction_of_its_waiting_to_t
     task = Task("paid", 0, TaskState.SUCCEEDED, 1, NOW, kind=Kind.EVENT, name="order.paid")
     await store.write([RunChange(replace(RUN, id=run, last_sequence=2), 2, tasks={("paid", 0): task})], None)
 
-    assert not await events.publish(PAID)
+    assert await events.publish([PAID]) == [False]
 
 
 async def test_pending_events_come_in_order_in_pages_without_gaps(store: Store, events: EventStore) -> None:
     await waiting(store, 1)
     wanted = [replace(PAID, id=f"e-{number}", create_time=NOW + timedelta(seconds=number // 2)) for number in range(5)]
     for event in reversed(wanted):
-        await events.publish(event)
+        await events.publish([event])
 
     found: list[PublishedEvent] = []
     while page := await events.pending(ALL, place_of(found[-1]) if found else None, 2):
@@ -273,15 +292,15 @@ async def test_a_workflow_begins_on_what_its_newest_version_says(store: Store, e
     assert await events.triggers("default", "order.paid") == [EventTrigger("flow", 2, "ada-2")]
     assert await events.triggers("default", "order.sent") == []
     assert await events.triggers("elsewhere", "order.paid") == []
-    assert await events.publish(PAID)
+    assert await events.publish([PAID]) == [True]
 
 
 async def test_old_events_are_forgotten_but_for_those_that_somebody_has_not_got(store: Store, events: EventStore) -> None:
     for number in range(3):
-        await events.publish(replace(PAID, id=f"e-{number}"))
+        await events.publish([replace(PAID, id=f"e-{number}")])
     await waiting(store, 1)
-    await events.publish(replace(PAID, id="wanted"))
-    await events.publish(replace(PAID, id="new", type="other", create_time=NOW + timedelta(hours=1)))
+    await events.publish([replace(PAID, id="wanted")])
+    await events.publish([replace(PAID, id="new", type="other", create_time=NOW + timedelta(hours=1))])
 
     assert await events.forget(NOW + timedelta(minutes=1), 2) == 2
     assert await events.forget(NOW + timedelta(minutes=1), 2) == 1

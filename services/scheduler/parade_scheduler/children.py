@@ -19,13 +19,13 @@ from parade_scheduler.document import Document
 from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.journal import Journal
 from parade_scheduler.model import Failure, Run, RunState
+from parade_scheduler.refusal import PASSING
 from parade_scheduler.store import Store
 
 MAX_DEPTH: Final = 8
 """How many runs may start each other in a row."""
 PAUSE: Final = Backoff(delay=0.1, factor=2.0, max_delay=5.0)
 """The waits after a child could not be begun or cancelled for now."""
-_FOR_NOW: Final = frozenset({Reason.UNAVAILABLE, Reason.NO_CAPACITY})
 
 
 class Starts(Protocol):
@@ -84,7 +84,7 @@ class Children:
             try:
                 whole = await self._started(parent, effect)
             except ParadeError as error:
-                if error.reason not in _FOR_NOW:
+                if error.reason not in PASSING:
                     self._journal.report(
                         parent.id, TaskFailed(effect.step, effect.task, effect.attempt, Failure.of(error, "cannot be run"))
                     )

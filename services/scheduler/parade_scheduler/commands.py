@@ -37,9 +37,9 @@ class Commands(Connected):
         async with self._writing() as connection:
             await leave_commands(connection, [command])
 
-    async def commands(self, shards: Collection[int], limit: int) -> list[Command]:
-        """Returns commands of some shards that are not settled, oldest first."""
-        query = select(COMMANDS).where(COMMANDS.c.shard.in_(sorted(shards))).order_by(COMMANDS.c.id).limit(limit)
+    async def commands(self, shards: Collection[int], limit: int, after: str = "") -> list[Command]:
+        """Returns commands of some shards that are not settled, oldest first, from the one after `after` on."""
+        query = select(COMMANDS).where(COMMANDS.c.shard.in_(sorted(shards)), COMMANDS.c.id > after).order_by(COMMANDS.c.id).limit(limit)
         async with self._reading() as connection:
             return [
                 Command(row.id, row.shard, row.run, row.kind, row.data, time_of(row.created)) for row in await connection.execute(query)

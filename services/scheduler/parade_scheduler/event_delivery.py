@@ -6,23 +6,25 @@ were told is noted in the same transaction, and runs that an event starts are na
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from parade.wire.errors import ParadeError
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_scheduler.backoff import Backoff
 from parade_scheduler.catalogue import Catalogue
+from parade_scheduler.commands import Command
 from parade_scheduler.crash_points import reached
 from parade_scheduler.decider import EventReceived
 from parade_scheduler.document import Document
 from parade_scheduler.events_store import EventStore, Place, place_of
 from parade_scheduler.language.definition import Trigger
+from parade_scheduler.postponed import Postponed
 from parade_scheduler.published_event import EventTrigger, PublishedEvent
+from parade_scheduler.refusal import PASSING
 from parade_scheduler.remote import Inbox, Outbox
-from parade_scheduler.schedule_runner import PASSING, Starts
+from parade_scheduler.schedule_runner import Starts
 from parade_scheduler.start import Caller, Start
 
 INTERVAL: Final = 1.0
@@ -32,14 +34,12 @@ PAGE: Final = 100
 MAX_TOLD: Final = 500
 """How many runs are told in one transaction."""
 MAX_TOLD_BYTES: Final = 8 * 1024 * 1024
-"""About how many bytes that is at most, for each is told the value."""
+"""About how many bytes that is at most, for each is told the value of an event."""
 MAX_NEW: Final = 10_000
 """How many new events wait in memory to be brought about; what is beyond is found by the next look."""
 KEPT: Final = timedelta(days=1)
 """How long an event is kept, so that publishing it again is known."""
 FORGOTTEN_AT_ONCE: Final = 1_000
-PAUSE: Final = Backoff(delay=1.0, factor=2.0, max_delay=60.0)
-"""The waits of an event that starts a run for which there is no room."""
 LABEL: Final = "event"
 """The label that says which event has started a run."""
 
@@ -60,8 +60,8 @@ class EventDelivery:
         self._log = log
         self._new: dict[tuple[str, str], PublishedEvent] = {}
         self._wake = asyncio.Event()
-        self._refused: dict[tuple[str, str], tuple[int, float]] = {}
-        """How often a run of an event was refused, and until when it waits, in seconds that never run backwards."""
+        self._postponed: Postponed[tuple[str, str]] = Postponed(clock)
+        """The events for whose runs there was no room."""
 
     def add(self, event: PublishedEvent) -> None:
         """Has a new event brought about. Returns at once."""
@@ -98,7 +98,7 @@ class EventDelivery:
         after: Place | None = None
         while shards:
             page = await self._store.pending(shards, after, PAGE)
-            await self._deliver_all([event for event in page if not self._waits(event)])
+            await self._deliver_all([event for event in page if not self._postponed.waits((event.namespace, event.id))])
             if len(page) < PAGE:
                 break
             after = place_of(page[-1])
@@ -106,39 +106,50 @@ class EventDelivery:
             while await self._store.forget(self._clock.now() - KEPT, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE:
                 pass
 
-    def _waits(self, event: PublishedEvent) -> bool:
-        _, until = self._refused.get((event.namespace, event.id), (0, 0.0))
-        return until > self._clock.monotonic()
-
     async def _deliver_all(self, events: Collection[PublishedEvent]) -> None:
-        await asyncio.gather(*map(self._deliver, events))
+        """Brings events about. What does not succeed is tried again by a later look.
 
-    async def _deliver(self, event: PublishedEvent) -> None:
-        """Brings one event about. What does not succeed is tried again by a later look."""
-        key = (event.namespace, event.id)
-        try:
-            await self._tell_waiting(event)
-            reached("after_event_told")
-            for trigger in await self._store.triggers(event.namespace, event.type):
-                await self._start(event, trigger)
-                reached("after_event_start")
-            await self._store.delivered(event)
-            self._refused.pop(key, None)
-        except ParadeError as error:
-            if error.reason not in PASSING:
-                raise
-            times = self._refused.get(key, (0, 0.0))[0] + 1
-            self._refused[key] = times, self._clock.monotonic() + PAUSE.seconds(times, lambda: 0.0)
-            self._log.warning("event waits", event_id=event.id, type=event.type, namespace=event.namespace, error=str(error))
+        Raises:
+            ParadeError: UNAVAILABLE, where the store cannot be used.
+        """
+        if not events:
+            return
+        in_order = sorted(events, key=place_of)  # so that two replicas with the same events do not wait for each other
+        await self._tell_waiting(in_order)
+        reached("after_event_told")
+        triggers = {of: await self._store.triggers(*of) for of in {(event.namespace, event.type) for event in in_order}}
+        begun = await asyncio.gather(*(self._begin(event, triggers[event.namespace, event.type]) for event in in_order))
+        await self._store.delivered([event for event, has_begun in zip(in_order, begun, strict=True) if has_begun])
 
-    async def _tell_waiting(self, event: PublishedEvent) -> None:
-        received = EventReceived(event.id, event.type, event.value)
-        limit = max(1, min(MAX_TOLD, MAX_TOLD_BYTES // max(1, len(event.value.data))))
-        told = limit
-        while told == limit:
-            told = await self._store.tell_waiting(event, lambda run: self._outbox.command(run, received), limit)
+    async def _tell_waiting(self, events: Sequence[PublishedEvent]) -> None:
+        largest = max(len(event.value.data) for event in events)
+        limit = max(1, min(MAX_TOLD, MAX_TOLD_BYTES // max(1, largest)))
+        while events:
+            told, complete = await self._store.tell_waiting(events, self._told, limit)
             if told:
                 self._inbox.look()
+            events = events[complete:]
+
+    def _told(self, run: str, event: PublishedEvent) -> Command:
+        return self._outbox.command(run, EventReceived(event.id, event.type, event.value))
+
+    async def _begin(self, event: PublishedEvent, triggers: Collection[EventTrigger]) -> bool:
+        """Starts the runs that an event begins; returns whether that is done."""
+        key = (event.namespace, event.id)
+        try:
+            for trigger in triggers:
+                await self._start(event, trigger)
+                reached("after_event_start")
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one event must not end all others
+            self._postponed.put_off(key)
+            fields = {"event_id": event.id, "type": event.type, "namespace": event.namespace}
+            if isinstance(error, ParadeError) and error.reason in PASSING:
+                self._log.warning("event waits", error=str(error), **fields)
+            else:
+                self._log.error("event could not be brought about", exception=error, **fields)
+            return False
+        self._postponed.done(key)
+        return True
 
     async def _start(self, event: PublishedEvent, trigger: EventTrigger) -> None:
         """Starts a run of a workflow, where one of its triggers wants the event."""

@@ -1,5 +1,9 @@
 """Events that are published: who waits for them goes on, and workflows that begin on them are started."""
 
+import asyncio
+from collections import deque
+from typing import Final
+
 from parade.wire.errors import ParadeError, Violation, invalid
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
@@ -9,6 +13,9 @@ from parade_scheduler.events_store import EventStore
 from parade_scheduler.limits import Limits
 from parade_scheduler.published_event import PublishedEvent
 from parade_scheduler.start import Caller
+
+MAX_BATCH: Final = 100
+"""How many events one transaction stores at most."""
 
 
 class Events:
@@ -21,6 +28,9 @@ class Events:
         self._limits = limits
         self._clock = clock
         self._ids = ids
+        self._queued: deque[tuple[PublishedEvent, asyncio.Future[None]]] = deque()
+        """What is to be stored, and who waits for it: no more than the requests that the process takes at once."""
+        self._writing = asyncio.Lock()
 
     async def publish(self, caller: Caller, type: str, value: Document, event_id: str) -> str:
         """Stores an event, which is delivered from then on, and returns its id; one that is published already changes nothing.
@@ -44,6 +54,37 @@ class Events:
             if event_id and await self._store.exists(caller.namespace, event_id):
                 return event_id
             raise
-        if await self._store.publish(event):
-            self._delivery.add(event)
+        await self._stored(event)
         return event.id
+
+    async def _stored(self, event: PublishedEvent) -> None:
+        """Returns once an event is stored, in one transaction with those that others publish meanwhile."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queued.append((event, stored))
+        try:
+            async with self._writing:
+                while not stored.done():
+                    await self._write()
+            stored.result()
+        finally:
+            stored.cancel()
+
+    async def _write(self) -> None:
+        """Stores what has queued, as much of it as one transaction takes, the oldest first."""
+        batch = [self._queued.popleft() for _ in range(min(MAX_BATCH, len(self._queued)))]
+        batch = [(event, stored) for event, stored in batch if not stored.done()]  # who went away wants no answer
+        try:
+            wanted = await self._store.publish([event for event, _ in batch])
+        except Exception as error:  # noqa: BLE001  # each of those who wait is told
+            for _, stored in batch:
+                if not stored.done():
+                    stored.set_exception(error)
+        except BaseException:
+            self._queued.extendleft(reversed(batch))  # storing one again changes nothing
+            raise
+        else:
+            for (event, stored), is_wanted in zip(batch, wanted, strict=True):
+                if is_wanted:
+                    self._delivery.add(event)
+                if not stored.done():
+                    stored.set_result(None)

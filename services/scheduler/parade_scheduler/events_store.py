@@ -1,10 +1,10 @@
 """The tables of events: what was published, who waits for it, and which workflows begin on it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,20 +25,26 @@ Place = tuple[int, str, str]
 class EventStore(Connected):
     """The events."""
 
-    async def publish(self, event: PublishedEvent) -> bool:
-        """Stores an event; one of its id that there is stays as it is.
+    async def publish(self, events: Sequence[PublishedEvent]) -> list[bool]:
+        """Stores events in one transaction; one whose id there is stays as it is.
 
         Returns:
-            Whether somebody is to get it now: it is new, and a task may want it or a workflow begins on its type.
+            Of each, whether somebody is to get it now: it is new, and a task may want it or a workflow begins on its type.
         """
+        wanted: dict[int, bool] = {}
+        async with self._writing() as connection:
+            # In one order, so that two replicas that store the same events do not wait for each other.
+            for place in sorted(range(len(events)), key=lambda place: (events[place].namespace, events[place].id)):
+                wanted[place] = await self._publish(connection, events[place])
+        return [wanted[place] for place in range(len(events))]
+
+    async def _publish(self, connection: AsyncConnection, event: PublishedEvent) -> bool:
         awaited = exists().where(*_wanting(event))
         triggers = exists().where(TRIGGERS.c.namespace == event.namespace, TRIGGERS.c.type == event.type)
         dialect = sqlite if self._database.is_sqlite else postgresql
-        async with self._writing() as connection:
-            pending = bool((await connection.execute(select(awaited | triggers))).scalar_one())
-            inserting = dialect.insert(PUBLISHED_EVENTS).values(_row(event, pending=pending)).on_conflict_do_nothing()
-            inserted = (await connection.execute(inserting)).rowcount == 1
-        return inserted and pending
+        pending = bool((await connection.execute(select(awaited | triggers))).scalar_one())
+        inserting = dialect.insert(PUBLISHED_EVENTS).values(_row(event, pending=pending)).on_conflict_do_nothing()
+        return (await connection.execute(inserting)).rowcount == 1 and pending
 
     async def exists(self, namespace: str, id: str) -> bool:
         """Tells whether an event was published, and is still kept."""
@@ -60,34 +66,40 @@ class EventStore(Connected):
         async with self._reading() as connection:
             return [_event_of(row) for row in await connection.execute(query.order_by(*place).limit(limit))]
 
-    async def tell_waiting(self, event: PublishedEvent, command: Callable[[str], Command], limit: int) -> int:
-        """Tells the next runs that may want an event of it: each once, for how far this has come is noted in the same transaction.
+    async def tell_waiting(
+        self, events: Sequence[PublishedEvent], command: Callable[[str, PublishedEvent], Command], limit: int
+    ) -> tuple[int, int]:
+        """Tells the next runs that may want events of them: each once, for how far this has come is noted in the same transaction.
 
         Args:
-            event: The event.
-            command: Makes what tells a run of it.
-            limit: How many are told at most; where so many are, there may be more.
+            events: The events, in the order of their places.
+            command: Makes what tells a run of an event.
+            limit: How many runs are told at most.
 
         Returns:
-            How many were told.
+            How many were told, and of how many of the events, from the first on, everybody has been told.
         """
-        this = _one(event.namespace, event.id)
+        told: list[Command] = []
+        complete = 0
         async with self._writing() as connection:
-            query = select(PUBLISHED_EVENTS.c.reached).where(*this, PENDING).with_for_update()
-            reached = (await connection.execute(query)).scalar_one_or_none()
-            if reached is None:
-                return 0
-            waiting = select(AWAITED_EVENTS.c.run).where(*_wanting(event), AWAITED_EVENTS.c.run > reached)
-            runs = list((await connection.execute(waiting.distinct().order_by(AWAITED_EVENTS.c.run).limit(limit))).scalars())
-            if runs:
-                await leave_commands(connection, [command(run) for run in runs])
-                await connection.execute(update(PUBLISHED_EVENTS).where(*this).values(reached=runs[-1]))
-        return len(runs)
+            for event in events:
+                room = limit - len(told)
+                runs = await _next_waiting(connection, event, room)
+                told += [command(run, event) for run in runs]
+                if len(runs) == room:
+                    break
+                complete += 1
+            await leave_commands(connection, told)
+        return len(told), complete
 
-    async def delivered(self, event: PublishedEvent) -> None:
-        """Notes that everybody has got an event."""
+    async def delivered(self, events: Sequence[PublishedEvent]) -> None:
+        """Notes that everybody has got events."""
+        if not events:
+            return
+        this = PUBLISHED_EVENTS.c.namespace == bindparam("of"), PUBLISHED_EVENTS.c.id == bindparam("event")
+        rows = [{"of": event.namespace, "event": event.id} for event in events]
         async with self._writing() as connection:
-            await connection.execute(update(PUBLISHED_EVENTS).where(*_one(event.namespace, event.id)).values(pending=False))
+            await connection.execute(update(PUBLISHED_EVENTS).where(*this).values(pending=False), rows)
 
     async def triggers(self, namespace: str, type: str) -> list[EventTrigger]:
         """Returns the workflows that may begin on events of a type, by name."""
@@ -118,6 +130,20 @@ class EventStore(Connected):
                     delete(PUBLISHED_EVENTS).where(tuple_(events.namespace, events.id).in_([tuple(row) for row in rows]))
                 )
         return len(rows)
+
+
+async def _next_waiting(connection: AsyncConnection, event: PublishedEvent, limit: int) -> list[str]:
+    """Returns the next runs that may want an event, and notes that they are told of it."""
+    this = _one(event.namespace, event.id)
+    query = select(PUBLISHED_EVENTS.c.reached).where(*this, PENDING).with_for_update()
+    reached = (await connection.execute(query)).scalar_one_or_none()
+    if reached is None:
+        return []
+    waiting = select(AWAITED_EVENTS.c.run).where(*_wanting(event), AWAITED_EVENTS.c.run > reached)
+    runs = list((await connection.execute(waiting.distinct().order_by(AWAITED_EVENTS.c.run).limit(limit))).scalars())
+    if runs:
+        await connection.execute(update(PUBLISHED_EVENTS).where(*this).values(reached=runs[-1]))
+    return runs
 
 
 def place_of(event: PublishedEvent) -> Place:

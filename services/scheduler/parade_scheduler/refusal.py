@@ -1,11 +1,13 @@
-"""Refusals that name their faults, as many of them as an answer can carry."""
+"""Refusals: which of them pass, and those that name their faults, as many of them as an answer can carry."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from parade.wire.errors import ParadeError, Violation, invalid
+from parade.wire.errors import ParadeError, Reason, Violation, invalid
 
+PASSING: Final = frozenset({Reason.UNAVAILABLE, Reason.NO_CAPACITY})
+"""Why something cannot be done now and may be done later."""
 MAX_BYTES: Final = 6_000
 """How large all faults are together. An error travels in gRPC's trailers, and these may be refused from 8 KiB on."""
 MAX_FIELD: Final = 160

@@ -23,6 +23,7 @@ from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.journal import Journal
 from parade_scheduler.model import Run, Step
 from parade_scheduler.records import Codec, Documents
+from parade_scheduler.refusal import PASSING
 from parade_scheduler.store import Command, Store, shard_of
 
 INTERVAL: Final = 1.0
@@ -139,14 +140,21 @@ class Inbox:
         self._hint.clear()
 
     async def _take(self, shards: Collection[int]) -> int:
-        commands = await self._store.commands(shards, LIMIT) if shards else []
-        happened = await asyncio.gather(*(self._apply(command) for command in commands))
-        done = [command.id for command, has_happened in zip(commands, happened, strict=True) if has_happened]
-        # One after which nothing followed is still there, for nothing was written with which it would be gone.
-        left = await self._store.unsettled(done) if done else []
-        if left:
-            await self._store.drop_commands(left)
-        return len(done)
+        """Takes what there is, and returns how many have happened. What cannot happen now does not hold up what was left after it."""
+        taken, after = 0, ""
+        while shards:
+            commands = await self._store.commands(shards, LIMIT, after)
+            happened = await asyncio.gather(*(self._apply(command) for command in commands))
+            done = [command.id for command, has_happened in zip(commands, happened, strict=True) if has_happened]
+            # One after which nothing followed is still there, for nothing was written with which it would be gone.
+            left = await self._store.unsettled(done) if done else []
+            if left:
+                await self._store.drop_commands(left)
+            taken += len(done)
+            if len(commands) < LIMIT:
+                break
+            after = commands[-1].id
+        return taken
 
     async def _apply(self, command: Command) -> bool:
         """Lets a command happen; returns whether it has, or never can."""
@@ -156,10 +164,10 @@ class Inbox:
             await self._happen(command)
         except ElsewhereError:
             return False  # the next owner takes it
-        except ParadeError as error:
-            if error.reason in (Reason.UNAVAILABLE, Reason.NO_CAPACITY):
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one command must not end all others
+            if isinstance(error, ParadeError) and error.reason in PASSING:
                 return False
-            self._log.error("command cannot be carried out", run=command.run, kind=command.kind, error=str(error))
+            self._log.error("command cannot be carried out", run=command.run, kind=command.kind, exception=error)
         return True
 
     def _happen(self, command: Command) -> Awaitable[Whole | None]:

@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from parade.wire.errors import ParadeError, Reason
+from parade.wire.errors import ParadeError
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
-from parade_scheduler.backoff import Backoff
 from parade_scheduler.crash_points import reached
 from parade_scheduler.due_times import next_time, times_to_start
 from parade_scheduler.happenings import Whole
+from parade_scheduler.postponed import Postponed
+from parade_scheduler.refusal import PASSING
 from parade_scheduler.schedules_store import Due, ScheduleStore
 from parade_scheduler.start import Caller, Start
 
@@ -22,13 +23,8 @@ INTERVAL: Final = 1.0
 """Seconds between two looks at whose time has come."""
 PAGE: Final = 200
 """How many schedules are seen to at once."""
-PAUSE: Final = Backoff(delay=1.0, factor=2.0, max_delay=60.0)
-"""The waits of a schedule whose run there was no room for."""
 LABEL: Final = "schedule"
 """The label that says which schedule has started a run."""
-
-PASSING: Final = frozenset({Reason.UNAVAILABLE, Reason.NO_CAPACITY})
-"""Refusals that are worth another attempt."""
 
 
 class Starts(Protocol):
@@ -48,8 +44,8 @@ class ScheduleRunner:
         self._starts = starts
         self._clock = clock
         self._log = log
-        self._refused: dict[tuple[str, str], tuple[int, float]] = {}
-        """How often a schedule's run was refused, and until when it waits, in seconds that never run backwards."""
+        self._postponed: Postponed[tuple[str, str]] = Postponed(clock)
+        """The schedules whose runs there was no room for."""
 
     async def lead(self, shards: Callable[[], Collection[int]]) -> None:
         """Starts runs for as long as the process lives.
@@ -73,19 +69,14 @@ class ScheduleRunner:
         now, after = self._clock.now(), None
         while shards:
             page = await self._store.due(shards, now, after, PAGE)
-            await asyncio.gather(*(self._see_to(due) for due in page if not self._waits(due)))
+            await asyncio.gather(*(self._see_to(due) for due in page if not self._postponed.waits(_name(due))))
             if len(page) < PAGE:
                 return
             after = page[-1].key
 
-    def _waits(self, due: Due) -> bool:
-        _, until = self._refused.get((due.schedule.namespace, due.schedule.name), (0, 0.0))
-        return until > self._clock.monotonic()
-
     async def _see_to(self, due: Due) -> None:
         """Starts the runs of one schedule, and notes it. What comes in between is made good by the next look."""
         schedule, now = due.schedule, self._clock.now()
-        key = (schedule.namespace, schedule.name)
         try:
             last_time, run = None, ""
             for time in times_to_start(schedule, now):
@@ -94,13 +85,14 @@ class ScheduleRunner:
                     last_time, run = time, started
                 reached("after_scheduled_start")
             await self._store.started(due, next_time(schedule, now), last_time, run)
-            self._refused.pop(key, None)
-        except ParadeError as error:
-            if error.reason not in PASSING:
-                raise
-            times = self._refused.get(key, (0, 0.0))[0] + 1
-            self._refused[key] = times, self._clock.monotonic() + PAUSE.seconds(times, lambda: 0.0)
-            self._log.warning("scheduled run waits", schedule=schedule.name, namespace=schedule.namespace, error=str(error))
+            self._postponed.done(_name(due))
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one schedule must not end all others
+            self._postponed.put_off(_name(due))
+            fields = {"schedule": schedule.name, "namespace": schedule.namespace}
+            if isinstance(error, ParadeError) and error.reason in PASSING:
+                self._log.warning("scheduled run waits", error=str(error), **fields)
+            else:
+                self._log.error("scheduled run could not be started", exception=error, **fields)
 
     async def _start(self, due: Due, time: str) -> str | None:
         """Starts a run; returns its id, or None where the workflow does not take it."""
@@ -114,3 +106,7 @@ class ScheduleRunner:
             self._log.error("scheduled run refused", schedule=schedule.name, namespace=schedule.namespace, time=time, error=str(error))
             return None
         return run.id
+
+
+def _name(due: Due) -> tuple[str, str]:
+    return due.schedule.namespace, due.schedule.name

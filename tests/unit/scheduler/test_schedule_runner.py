@@ -58,7 +58,7 @@ class World:
         self.store = Refusing(led.database)
         self.schedules = Schedules(self.store, led.catalogue, self.clock, limit=3)
         self.runner = ScheduleRunner(self.store, self, self.clock, led.log)
-        self.refusals: list[ParadeError] = []
+        self.refusals: list[Exception] = []
 
     async def start(self, caller: Caller, start: Start) -> Whole:
         """Starts a run as the scheduler does: the request's name is unique in the store."""
@@ -209,6 +209,19 @@ async def test_a_run_that_the_workflow_does_not_take_is_passed_over(world: World
     await world.pass_time(hours=1)
 
     assert await world.times() == ["2026-01-01T02:00"]
+
+
+async def test_a_fault_in_one_schedule_keeps_no_other_from_being_seen_to(world: World) -> None:
+    for name in ("hour-a", "hour-b"):
+        await world.schedules.put(ADA, replace(HOURLY, name=name))
+    world.refusals = [KeyError("a fault of ours")]
+
+    await world.pass_time(hours=1)
+    [run] = await world.runs()
+    assert run.labels == {"schedule": "hour-b"}
+    await world.pass_time(seconds=2)
+
+    assert [run.labels["schedule"] for run in await world.runs()] == ["hour-b", "hour-a"]
 
 
 async def test_only_the_owner_of_its_shard_sees_to_a_schedule(world: World) -> None:
