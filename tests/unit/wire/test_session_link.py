@@ -15,7 +15,7 @@ from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.caller import SessionCaller
-from parade.wire.session.limits import KEPT, MAX_ENTRY_BYTES, MAX_WAITING
+from parade.wire.session.limits import ACKNOWLEDGE_AFTER, KEPT, MAX_ENTRY_BYTES, MAX_WAITING
 from parade.wire.session.link import Link
 from parade.wire.session.opener import LostError, Sent
 from parade.wire.status import from_record, to_record
@@ -333,6 +333,27 @@ def test_a_session_without_calls_costs_no_timer() -> None:
         await asyncio.sleep(5)
         timers = [handle for handle in loop._scheduled if not handle.cancelled()]
         assert len(timers) == 1  # the session's age
+        await link.close()
+
+    in_virtual_time(main)
+
+
+def test_the_arrival_of_results_is_told_with_calls_that_leave_in_time_and_otherwise_by_itself() -> None:
+    async def main() -> None:
+        one, _ = target(max_age=1e6)
+        frames: list[float] = []
+        loop = asyncio.get_running_loop()
+        one.admit = lambda: frames.append(loop.time())  # type: ignore[method-assign]
+        link = to(one)
+        caller = SessionCaller(link)
+        for _ in range(40):
+            await caller.call(SessionCall(), math.inf)
+            await asyncio.sleep(0.03)
+        assert len(frames) == 1 + 40  # the hello, and the calls
+        await asyncio.sleep(ACKNOWLEDGE_AFTER - 0.025)
+        (session,) = one.acceptor._sessions.values()  # type: ignore[union-attr]
+        assert len(frames) == 1 + 40 + 1
+        assert not session.known
         await link.close()
 
     in_virtual_time(main)

@@ -17,7 +17,7 @@ class Outbox:
     The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
     """
 
-    __slots__ = ("_closed", "_last", "_loop", "_many", "_pending", "_under_way", "_waiter", "ready")
+    __slots__ = ("_closed", "_loop", "_many", "_pending", "_under_way", "_waiter", "last_left", "ready")
 
     def __init__(self, pending: Callable[[], int], under_way: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
         """Takes how to learn how many entries wait, and how many calls are under way beside them, of which more may come."""
@@ -29,7 +29,8 @@ class Outbox:
         """Whether there is something to write: the writer has been woken."""
         self._closed = False
         self._many = False
-        self._last = float("-inf")
+        self.last_left = float("-inf")
+        """When the last frame left, in the loop's time."""
 
     @property
     def closed(self) -> bool:
@@ -50,7 +51,7 @@ class Outbox:
 
     def left(self, entries: int) -> None:
         """Says that a frame leaves now, and how many entries it holds."""
-        self._last = self._loop.time()
+        self.last_left = self._loop.time()
         self._many = entries > 1
 
     async def due(self) -> bool:
@@ -58,7 +59,7 @@ class Outbox:
         while not self.ready and not self._closed:
             await self._wait()
         if not self._closed and self._may_gather():
-            until = self._last + GAP
+            until = self.last_left + GAP
             if until > self._loop.time():
                 timer = self._loop.call_at(until, self._release)
                 try:

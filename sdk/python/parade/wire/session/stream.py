@@ -242,7 +242,13 @@ class Session:
 
     def _acknowledge(self) -> None:
         self._acknowledging = None
-        if self.opener.unacknowledged:
+        if not self.opener.unacknowledged:
+            return
+        # A frame takes along all that there are, so what there is now came after the last one: under load there is always a later one.
+        due = self.outbox.last_left + ACKNOWLEDGE_AFTER
+        if due > self._loop.time():
+            self._acknowledging = self._loop.call_at(due, self._acknowledge)
+        else:
             self.outbox.wake()
 
     async def _reopen(self, error: ParadeError) -> ParadeError | None:
