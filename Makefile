@@ -53,9 +53,9 @@ dev: runnable ## Start the whole mesh on this machine; Ctrl-C stops it
 ##@ Test
 
 .PHONY: test
-test: developable ## Run the tests. ARGS='-k name' goes to pytest
+test: developable compiled ## Run the tests, two at once. ARGS='-k name' goes to pytest; ARGS='-n 0' runs one after the other
 	$(SAY) "tests"
-	@$(BIN)/python -m pytest -m "not full" $(ARGS)
+	@$(BIN)/python -m pytest -m "not full" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-full
 test-full: developable ## Run all tests, those that take long too. ARGS goes to pytest

@@ -1,19 +1,28 @@
 """Servers on loopback for those that a test speaks for."""
 
+import secrets
 import socket
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from parade.wire.certificates import CertificateSource
 from parade.wire.tls import server_credentials
 
+_PORTS: Final = range(10_000, 20_000)
+"""Below those that connections and meshes are given, one of which could take a port before its server listens."""
+
 
 def free_port() -> int:
     """Returns a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = secrets.choice(_PORTS)  # of its own: Hypothesis seeds `random` the same in every worker
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def listens(address: str) -> bool:
