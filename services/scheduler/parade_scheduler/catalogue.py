@@ -1,22 +1,22 @@
 """The workflows, stored or in code, and those of their definitions that were used lately, so that starting a run reads nothing."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import Clock
 from parade_scheduler.decider import Execution
-from parade_scheduler.definitions import Definitions
+from parade_scheduler.definitions import WEIGHT, Definitions
 from parade_scheduler.durables import Durables, is_durable
 from parade_scheduler.language import Definition, Examined
 from parade_scheduler.model import Run, Step, Task, Workflow
 from parade_scheduler.secrets import Secrets
 from parade_scheduler.store import Store
+from parade_scheduler.weighed_cache import WeighedCache
 from parade_scheduler.workflows import Also
 
-CAPACITY: Final = 1_024
-"""How many workflows are kept."""
+MAX_WEIGHT: Final = 16 * 1024 * 1024
+"""How long the sources of the workflows that are kept may be together, in characters."""
 FRESH: Final = 1.0
 """Seconds for which the newest version of a name is taken to be the newest where another replica may put one."""
 
@@ -40,7 +40,7 @@ class Catalogue:
         self._clock = clock
         self._alone = alone
         self._definitions = Definitions()
-        self._newest: OrderedDict[tuple[str, str], tuple[Workflow, float]] = OrderedDict()
+        self._newest: WeighedCache[tuple[str, str], tuple[Workflow, float]] = WeighedCache(MAX_WEIGHT)
 
     async def read(self, source: str) -> Definition:
         """Reads a definition.
@@ -121,7 +121,4 @@ class Catalogue:
         # What was read before another put came back would hide that one.
         if known is not None and known[0].version > workflow.version:
             return
-        self._newest[key] = (workflow, self._clock.monotonic())
-        self._newest.move_to_end(key)
-        if len(self._newest) > CAPACITY:
-            self._newest.popitem(last=False)
+        self._newest.put(key, (workflow, self._clock.monotonic()), len(workflow.source) + WEIGHT)

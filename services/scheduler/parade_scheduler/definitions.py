@@ -1,14 +1,19 @@
 """Definitions that have been read lately, so that starting a run does not read its workflow again."""
 
 import asyncio
-from collections import OrderedDict
 from typing import Final
 
 from parade_scheduler.language import Definition, Examined, examine, read
 from parade_scheduler.model import Workflow
+from parade_scheduler.weighed_cache import WeighedCache
 
-CAPACITY: Final = 256
-"""How many are kept."""
+MAX_WEIGHT: Final = 4 * 1024 * 1024
+"""How long the sources of those that are kept may be together, in characters: what is made of one takes some fifty times as much."""
+WEIGHT: Final = 1_000
+"""What each weighs beside its source."""
+
+_Key = tuple[str, str, int]
+"""Namespace, name and version."""
 
 
 class Definitions:
@@ -16,7 +21,8 @@ class Definitions:
 
     def __init__(self) -> None:
         """Starts with none."""
-        self._known: OrderedDict[tuple[str, str, int], Definition] = OrderedDict()
+        self._known: WeighedCache[_Key, Definition] = WeighedCache(MAX_WEIGHT)
+        self._reading: dict[_Key, asyncio.Future[Definition]] = {}
 
     async def of_source(self, source: str) -> Definition:
         """Reads a definition.
@@ -35,13 +41,22 @@ class Definitions:
         return self._known.get((namespace, name, version))
 
     async def of(self, workflow: Workflow) -> Definition:
-        """Returns the definition of a stored workflow."""
+        """Returns the definition of a stored workflow. Many who want the same have it read once."""
         key = (workflow.namespace, workflow.name, workflow.version)
-        definition = self._known.get(key)
-        if definition is None:
-            definition = await self.of_source(workflow.source)
-            self._known[key] = definition
-            if len(self._known) > CAPACITY:
-                self._known.popitem(last=False)
-        self._known.move_to_end(key)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = self._reading[key] = asyncio.ensure_future(self._read(key, workflow.source))
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though everybody may have gone
+        # Whoever goes away does not take it from the others.
+        return await asyncio.shield(reading)
+
+    async def _read(self, key: _Key, source: str) -> Definition:
+        try:
+            definition = await self.of_source(source)
+        finally:
+            del self._reading[key]
+        self._known.put(key, definition, len(source) + WEIGHT)
         return definition
