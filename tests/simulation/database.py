@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import BigInteger, Connection, Engine, Insert, Select, create_engine, literal
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import StaticPool
 
 from parade_chassis.store import Database
@@ -28,10 +29,15 @@ from parade_scheduler.writer import LostError
 from parade_scheduler.writer_sqlite import SqliteWriter
 from tests.simulation.time import Life
 
+SETTLED: Final = 10.0
+"""Seconds after the last trouble from which on every lease holds whose process lives."""
 WRITE_TIMEOUT: Final = 30.0
 """Seconds after which a writer gives a transaction up, as that of PostgreSQL does."""
 FILE: Final = (-1,)
 """The key that stands for the lock on the file of an embedded database: while a batch is being written, nobody else writes."""
+
+
+_GOING_ON: Final = "SELECT workflow, count(*) FROM run WHERE state IN ('RUNNING', 'PAUSED', 'COMPENSATING') GROUP BY workflow"
 
 
 @dataclass
@@ -55,6 +61,9 @@ class Server:
         connection: To the data, for who looks at them without any delay.
         faults: What went wrong that must not: who wrote what was not theirs.
         heard: Who is told of new commands.
+        lives: The processes that have claimed shards, by the name under which they did.
+        limits: How many runs of a workflow may go on at once, where that is limited.
+        calm_since: When the last trouble ended.
         wrote: Which processes have stored which attempts, by run, step, task and attempt.
     """
 
@@ -67,10 +76,18 @@ class Server:
         self.chance = chance
         self.faults: list[str] = []
         self.heard: list[Callable[[], None]] = []
+        self.lives: dict[str, Life] = {}
+        self.limits: dict[str, int] = {}
+        self.calm_since: float | None = None
         self.wrote: dict[tuple[str, str, int, int], set[str]] = {}
         self.writes = 0
         self._locks: dict[int, int] = {}
         self._unlocked = asyncio.Event()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no trouble is left that may have cost a living process its lease."""
+        return self.calm_since is not None and asyncio.get_running_loop().time() > self.calm_since + SETTLED
 
     @property
     def micros(self) -> int:
@@ -294,6 +311,10 @@ class SimulatedWriter(SqliteWriter):
         server = self._server
         self._write(batch)
         server.writes += 1
+        if server.limits:
+            for workflow, count in server.rows(_GOING_ON):
+                if count > server.limits.get(workflow, count):
+                    server.faults.append(f"{count} runs of {workflow} go on at once")
         if server.shared:
             owners = dict(server.rows("SELECT id, owner FROM shard"))
             for entry in batch.entries:
@@ -322,7 +343,18 @@ class SimulatedStore(Store):
     async def claim(self, owner: str, address: str, wanted: int, lease: float) -> dict[int, int]:
         """Claims, and notes under which name."""
         self._way.life.name = owner
+        self._server.lives[owner] = self._way.life
         return await super().claim(owner, address, wanted, lease)
+
+    async def _take(self, connection: AsyncConnection, owner: str, count: int) -> None:
+        """Takes shards, but from nobody who lives and reaches the database: such a one renews its lease in time."""
+        server = self._server
+        owners = dict(server.rows("SELECT id, owner FROM shard WHERE owner != ''"))
+        await super()._take(connection, owner, count)
+        for (shard,) in server.rows("SELECT id FROM shard WHERE owner = ?", owner):
+            life = server.lives.get(owners.get(shard, owner))
+            if life is not None and life is not self._way.life and server.is_settled and not life.dead and not life.halted:
+                server.faults.append(f"{owner} takes the shard {shard} from {life.name}, which lives")
 
     async def hear(self, told: Callable[[], None]) -> None:
         """Hears of commands until the connection breaks."""

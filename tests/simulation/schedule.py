@@ -79,7 +79,9 @@ class _World:
         for number, name in enumerate(names):
             source = orjson.dumps(workflow(chance, name, names[:number])).decode()
             sources.append(source)
-            self.definitions[name] = read_once(source)
+            definition = self.definitions[name] = read_once(source)
+            if definition.concurrency is not None:
+                self.server.limits[name] = definition.concurrency.limit
         for replica in self.replicas:
             replica.start()
         await self.clients.put(sources)

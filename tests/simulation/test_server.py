@@ -5,10 +5,11 @@ import random
 
 import pytest
 
+from parade_scheduler.model import RunState
 from parade_scheduler.store import SHARD_COUNT, Change, LostError, Store
 from tests.contract import test_scheduler_leases, test_scheduler_store
 from tests.contract.scheduler_store import new, numbered
-from tests.simulation.database import FILE, Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.database import FILE, SETTLED, Server, SimulatedDatabase, SimulatedStore
 from tests.simulation.time import Life
 
 OF_REAL_ONES = {
@@ -98,3 +99,25 @@ async def test_who_writes_what_is_another_replicas_is_found_out(
     await stores[0].write([new(numbered(1))], {1: 1})
 
     assert server.faults == ["a wrote run-001-01 though its shard is b's"]
+
+
+async def test_who_takes_a_shard_from_one_that_lives_is_found_out_once_no_trouble_is_left(server: Server, stores: list[Store]) -> None:
+    await stores[0].claim("a", "host:1", SHARD_COUNT, 0.0)
+    await stores[1].claim("b", "host:2", 1, 0.0)
+    assert server.faults == []
+
+    server.calm_since = asyncio.get_running_loop().time() - SETTLED - 1
+    await stores[0].claim("a", "host:1", SHARD_COUNT, 60.0)
+
+    assert server.faults == ["a takes the shard 0 from b, which lives"]
+
+
+async def test_more_runs_of_a_workflow_at_once_than_it_lets_are_found_out(server: Server, stores: list[Store]) -> None:
+    server.limits = {"report": 1}
+    epochs = await stores[0].claim("a", "host:1", SHARD_COUNT, 60.0)
+    await stores[0].write([new(numbered(1)), new(numbered(2, state=RunState.QUEUED))], epochs)
+    assert server.faults == []
+
+    await stores[0].write([new(numbered(3))], epochs)
+
+    assert server.faults == ["2 runs of report go on at once"]

@@ -37,6 +37,7 @@ class Trouble:
             self._tasks.add(task)
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._server.calm_since = loop.time()
         self._mesh.temper = Temper(error=0.05)
         for replica in self._replicas:
             replica.set_clock(0.0)
