@@ -522,7 +522,7 @@ class RunEvent(_message.Message):
 
     @_builtins.property
     def retry_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next attempt starts, for TASK_RETRYING."""
+        """When the next attempt starts, for TASK_RETRYING; when a timer rings, or a wait is given up, for TASK_WAITING."""
 
     def __init__(
         self,
@@ -562,7 +562,7 @@ class PutWorkflowRequest(_message.Message):
     source: _builtins.str
     """The definition: YAML or JSON, at most 1 MiB."""
     allow_unregistered: _builtins.bool
-    """True to accept functions that no agent has registered yet."""
+    """True to accept functions that no agent has registered yet, and workflows that are not there yet."""
     def __init__(
         self,
         *,
@@ -612,7 +612,7 @@ class CheckWorkflowRequest(_message.Message):
     source: _builtins.str
     """The definition: YAML or JSON, at most 1 MiB."""
     allow_unregistered: _builtins.bool
-    """True to accept functions that no agent has registered yet."""
+    """True to accept functions that no agent has registered yet, and workflows that are not there yet."""
     def __init__(
         self,
         *,

@@ -29,6 +29,7 @@ class SchedulerServiceStub:
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     def __init__(self, channel):
@@ -163,6 +164,7 @@ class SchedulerServiceServicer:
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     def PutWorkflow(self, request, context):
@@ -170,7 +172,8 @@ class SchedulerServiceServicer:
 
         A retry with the same source returns the version there is. Called by clients, agents and the gateway.
         Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
-        no agent has registered (unless `allow_unregistered`).
+        no agent has registered or workflows that are not there (unless `allow_unregistered`); with UNAVAILABLE, where nobody can be asked for them; and with
+        NO_CAPACITY, where its schedules would be more than the namespace may have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +211,8 @@ class SchedulerServiceServicer:
         """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
-        Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
+        Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
+        says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,7 +239,7 @@ class SchedulerServiceServicer:
     def ListRuns(self, request, context):
         """Lists runs of the caller's namespace, newest first, without their steps, inputs and outputs.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token or filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -323,7 +327,7 @@ class SchedulerServiceServicer:
         their results. The earlier run stays as it is.
 
         A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
-        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end), INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -342,8 +346,8 @@ class SchedulerServiceServicer:
     def ForkRun(self, request, context):
         """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
 
-        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
-        and INVALID_ARGUMENTS (the inputs).
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event),
+        INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -353,7 +357,8 @@ class SchedulerServiceServicer:
         """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
         A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-        Fails with INVALID_ARGUMENTS.
+        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
+        it may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -363,7 +368,7 @@ class SchedulerServiceServicer:
         """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
 
         A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
-        expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+        expression, the time zone or the inputs), NOT_FOUND (the workflow) and NO_CAPACITY (the namespace has as many schedules as it may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -532,6 +537,7 @@ class SchedulerService:
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     @staticmethod

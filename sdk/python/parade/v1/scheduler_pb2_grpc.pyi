@@ -30,6 +30,7 @@ class SchedulerServiceStub:
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     @_typing.overload
@@ -41,7 +42,8 @@ class SchedulerServiceStub:
 
     A retry with the same source returns the version there is. Called by clients, agents and the gateway.
     Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
-    no agent has registered (unless `allow_unregistered`).
+    no agent has registered or workflows that are not there (unless `allow_unregistered`); with UNAVAILABLE, where nobody can be asked for them; and with
+    NO_CAPACITY, where its schedules would be more than the namespace may have.
     """
     CheckWorkflow: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CheckWorkflowRequest, _scheduler_pb2.CheckWorkflowResponse]
     """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
@@ -63,7 +65,8 @@ class SchedulerServiceStub:
     """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
-    Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
+    Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
+    says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]
     """Returns a run with its steps.
@@ -78,7 +81,7 @@ class SchedulerServiceStub:
     ListRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListRunsRequest, _scheduler_pb2.ListRunsResponse]
     """Lists runs of the caller's namespace, newest first, without their steps, inputs and outputs.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token or filter).
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_scheduler_pb2.WatchRunRequest, _scheduler_pb2.WatchRunResponse]
     """Sends a run's history from any point on, in order and without gaps, and ends after the event that ends the run.
@@ -130,7 +133,7 @@ class SchedulerServiceStub:
     their results. The earlier run stays as it is.
 
     A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
-    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end), INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
     """
     RerunRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.RerunRunsRequest, _scheduler_pb2.RerunRunsResponse]
     """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
@@ -141,20 +144,21 @@ class SchedulerServiceStub:
     ForkRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ForkRunRequest, _scheduler_pb2.ForkRunResponse]
     """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
 
-    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
-    and INVALID_ARGUMENTS (the inputs).
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event),
+    INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
     """
     PublishEvent: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PublishEventRequest, _scheduler_pb2.PublishEventResponse]
     """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
     A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-    Fails with INVALID_ARGUMENTS.
+    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
+    it may).
     """
     PutSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]
     """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
 
     A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
-    expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+    expression, the time zone or the inputs), NOT_FOUND (the workflow) and NO_CAPACITY (the namespace has as many schedules as it may).
     """
     GetSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetScheduleRequest, _scheduler_pb2.GetScheduleResponse]
     """Returns a schedule.
@@ -178,6 +182,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -186,7 +191,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
 
     A retry with the same source returns the version there is. Called by clients, agents and the gateway.
     Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
-    no agent has registered (unless `allow_unregistered`).
+    no agent has registered or workflows that are not there (unless `allow_unregistered`); with UNAVAILABLE, where nobody can be asked for them; and with
+    NO_CAPACITY, where its schedules would be more than the namespace may have.
     """
     CheckWorkflow: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CheckWorkflowRequest, _scheduler_pb2.CheckWorkflowResponse]  # type: ignore[assignment]
     """Checks a workflow definition and stores nothing: tells every fault in it and, where there is none, its graph.
@@ -208,7 +214,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
-    Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
+    Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
+    says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]  # type: ignore[assignment]
     """Returns a run with its steps.
@@ -223,7 +230,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListRunsRequest, _scheduler_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs of the caller's namespace, newest first, without their steps, inputs and outputs.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token or filter).
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_scheduler_pb2.WatchRunRequest, _scheduler_pb2.WatchRunResponse]  # type: ignore[assignment]
     """Sends a run's history from any point on, in order and without gaps, and ends after the event that ends the run.
@@ -275,7 +282,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     their results. The earlier run stays as it is.
 
     A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
-    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+    FAILED_PRECONDITION (the run has not ended, or what the step needs did not end), INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
     """
     RerunRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RerunRunsRequest, _scheduler_pb2.RerunRunsResponse]  # type: ignore[assignment]
     """Starts again every run that a filter finds and that has ended, from its beginning, with the same inputs, the newest first, at most 1,000 at a time.
@@ -286,20 +293,21 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     ForkRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ForkRunRequest, _scheduler_pb2.ForkRunResponse]  # type: ignore[assignment]
     """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
 
-    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
-    and INVALID_ARGUMENTS (the inputs).
+    A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event),
+    INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
     """
     PublishEvent: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PublishEventRequest, _scheduler_pb2.PublishEventResponse]  # type: ignore[assignment]
     """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
     A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-    Fails with INVALID_ARGUMENTS.
+    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
+    it may).
     """
     PutSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]  # type: ignore[assignment]
     """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
 
     A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
-    expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+    expression, the time zone or the inputs), NOT_FOUND (the workflow) and NO_CAPACITY (the namespace has as many schedules as it may).
     """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetScheduleRequest, _scheduler_pb2.GetScheduleResponse]  # type: ignore[assignment]
     """Returns a schedule.
@@ -322,6 +330,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """What must happen next and what has happened: workflows and their runs. It reaches functions through dispatchers only.
 
     What it acknowledges is stored. A run goes on after any process of the mesh was killed: a step is delivered at least once, its outcome accepted once.
+    Any method fails with UNAVAILABLE while its database cannot be reached, and one that writes with NO_CAPACITY while that is full or too much waits for it.
     """
 
     @_abc_1.abstractmethod
@@ -334,7 +343,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A retry with the same source returns the version there is. Called by clients, agents and the gateway.
         Fails with INVALID_ARGUMENTS, whose violations name every fault and its line: syntax, unknown words, cycles, bad expressions, and functions that
-        no agent has registered (unless `allow_unregistered`).
+        no agent has registered or workflows that are not there (unless `allow_unregistered`); with UNAVAILABLE, where nobody can be asked for them; and with
+        NO_CAPACITY, where its schedules would be more than the namespace may have.
         """
 
     @_abc_1.abstractmethod
@@ -380,7 +390,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a run of a workflow and returns it as soon as it is stored; where it is told to `wait`, when the run has ended.
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
-        Fails with NOT_FOUND (the workflow) and INVALID_ARGUMENTS (inputs missing, unknown or outside their schema).
+        Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
+        says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
         """
 
     @_abc_1.abstractmethod
@@ -413,7 +424,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scheduler_pb2.ListRunsResponse, _abc.Awaitable[_scheduler_pb2.ListRunsResponse]]:
         """Lists runs of the caller's namespace, newest first, without their steps, inputs and outputs.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        A retry is safe. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (a bad page token or filter).
         """
 
     @_abc_1.abstractmethod
@@ -519,7 +530,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         their results. The earlier run stays as it is.
 
         A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the step),
-        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end) and INVALID_ARGUMENTS (the inputs).
+        FAILED_PRECONDITION (the run has not ended, or what the step needs did not end), INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
         """
 
     @_abc_1.abstractmethod
@@ -542,8 +553,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scheduler_pb2.ForkRunResponse, _abc.Awaitable[_scheduler_pb2.ForkRunResponse]]:
         """Starts a run that is as another one was after an event of its history, and goes on from there. Steps that had not ended by then run anew.
 
-        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event)
-        and INVALID_ARGUMENTS (the inputs).
+        A retry with the same `request_id` returns the run there is. Called by clients, agents and the gateway. Fails with NOT_FOUND (the run or the event),
+        INVALID_ARGUMENTS (the inputs) and NO_CAPACITY (as StartRun).
         """
 
     @_abc_1.abstractmethod
@@ -555,7 +566,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
         A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-        Fails with INVALID_ARGUMENTS.
+        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
+        it may).
         """
 
     @_abc_1.abstractmethod
@@ -567,7 +579,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
 
         A retry is safe: the schedule of that name is replaced. Called by clients, agents and the gateway. Fails with INVALID_ARGUMENTS (the name, the cron
-        expression, the time zone or the inputs) and NOT_FOUND (the workflow).
+        expression, the time zone or the inputs), NOT_FOUND (the workflow) and NO_CAPACITY (the namespace has as many schedules as it may).
         """
 
     @_abc_1.abstractmethod
