@@ -105,7 +105,7 @@ class Children:
     async def _started(self, parent: Run, effect: StartChild) -> Whole | None:
         if self._journal.holds(effect.run):
             try:
-                whole = await self._journal.request(effect.run, None)
+                whole = await self._journal.request(effect.run, None, namespace=parent.namespace)
             except ElsewhereError:
                 return None
             if whole is not None:
@@ -135,7 +135,7 @@ class Children:
         failures = 0
         while True:
             try:
-                whole = await self._journal.request(effect.run, CancelRequested(effect.reason))
+                whole = await self._journal.request(effect.run, CancelRequested(effect.reason), namespace=parent.namespace)
             except ElsewhereError:
                 return
             except ParadeError as error:

@@ -117,7 +117,7 @@ class Engine:
         """
         if self._journal.holds(id):
             with suppress(ElsewhereError):
-                return _found(await self._journal.request(id, None), caller, id)
+                return _found(await self._journal.request(id, None, namespace=caller.namespace), caller, id)
         run = await self._store.run(caller.namespace, id)
         return _found(None if run is None else (run, await self._store.steps(run.id)), caller, id)
 
@@ -213,7 +213,7 @@ class Engine:
             return await self.run(caller, id)
         if self._shards.owns(id):
             with suppress(ElsewhereError):
-                return _found(await self._journal.request(id, occurrence), caller, id)
+                return _found(await self._journal.request(id, occurrence, namespace=caller.namespace), caller, id)
         await self._outbox.happen(id, occurrence)
         return await self.run(caller, id)
 

@@ -22,6 +22,7 @@ from parade_scheduler.memory import Memory
 from parade_scheduler.model import Run
 from parade_scheduler.ownership import Shards
 from parade_scheduler.release import Carrier, Release
+from parade_scheduler.shared_room import SharedRoom
 from parade_scheduler.store import Store, shard_of
 from parade_scheduler.timers import NEAR, Timers
 from parade_scheduler.watchers import Watchers
@@ -31,7 +32,8 @@ MAX_BATCH: Final = 1_000
 TURN: Final = 100
 """How many happenings are decided on before others of the process have their turn."""
 MAX_WAITING: Final = 10_000
-"""How many requests may wait for the writer; more are refused. What tasks report always finds place, for they are bounded themselves."""
+"""How many requests may wait for the writer; more are refused, see `SharedRoom`. What tasks report always finds place, for they are bounded
+themselves."""
 PARK_AFTER: Final = NEAR
 """Seconds that a run which only waits for a time must have left for it to leave memory."""
 STOPPED: Final = "the scheduler has stopped; ask again"
@@ -60,6 +62,8 @@ class Journal:
         self.missing: dict[str, list[Happening]] = {}
         self.wanted = asyncio.Event()
         self._happenings: deque[Happening] = deque()
+        self._room = SharedRoom()
+        """What requests take that wait for an answer."""
         self._wake = asyncio.Event()
         self._open = Together()
         """What has been decided on and waits for the commit before it."""
@@ -95,18 +99,24 @@ class Journal:
             ParadeError: NO_CAPACITY, where too much waits to be written; UNAVAILABLE, where it could not be stored.
             ElsewhereError: The run's shard is not this replica's.
         """
-        return await self._ask(Happening(execution.run.id, occurrence, new=execution, command=command))
+        return await self._ask(Happening(execution.run.id, occurrence, new=execution, command=command), execution.run.namespace)
 
-    async def request(self, run: str, occurrence: Occurrence | None, command: str = "") -> Whole | None:
+    async def request(self, run: str, occurrence: Occurrence | None, command: str = "", *, namespace: str = "") -> Whole | None:
         """Lets something happen to a run, or nothing, and returns the run once that is stored; None where it does not exist.
 
         Nothing happens to a run that has ended.
+
+        Args:
+            run: The run.
+            occurrence: What happens to it.
+            command: The id of the command that this settles.
+            namespace: Who asks; empty for replicas, whose commands come a few at a time.
 
         Raises:
             ParadeError: NO_CAPACITY, where too much waits to be written; UNAVAILABLE, where it could not be stored.
             ElsewhereError: The run's shard is not this replica's.
         """
-        return await self._ask(Happening(run, occurrence, command=command))
+        return await self._ask(Happening(run, occurrence, command=command), namespace)
 
     def report(self, run: str, occurrence: Occurrence) -> None:
         """Lets something happen to a run. Returns at once."""
@@ -232,12 +242,15 @@ class Journal:
             self._closed = Together()
             self._wake.set()
 
-    async def _ask(self, happening: Happening) -> Whole | None:
-        if len(self._happenings) >= MAX_WAITING:
+    async def _ask(self, happening: Happening, namespace: str) -> Whole | None:
+        if not self._room.enter(namespace, MAX_WAITING, len(self._happenings)):
             raise ParadeError(Reason.NO_CAPACITY, "the scheduler has too much to write; try again in a moment")
-        happening.reply = asyncio.get_running_loop().create_future()
-        self._add(happening)
-        return await happening.reply
+        try:
+            happening.reply = asyncio.get_running_loop().create_future()
+            self._add(happening)
+            return await happening.reply
+        finally:
+            self._room.leave(namespace)
 
     def _add(self, happening: Happening) -> None:
         self._happenings.append(happening)

@@ -187,9 +187,9 @@ async def test_a_child_whose_beginning_turns_out_not_to_be_stored_is_begun_anew(
     led, was_written, request = family.led, family.led.store.was_written, family.led.journal.request
     is_asked_for, looks = asyncio.Event(), 0
 
-    async def asked_for(run: str, occurrence: Occurrence | None, command: str = "") -> Whole | None:
+    async def asked_for(run: str, occurrence: Occurrence | None, *, namespace: str) -> Whole | None:
         is_asked_for.set()
-        return await request(run, occurrence, command)
+        return await request(run, occurrence, namespace=namespace)
 
     async def looked_for(change: Change) -> bool:
         nonlocal looks

@@ -354,8 +354,10 @@ async def test_a_fault_of_the_decider_in_one_run_harms_no_other(led: Led, monkey
     assert run.state is RunState.SUCCEEDED
 
 
-async def test_too_many_waiting_requests_are_refused(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 2)
+async def test_too_many_waiting_requests_of_a_namespace_are_refused_and_those_of_another_are_not(
+    led: Led, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 4)
     waiting = [asyncio.create_task(led.journal.request(RUN, CancelRequested())) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -363,8 +365,10 @@ async def test_too_many_waiting_requests_are_refused(led: Led, monkeypatch: pyte
         await led.journal.request(RUN, CancelRequested())
 
     assert caught.value.reason is Reason.NO_CAPACITY
+    other = asyncio.create_task(led.journal.request(RUN, CancelRequested(), namespace="other"))
     led.lead()
-    await asyncio.gather(*waiting)
+    await asyncio.gather(*waiting, other)
+    await led.journal.request(RUN, CancelRequested())
 
 
 async def test_who_waits_when_the_process_ends_is_told(led: Led) -> None:
