@@ -42,11 +42,6 @@ class Approval:
     note: str = ""
     """What they said to it."""
 
-    @property
-    def key(self) -> str:
-        """What lists are ordered by: the run, then the step and the task."""
-        return f"{self.run} {self.step} {self.task:06}"
-
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFilter:

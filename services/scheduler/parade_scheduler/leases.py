@@ -59,12 +59,6 @@ class Leases(Connected):
             query = select(func.count()).select_from(REPLICAS).where(REPLICAS.c.expires > self._now)
             return int((await connection.execute(query)).scalar_one())
 
-    async def address_of(self, shard: int) -> str | None:
-        """Returns where the owner of a shard listens; None while it is nobody's."""
-        query = select(REPLICAS.c.address).join(SHARDS, SHARDS.c.owner == REPLICAS.c.id)
-        async with self._reading() as connection:
-            return (await connection.execute(query.where(SHARDS.c.id == shard, REPLICAS.c.expires > self._now))).scalar_one_or_none()
-
     @property
     def _now(self) -> Any:
         """The database's time, in microseconds."""

@@ -97,7 +97,10 @@ REPLICAS = Table(
     Column("address", Text, nullable=False),
     Column("expires", BigInteger, nullable=False),
 )
-"""The schedulers and until when each has said to live, by the database's time. What one owns that has not is free to take."""
+"""The schedulers and until when each has said to live, by the database's time. What one owns that has not is free to take.
+
+`address` is for people.
+"""
 
 COMMANDS = Table(
     "command",
