@@ -1,6 +1,7 @@
 """What can be done with a run that goes on, over real connections: pause, resume, signal, approve."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,6 @@ async def test_approvals_come_page_by_page(world: World) -> None:
 
     assert found == runs
     await refused(stub.ListApprovals(pb.ListApprovalsRequest(page_token="x", workflow="other")), Reason.INVALID_ARGUMENTS)
+    mark, _, _ = base64.urlsafe_b64decode(request.page_token + "==").partition(b"\n")
+    made_up = base64.urlsafe_b64encode(mark + b"\nnowhere").decode().rstrip("=")
+    await refused(stub.ListApprovals(pb.ListApprovalsRequest(page_token=made_up)), Reason.INVALID_ARGUMENTS)

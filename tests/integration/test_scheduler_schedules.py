@@ -104,6 +104,12 @@ async def test_a_definition_whose_schedule_gives_inputs_that_cannot_be_is_refuse
 
     assert caught.value.reason is Reason.INVALID_ARGUMENTS
 
+    inputs = {**INPUTS, "large": {"type": "string", "default": "x" * 70_000}}
+    with pytest.raises(ParadeError, match="at most 65,536") as caught:
+        await put(world.stub(), STEP, inputs=inputs, on={"schedule": NIGHTLY})
+
+    assert [violation.field for violation in caught.value.violations] == ["on.schedule[0].inputs"]
+
 
 async def test_a_schedule_starts_a_run_as_whom_has_put_it(world: World) -> None:
     ada = world.stub(ADA)

@@ -5,13 +5,15 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade.wire.errors import Violation
 from parade_chassis.clock import Clock
 from parade_scheduler.document import Document
 from parade_scheduler.events_store import EventStore
 from parade_scheduler.language import Definition
 from parade_scheduler.model import Workflow
+from parade_scheduler.refusal import refused
 from parade_scheduler.schedule import CatchUp, Schedule
-from parade_scheduler.schedules import succeeding
+from parade_scheduler.schedules import input_fault, succeeding
 from parade_scheduler.schedules_store import Change, ScheduleStore, defined_name
 from parade_scheduler.workflows import Also
 
@@ -35,7 +37,7 @@ class DefinedStarts:
             principal: Who puts it, and as whom the runs are to act.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS, where the inputs of a schedule cannot be computed.
+            ParadeError: INVALID_ARGUMENTS, where the inputs of a schedule cannot be computed, or are too large.
         """
         changes: list[Change] = [partial(self._changed, wanted=schedule) for schedule in self._wanted(definition, namespace, principal)]
         types = {trigger.event.type for trigger in definition.triggers}
@@ -48,7 +50,7 @@ class DefinedStarts:
         await self._events.define(connection, workflow, types, principal)
 
     def _wanted(self, definition: Definition, namespace: str, principal: str) -> list[Schedule]:
-        return [
+        wanted = [
             Schedule(
                 defined_name(definition.name, number),
                 definition.name,
@@ -62,6 +64,10 @@ class DefinedStarts:
             )
             for number, schedule in enumerate(definition.schedules, 1)
         ]
+        faults = [Violation(f"on.schedule[{place}].inputs", fault) for place, one in enumerate(wanted) if (fault := input_fault(one))]
+        if faults:
+            raise refused(faults, "the inputs of a schedule are too large, with the defaults of the workflow's")
+        return wanted
 
     def _changed(self, before: Schedule | None, *, wanted: Schedule) -> Schedule:
         paused = before is not None and before.paused

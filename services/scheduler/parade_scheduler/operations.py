@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from parade.wire.errors import ParadeError, Reason, Violation
+from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade_chassis import paging
 from parade_chassis.ids import Ids
 from parade_scheduler.approval import Approval, ApprovalFilter, ApprovalState, Resolution, may_resolve
@@ -348,8 +348,10 @@ def _text(place: Place) -> str:
 def _place(text: str) -> Place | None:
     if not text:
         return None
-    created, run, step, task = text.split(" ")
-    return int(created), run, step, int(task)
+    match text.split(" "):
+        case [created, run, step, task] if created.isdecimal() and task.isdecimal():
+            return int(created), run, step, int(task)
+    raise invalid([Violation("page_token", "is no token of this list; start again without one")])
 
 
 def _weight(approval: Approval) -> int:

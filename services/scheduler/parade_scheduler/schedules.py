@@ -132,6 +132,12 @@ def _faults(schedule: Schedule) -> list[Violation]:
         faults.append(Violation("schedule.cron", fault))
     if not cron.is_zone(schedule.time_zone):
         faults.append(Violation("schedule.time_zone", f"there is no time zone `{schedule.time_zone[:60]}`; give an IANA name"))
-    if len(schedule.inputs.data) > MAX_INPUT_BYTES:
-        faults.append(Violation("schedule.inputs", f"have {len(schedule.inputs.data):,} bytes as JSON; at most {MAX_INPUT_BYTES:,}"))
+    if fault := input_fault(schedule):
+        faults.append(Violation("schedule.inputs", fault))
     return faults
+
+
+def input_fault(schedule: Schedule) -> str:
+    """Returns what is wrong with the size of a schedule's inputs; an empty text where nothing is."""
+    size = len(schedule.inputs.data)
+    return f"have {size:,} bytes as JSON; at most {MAX_INPUT_BYTES:,}" if size > MAX_INPUT_BYTES else ""
