@@ -1,15 +1,21 @@
-"""What tests of the whole mesh share: one mesh with two instances of the tested agent, started when the first test asks for it."""
+"""What tests share, started when the first test asks for it: a mesh with two instances of the tested agent, and a PostgreSQL server."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from parade.client import Mesh, connect
 from parade.testing import LocalMesh
 from parade.wire.mesh_file import MeshFile
+from tests.support import postgres
 from tests.support.mesh import agent_process, ready
+
+# How long examples take says how busy the machine is.
+settings.register_profile("parade", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("parade")
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +26,16 @@ def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshFile]:
         for _ in range(2):
             stack.enter_context(agent_process(file))
         yield file
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A server that nobody stops, for databases of each test's own."""
+    reason = postgres.missing()
+    if reason:
+        pytest.skip(reason)
+    with postgres.server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -25,23 +25,23 @@ async def value_of(database: Database) -> int:
         return int((await connection.execute(select(COUNTER.c.value))).scalar_one())
 
 
-async def test_the_schema_is_brought_up_to_date_once(database_url: str) -> None:
-    first = await Database.open(database_url, PACKAGE, METADATA)
+async def test_the_schema_is_brought_up_to_date_once(empty_database_url: str) -> None:
+    first = await Database.open(empty_database_url, PACKAGE, METADATA)
     await first.close()
 
-    second = await Database.open(database_url, PACKAGE, METADATA)
+    second = await Database.open(empty_database_url, PACKAGE, METADATA)
 
     async with second.reading() as connection:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version_monitor"))).scalars().all()
     await second.close()
 
 
-async def test_a_replica_of_the_version_before_goes_on_with_a_newer_schema(database_url: str) -> None:
-    newer = await Database.open(database_url, PACKAGE, METADATA)
+async def test_a_replica_of_the_version_before_goes_on_with_a_newer_schema(empty_database_url: str) -> None:
+    newer = await Database.open(empty_database_url, PACKAGE, METADATA)
     async with newer.transaction() as connection:
         await connection.execute(text("UPDATE alembic_version_monitor SET version_num = '9999'"))
 
-    older = await Database.open(database_url, PACKAGE, METADATA)
+    older = await Database.open(empty_database_url, PACKAGE, METADATA)
 
     async with older.reading() as connection:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version_monitor"))).scalar_one() == "9999"
@@ -49,15 +49,15 @@ async def test_a_replica_of_the_version_before_goes_on_with_a_newer_schema(datab
     await newer.close()
 
 
-async def test_replicas_that_start_together_do_not_disturb_each_other(database_url: str) -> None:
-    replicas = await asyncio.gather(*(Database.open(database_url, PACKAGE, METADATA) for _ in range(3)))
+async def test_replicas_that_start_together_do_not_disturb_each_other(empty_database_url: str) -> None:
+    replicas = await asyncio.gather(*(Database.open(empty_database_url, PACKAGE, METADATA) for _ in range(3)))
 
     for replica in replicas:
         await replica.close()
 
 
-async def test_what_a_block_wrote_before_it_raised_is_gone(database_url: str) -> None:
-    database = await opened(database_url)
+async def test_what_a_block_wrote_before_it_raised_is_gone(empty_database_url: str) -> None:
+    database = await opened(empty_database_url)
 
     async def change_then_fail() -> None:
         async with database.transaction() as connection:
@@ -71,8 +71,8 @@ async def test_what_a_block_wrote_before_it_raised_is_gone(database_url: str) ->
     await database.close()
 
 
-async def test_changes_made_at_once_are_all_kept(database_url: str) -> None:
-    database = await opened(database_url)
+async def test_changes_made_at_once_are_all_kept(empty_database_url: str) -> None:
+    database = await opened(empty_database_url)
 
     async def add_one() -> None:
         async with database.transaction() as connection:
@@ -88,8 +88,8 @@ async def test_changes_made_at_once_are_all_kept(database_url: str) -> None:
     await database.close()
 
 
-async def test_a_reader_holds_up_no_writer(database_url: str) -> None:
-    database = await opened(database_url)
+async def test_a_reader_holds_up_no_writer(empty_database_url: str) -> None:
+    database = await opened(empty_database_url)
 
     async with database.reading() as reader:
         await reader.execute(select(COUNTER.c.value))

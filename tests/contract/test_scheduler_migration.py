@@ -138,12 +138,12 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    before = await Database.open(database_url, "parade_scheduler", MetaData())
+async def store(empty_database_url: str) -> AsyncIterator[Store]:
+    before = await Database.open(empty_database_url, "parade_scheduler", MetaData())
     async with before.transaction() as connection:
         await connection.run_sync(fill)
     await before.close()
-    database = await Database.open(database_url, "parade_scheduler", METADATA)
+    database = await Database.open(empty_database_url, "parade_scheduler", METADATA)
     store = Store(database)
     yield store
     await store.close()

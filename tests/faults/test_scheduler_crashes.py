@@ -9,7 +9,7 @@ import pytest
 from parade_scheduler.crash_points import CRASH_POINTS
 from tests.faults.scheduler_load import Load, answering
 from tests.integration.scheduler_harness import World, running_world
-from tests.support import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
 OF_SHARES = frozenset({"on_claim", "on_handover"})
@@ -74,38 +74,36 @@ def all_taken(worlds: list[World]) -> int:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.full)])
 @pytest.mark.parametrize("point", sorted(OF_SHARES))
-async def test_replicas_that_die_while_they_share_out_lose_nothing(tmp_path: Path, point: str, times: int) -> None:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
+async def test_replicas_that_die_while_they_share_out_lose_nothing(
+    tmp_path: Path, postgres_server: PostgresServer, point: str, times: int
+) -> None:
     log = tmp_path / "crashes"
     environment = {"PARADE_CRASH_AT": f"{point}:1", "PARADE_CRASH_LOG": str(log)}
-    with postgres.server() as server:
-        async with server.database() as url, running_world(tmp_path, database_url=url) as one:
-            await one.stop()
-            answering(one.dispatcher)
-            other = one.replica()
-            one.stack.push_async_callback(other.close)
-            stubs = [one.stub(), other.stub()]
-            load = Load(lambda: random.choice(stubs))  # noqa: S311
-            await one.start_process(**({} if point == "on_claim" else environment))
+    async with postgres_server.database() as url, running_world(tmp_path, database_url=url) as one:
+        await one.stop()
+        answering(one.dispatcher)
+        other = one.replica()
+        one.stack.push_async_callback(other.close)
+        stubs = [one.stub(), other.stub()]
+        load = Load(lambda: random.choice(stubs))  # noqa: S311
+        await one.start_process(**({} if point == "on_claim" else environment))
 
-            async def crashing() -> None:
-                stays, comes = one, other
-                for number in range(1, times + 1):
-                    if point == "on_handover":
-                        # Only who has taken over everything has something to hand over.
-                        await eventually(lambda number=number: all_taken([one, other]) >= number, within=30)  # type: ignore[misc]
-                    await comes.start_process(**environment)
-                    # Who takes over dies as the newcomer, who hands over dies of the newcomer, which stays in its place.
-                    await (comes if point == "on_claim" else stays).died()
-                    assert len(log.read_text().split()) == number
-                    if point == "on_handover":
-                        stays, comes = comes, stays
+        async def crashing() -> None:
+            stays, comes = one, other
+            for number in range(1, times + 1):
+                if point == "on_handover":
+                    # Only who has taken over everything has something to hand over.
+                    await eventually(lambda number=number: all_taken([one, other]) >= number, within=30)  # type: ignore[misc]
+                await comes.start_process(**environment)
+                # Who takes over dies as the newcomer, who hands over dies of the newcomer, which stays in its place.
+                await (comes if point == "on_claim" else stays).died()
+                assert len(log.read_text().split()) == number
+                if point == "on_handover":
+                    stays, comes = comes, stays
 
-            living = asyncio.create_task(crashing())
-            await load.put()
-            await asyncio.gather(*(load.go_on(f"person-{number}", living.done) for number in range(PEOPLE)))
-            await living
-            await load.check()
-            assert load.done
+        living = asyncio.create_task(crashing())
+        await load.put()
+        await asyncio.gather(*(load.go_on(f"person-{number}", living.done) for number in range(PEOPLE)))
+        await living
+        await load.check()
+        assert load.done

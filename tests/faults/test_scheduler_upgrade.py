@@ -21,7 +21,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Reason
 from tests.faults.scheduler_load import Load, answering
 from tests.integration.scheduler_harness import World, begin, ended, put, running_world
-from tests.support import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
 PEOPLE = 4
@@ -141,13 +141,9 @@ class Upgrade:
 
 
 @pytest.fixture
-async def upgrade(tmp_path: Path) -> AsyncIterator[Upgrade]:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
+async def upgrade(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[Upgrade]:
     async with AsyncExitStack() as stack:
-        server = stack.enter_context(postgres.server())
-        url = await stack.enter_async_context(server.database())
+        url = await stack.enter_async_context(postgres_server.database())
         first = await stack.enter_async_context(running_world(tmp_path, database_url=url))
         await first.stop()
         database = await asyncpg.connect(url)

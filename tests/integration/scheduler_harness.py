@@ -204,7 +204,7 @@ class World:
                 sys.executable, "-m", "parade_scheduler", env={**os.environ, **told, **environment}, stderr=log
             )
         process = self._process
-        await eventually(lambda: process.returncode is not None or listens(self.address), within=20)
+        await eventually(lambda: process.returncode is not None or listens(self.address), within=60)
 
     async def died(self) -> None:
         """Waits until the scheduler's process has ended."""

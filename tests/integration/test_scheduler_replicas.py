@@ -14,7 +14,7 @@ import pytest
 
 from parade.v1 import scheduler_pb2 as pb
 from tests.integration.scheduler_harness import World, begin, ended, history, put, running_world
-from tests.support import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
 CHAIN = {"a": {"call": "x.a"}, "b": {"call": "x.b", "needs": "a"}}
@@ -38,7 +38,7 @@ class Replicas:
         )
         return sorted(row["held"] for row in rows)
 
-    async def shared_out(self, count: int) -> None:
+    async def shared_out(self, count: int, within: float = 20) -> None:
         """Waits until the shards lie evenly with so many replicas."""
         least = 64 // count
 
@@ -46,7 +46,7 @@ class Replicas:
             held = await self.held()
             return len(held) == count and sum(held) == 64 and held[0] >= least - 2
 
-        await eventually(even, within=20)
+        await eventually(even, within=within)
 
     def freeze(self, number: int) -> None:
         """Stops a replica as a frozen machine does."""
@@ -58,9 +58,8 @@ class Replicas:
 
 
 @asynccontextmanager
-async def replicas(folder: Path, **settings: Any) -> AsyncIterator[Replicas]:
+async def replicas(folder: Path, server: PostgresServer, **settings: Any) -> AsyncIterator[Replicas]:
     async with AsyncExitStack() as stack:
-        server = stack.enter_context(postgres.server())
         url = await stack.enter_async_context(server.database())
         first = await stack.enter_async_context(running_world(folder, database_url=url, **settings))
         await first.stop()
@@ -70,16 +69,14 @@ async def replicas(folder: Path, **settings: Any) -> AsyncIterator[Replicas]:
         await asyncio.gather(*(world.start_process() for world in worlds))
         database = await asyncpg.connect(url)
         stack.push_async_callback(database.close)
-        yield Replicas(worlds, database)
+        running = Replicas(worlds, database)
+        await running.shared_out(3, within=60)  # how soon three processes are up is the machine's matter
+        yield running
 
 
 @pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[Replicas]:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
-    async with replicas(tmp_path) as three:
-        await three.shared_out(3)
+async def three(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[Replicas]:
+    async with replicas(tmp_path, postgres_server) as three:
         yield three
 
 

@@ -11,7 +11,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Reason
 from tests.integration.scheduler_harness import begin, ended, history, json, put
 from tests.integration.test_scheduler_replicas import Replicas, replicas
-from tests.support import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
 STEPS = {
@@ -24,12 +24,8 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[Replicas]:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
-    async with replicas(tmp_path) as three:
-        await three.shared_out(3)
+async def three(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[Replicas]:
+    async with replicas(tmp_path, postgres_server) as three:
         yield three
 
 

@@ -11,19 +11,15 @@ from parade.v1 import schedule_pb2
 from parade.v1 import scheduler_pb2 as pb
 from tests.integration.scheduler_harness import Call, begin, ended, json, put
 from tests.integration.test_scheduler_replicas import TAKEOVER, Replicas, replicas
-from tests.support import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[Replicas]:
-    reason = postgres.missing()
-    if reason:
-        pytest.skip(reason)
-    async with replicas(tmp_path) as running:
-        await running.shared_out(3)
+async def three(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[Replicas]:
+    async with replicas(tmp_path, postgres_server) as running:
         yield running
 
 
