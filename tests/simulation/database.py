@@ -15,15 +15,13 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Connection, Engine, Insert, Select, create_engine, literal
+from sqlalchemy import Connection, Engine, Insert, Select, create_engine
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import StaticPool
 
 from parade_chassis.store import Database
 from parade_scheduler.batch import Batch
 from parade_scheduler.rows import shard_of
-from parade_scheduler.store import Store
 from parade_scheduler.tables import COMMANDS, METADATA, SHARDS
 from parade_scheduler.writer import LostError
 from parade_scheduler.writer_sqlite import SqliteWriter
@@ -64,6 +62,7 @@ class Server:
         lives: The processes that have claimed shards, by the name under which they did.
         limits: How many runs of a workflow may go on at once, where that is limited.
         calm_since: When the last trouble ended.
+        given_up: The epochs of shards that processes have begun to release, by process and shard.
         wrote: Which processes have stored which attempts, by run, step, task and attempt.
     """
 
@@ -79,6 +78,7 @@ class Server:
         self.lives: dict[str, Life] = {}
         self.limits: dict[str, int] = {}
         self.calm_since: float | None = None
+        self.given_up: dict[tuple[str, int], int] = {}
         self.wrote: dict[tuple[str, str, int, int], set[str]] = {}
         self.writes = 0
         self._locks: dict[int, int] = {}
@@ -258,6 +258,10 @@ class SimulatedWriter(SqliteWriter):
     async def write(self, batch: Batch, epochs: Mapping[int, int] | None) -> None:
         """Writes a batch."""
         way, weather, chance = self._way, self._way.weather, self._server.chance
+        for shard, epoch in (epochs or {}).items():
+            if self._server.given_up.get((way.life.name, shard)) == epoch:
+                # What it decides on may lack what it was writing when it gave the shard up.
+                self._server.faults.append(f"{way.life.name} writes to shard {shard} under the epoch {epoch}, which it has given up")
         await way.request()
         if weather.full:
             raise full()
@@ -328,47 +332,6 @@ class SimulatedWriter(SqliteWriter):
 
     def _connected(self) -> sqlite3.Connection:
         return self._server.raw
-
-
-class SimulatedStore(Store):
-    """The store over a simulated server."""
-
-    def __init__(self, database: SimulatedDatabase) -> None:
-        """Takes how the server is reached."""
-        super().__init__(database)
-        self._server = database.server
-        self._way = database
-        self._writer = SimulatedWriter(database)
-
-    async def claim(self, owner: str, address: str, wanted: int, lease: float) -> dict[int, int]:
-        """Claims, and notes under which name."""
-        self._way.life.name = owner
-        self._server.lives[owner] = self._way.life
-        return await super().claim(owner, address, wanted, lease)
-
-    async def _take(self, connection: AsyncConnection, owner: str, count: int) -> None:
-        """Takes shards, but from nobody who lives and reaches the database: such a one renews its lease in time."""
-        server = self._server
-        owners = dict(server.rows("SELECT id, owner FROM shard WHERE owner != ''"))
-        await super()._take(connection, owner, count)
-        for (shard,) in server.rows("SELECT id FROM shard WHERE owner = ?", owner):
-            life = server.lives.get(owners.get(shard, owner))
-            if life is not None and life is not self._way.life and server.is_settled and not life.dead and not life.halted:
-                server.faults.append(f"{owner} takes the shard {shard} from {life.name}, which lives")
-
-    async def hear(self, told: Callable[[], None]) -> None:
-        """Hears of commands until the connection breaks."""
-        if self._way.cut:
-            raise OSError("simulated: no connection")
-        self._server.heard.append(told)
-        try:
-            await asyncio.sleep(self._server.chance.uniform(5, 60))
-        finally:
-            self._server.heard.remove(told)
-
-    @property
-    def _now(self) -> Any:
-        return literal(self._server.micros, BigInteger)
 
 
 def broken() -> OperationalError:

@@ -23,8 +23,9 @@ from parade_scheduler.ports import DurableFunction
 from parade_scheduler.rows import shard_of
 from parade_scheduler.starter import Starter
 from parade_scheduler.triggers import Triggers
-from tests.simulation.database import Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.database import Server, SimulatedDatabase
 from tests.simulation.mesh import AttemptKey, Mesh, SimulatedCaller
+from tests.simulation.store import SimulatedStore
 from tests.simulation.time import Life, SimulatedClock
 
 ResultT = TypeVar("ResultT")
@@ -191,6 +192,15 @@ class Replica:
         life.dead = True
         self._leave()
         return True
+
+    def left_over(self) -> list[str]:
+        """Returns what it keeps of runs though all have ended."""
+        if not self.serves:
+            return []
+        assert self.life is not None
+        journal = self.leadership.journal
+        kept = {"runs": journal.active, "shards with attempts": len(journal.busy()), "runs to load": len(journal.missing)}
+        return [f"{self.life.name} keeps {count} {what} though all have ended" for what, count in kept.items() if count]
 
     def set_clock(self, seconds: float) -> None:
         """Sets its time of day ahead of the right one."""

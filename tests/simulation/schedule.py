@@ -11,17 +11,20 @@ import orjson
 from parade_scheduler.language import Definition
 from parade_scheduler.model import RUN_ENDED
 from tests.simulation.clients import Clients
-from tests.simulation.database import Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.database import Server, SimulatedDatabase
 from tests.simulation.invariants import faults_of
 from tests.simulation.mesh import Mesh
 from tests.simulation.replica import Replica
 from tests.simulation.seeded import read_once, seeded
+from tests.simulation.store import SimulatedStore
 from tests.simulation.time import Life, SimulatedLoop
 from tests.simulation.weather import Trouble
 from tests.simulation.workflows import workflow
 
 LONGEST: Final = 200.0
 """Seconds after the last fault within which every run must have ended."""
+LAST_LOOK: Final = 3.0
+"""Seconds after the last run's end within which every process has heard of all that concerns it."""
 _UNFINISHED: Final = f"SELECT id, state FROM run WHERE state NOT IN ({', '.join(repr(state.value) for state in RUN_ENDED)}) ORDER BY id"  # noqa: S608
 
 
@@ -96,6 +99,7 @@ class _World:
             elif task.exception() is not None:
                 task.result()
         await self.end()
+        await asyncio.sleep(LAST_LOOK)
         await self.judge()
 
     async def ask(self, names: list[str], seconds: float) -> None:
@@ -154,6 +158,8 @@ class _World:
         store = SimulatedStore(SimulatedDatabase(self.server, Life("judge")))
         runs = [run for (run,) in self.server.rows("SELECT id FROM run ORDER BY id")]
         report.faults += self.server.faults + self.mesh.faults
+        for replica in self.replicas:
+            report.faults += replica.left_over()
         report.faults += await faults_of(store, runs, self.definitions, self.mesh, self.clients.promises)
         report.troubles = self.trouble.seen
         report.runs, report.commits = len(runs), self.server.writes

@@ -9,7 +9,8 @@ from parade_scheduler.model import RunState
 from parade_scheduler.store import SHARD_COUNT, Change, LostError, Store
 from tests.contract import test_scheduler_leases, test_scheduler_store
 from tests.contract.scheduler_store import new, numbered
-from tests.simulation.database import FILE, SETTLED, Server, SimulatedDatabase, SimulatedStore
+from tests.simulation.database import FILE, SETTLED, Server, SimulatedDatabase
+from tests.simulation.store import SimulatedStore
 from tests.simulation.time import Life
 
 OF_REAL_ONES = {
@@ -99,6 +100,17 @@ async def test_who_writes_what_is_another_replicas_is_found_out(
     await stores[0].write([new(numbered(1))], {1: 1})
 
     assert server.faults == ["a wrote run-001-01 though its shard is b's"]
+
+
+async def test_who_writes_under_an_epoch_that_was_given_up_is_found_out(stores: list[Store], server: Server) -> None:
+    epochs = await stores[0].claim("a", "host:1", SHARD_COUNT, 60.0)
+    await stores[0].release("a", [1])
+    await stores[0].write([new(numbered(2))], {2: epochs[2]})
+    assert server.faults == []
+
+    await stores[0].write([new(numbered(1))], {1: epochs[1]})
+
+    assert "a writes to shard 1 under the epoch 1, which it has given up" in server.faults
 
 
 async def test_who_takes_a_shard_from_one_that_lives_is_found_out_once_no_trouble_is_left(server: Server, stores: list[Store]) -> None:
