@@ -50,6 +50,15 @@ async def test_the_command_does_what_the_page_says(project: Path) -> None:
     assert answer.stdout.splitlines()[-1] == "2"
 
 
+async def test_its_definition_is_its_code(project: Path) -> None:
+    await served(project)
+
+    answers = [run(project, "parade", "workflow", command, "travel.trip") for command in ("get", "graph")]
+
+    assert [answer.returncode for answer in answers] == [1, 1]
+    assert all("travel.trip is a durable function: its definition is the code" in answer.stderr for answer in answers)
+
+
 async def test_the_programs_do_what_the_page_says(project: Path) -> None:
     await served(project)
     said = []

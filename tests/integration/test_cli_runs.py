@@ -92,6 +92,48 @@ def test_a_rejected_run_fails_and_is_repeated_from_a_step_on(project: Path) -> N
     assert json.loads(result.stdout)["go"] == "now"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("run", "cancel", "RUN", "--dry-run"), "--dry-run"),
+        (("run", "rerun", "RUN", "--yes"), "--yes"),
+        (("run", "cancel", "--label", "a=b", "--wait", "1s", "--yes"), "--wait"),
+        (("run", "rerun", "--label", "a=b", "--from", "pay", "--yes"), "--from"),
+        (("run", "rerun", "--label", "a=b", "--version", "2", "--yes"), "--version"),
+        (("run", "rerun", "--label", "a=b", "--detach", "--yes"), "--detach"),
+        (("run", "rerun", "--label", "a=b", "--json", '{"sum": 1}', "--yes"), "--json"),
+        (("approve", "--reject"), "--reject"),
+        (("approve", "--note", "yes"), "--note"),
+        (("approve", "RUN", "--mine"), "--mine"),
+        (("approve", "RUN", "--state", "pending"), "--state"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_has_no_meaning_there_is_refused_and_nothing_is_done(project: Path, arguments: tuple[str, ...], option: str) -> None:
+    run_id = started(project)
+
+    refused = run(project, *(run_id if word == "RUN" else word for word in arguments))
+
+    assert (refused.returncode, option in refused.stderr) == (2, True)
+    assert shown(project, run_id)["state"] == "RUNNING"
+    done(project, "run", "cancel", run_id)
+
+
+def test_of_several_approvals_one_is_named_by_its_task(project: Path) -> None:
+    (project / "several.yaml").write_text("name: several\nsteps: {ask: {for-each: [1, 2], wait: {approval: {message: well?}}}}\n")
+    done(project, "workflow", "put", "several.yaml")
+    run_id = done(project, "run", "several", "--detach").strip()
+    until(lambda: done(project, "approve", "--workflow", "several").count(run_id) == 2)
+
+    unclear = run(project, "approve", run_id)
+    first = run(project, "approve", run_id, "ask", "--task", "1")
+    second = run(project, "approve", run_id)
+
+    assert (unclear.returncode, "ask, ask[1]; say which" in unclear.stderr) == (1, True)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert run(project, "run", "watch", run_id).returncode == 0
+
+
 def test_what_cannot_be_approved_says_why(project: Path) -> None:
     run_id = started(project)
 

@@ -12,6 +12,7 @@ from parade.artifacts import Artifacts
 from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
 from parade.outcome import Outcome
+from parade.pages import PAGE_SIZE, first, pages
 from parade.patience import patiently
 from parade.runs import Runs
 from parade.schedules import Schedules
@@ -28,7 +29,6 @@ from parade.wire.replicas import Replicas
 from parade.wire.telemetry import Collector, Telemetry
 from parade.workflow_builder import Workflow
 
-PAGE_SIZE = 1000
 NEEDED = frozenset({"agent_manager", "dispatcher", "monitor", "scheduler"})
 """The services that a client cannot do without."""
 
@@ -193,8 +193,8 @@ class Mesh(Runs, Schedules):
             limit: How many at most.
         """
         wanted = [call_pb2.CallState.Value(f"CALL_STATE_{state.value}") for state in states]
-        request = dispatcher_pb2.ListCallsRequest(function=function, states=wanted, page_size=min(limit, PAGE_SIZE))
-        return list((await patiently(lambda: self._dispatcher.ListCalls(request))).calls)
+        request = dispatcher_pb2.ListCallsRequest(function=function, states=wanted)
+        return await first(self._dispatcher.ListCalls, request, "calls", limit)
 
     async def put_artifact(self, content: Content, *, media_type: str = BYTES) -> Artifact:
         """Stores up to 1 GiB of bytes under their hash, piece by piece, and returns what names them.
@@ -257,7 +257,7 @@ class Mesh(Runs, Schedules):
     async def workflows(self) -> list[scheduler_pb2.Workflow]:
         """Returns the newest version of every workflow."""
         request = scheduler_pb2.ListWorkflowsRequest(page_size=PAGE_SIZE)
-        return [workflow async for page in _pages(self._scheduler.ListWorkflows, request) for workflow in page.workflows]
+        return [workflow async for page in pages(self._scheduler.ListWorkflows, request) for workflow in page.workflows]
 
     async def agent(self, name: str) -> agent_manager_pb2.Agent:
         """Returns one agent with its instances and functions.
@@ -271,12 +271,12 @@ class Mesh(Runs, Schedules):
     async def agents(self) -> list[agent_manager_pb2.Agent]:
         """Returns every agent with its instances and functions."""
         request = agent_manager_pb2.ListAgentsRequest(page_size=PAGE_SIZE)
-        return [agent async for page in _pages(self._agent_manager.ListAgents, request) for agent in page.agents]
+        return [agent async for page in pages(self._agent_manager.ListAgents, request) for agent in page.agents]
 
     async def functions(self, agent: str = "") -> list[agent_manager_pb2.ListFunctionsResponse.Entry]:
         """Returns every function, or those of one agent."""
         request = agent_manager_pb2.ListFunctionsRequest(agent=agent, page_size=PAGE_SIZE)
-        return [entry async for page in _pages(self._agent_manager.ListFunctions, request) for entry in page.functions]
+        return [entry async for page in pages(self._agent_manager.ListFunctions, request) for entry in page.functions]
 
     async def pause_agent(self, name: str) -> None:
         """Stops new calls to an agent; calls that run go on.
@@ -305,8 +305,8 @@ class Mesh(Runs, Schedules):
 
     async def logs(self, log_filter: monitor_pb2.LogFilter | None = None, limit: int = 100) -> list[monitor_pb2.LogRecord]:
         """Returns the newest log records, newest first."""
-        request = monitor_pb2.QueryLogsRequest(filter=log_filter, page_size=min(limit, PAGE_SIZE))
-        return list((await patiently(lambda: self._monitor.QueryLogs(request))).records)
+        request = monitor_pb2.QueryLogsRequest(filter=log_filter)
+        return await first(self._monitor.QueryLogs, request, "records", limit)
 
     async def tail_logs(self, log_filter: monitor_pb2.LogFilter | None = None, last: int = 10) -> AsyncIterator[monitor_pb2.LogRecord]:
         """Yields the newest log records, oldest first, then others as they arrive, without end."""
@@ -320,12 +320,3 @@ class Mesh(Runs, Schedules):
             ParadeError: NOT_FOUND: a trace is visible about two seconds after it happened.
         """
         return list((await patiently(lambda: self._monitor.GetTrace(monitor_pb2.GetTraceRequest(trace_id=trace_id)))).spans)
-
-
-async def _pages(method: Any, request: Any) -> AsyncIterator[Any]:
-    while True:
-        page = await patiently(lambda: method(request))
-        yield page
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.trace import SpanKind
 
 from parade import values
+from parade.pages import first
 from parade.patience import patiently
 from parade.run import WAIT_MARGIN, WAIT_SLICE, Run, RunState, duration, result_of, state_of
 from parade.v1 import approval_pb2, scheduler_pb2
@@ -18,8 +19,6 @@ from parade.wire.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from parade.v1.scheduler_pb2_grpc import SchedulerServiceAsyncStub
-
-PAGE_SIZE = 1000
 
 
 class Runs:
@@ -140,9 +139,8 @@ class Runs:
             inputs=wanted.inputs,
             start_time=wanted.start_time if since is not None else None,
             end_time=wanted.end_time if before is not None else None,
-            page_size=min(limit, PAGE_SIZE),
         )
-        return list((await patiently(lambda: self._scheduler.ListRuns(request))).runs)
+        return await first(self._scheduler.ListRuns, request, "runs", limit)
 
     async def cancel_runs(
         self,
@@ -227,9 +225,8 @@ class Runs:
             run_id=run_id,
             workflow=workflow,
             mine=mine,
-            page_size=min(limit, PAGE_SIZE),
         )
-        return list((await patiently(lambda: self._scheduler.ListApprovals(request))).approvals)
+        return await first(self._scheduler.ListApprovals, request, "approvals", limit)
 
     def _span(self, name: str) -> Any:
         return self._telemetry.tracer.start_as_current_span(name, kind=SpanKind.CLIENT)
@@ -262,7 +259,7 @@ def _timestamp(time: datetime | None) -> Timestamp | None:
     if time is None:
         return None
     timestamp = Timestamp()
-    timestamp.FromDatetime(time)
+    timestamp.FromDatetime(time.astimezone(UTC))
     return timestamp
 
 

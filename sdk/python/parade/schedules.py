@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from parade import values
+from parade.pages import PAGE_SIZE, pages
 from parade.patience import patiently
 from parade.v1 import schedule_pb2, scheduler_pb2
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 CatchUp = Literal["none", "last", "all"]
 """What becomes of times that passed while no scheduler ran: none of them is started, the last, or all (at most 100)."""
-
-_PAGE_SIZE = 1000
 
 
 class Schedules:
@@ -69,14 +68,8 @@ class Schedules:
 
     async def schedules(self, workflow: str = "") -> list[schedule_pb2.Schedule]:
         """Returns every schedule by name, or those of one workflow."""
-        request = scheduler_pb2.ListSchedulesRequest(workflow=workflow, page_size=_PAGE_SIZE)
-        found: list[schedule_pb2.Schedule] = []
-        while True:
-            page = await patiently(lambda: self._scheduler.ListSchedules(request))
-            found += page.schedules
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        request = scheduler_pb2.ListSchedulesRequest(workflow=workflow, page_size=PAGE_SIZE)
+        return [schedule async for page in pages(self._scheduler.ListSchedules, request) for schedule in page.schedules]
 
     async def pause_schedule(self, name: str) -> schedule_pb2.Schedule:
         """Lets a schedule rest: it starts nothing until it is resumed.

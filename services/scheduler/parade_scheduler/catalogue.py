@@ -67,7 +67,7 @@ class Catalogue:
             ParadeError: NOT_FOUND.
         """
         if is_durable(name):
-            return await self._durables.workflow(namespace, name)
+            return await self._durables.workflow(namespace, name, version)
         known = self._known(namespace, name, version)
         if known is not None:
             return known

@@ -112,12 +112,14 @@ class Durables:
         self._asking: dict[tuple[str, str], asyncio.Future[Definition]] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Definition, float]] = OrderedDict()
 
-    async def workflow(self, namespace: str, name: str) -> Workflow:
+    async def workflow(self, namespace: str, name: str, version: int = VERSION) -> Workflow:
         """Returns what there is instead of a stored workflow.
 
         Raises:
             ParadeError: NOT_FOUND; UNAVAILABLE, where nobody can be asked.
         """
+        if version != VERSION:
+            raise ParadeError(Reason.NOT_FOUND, f"the durable function `{name}` has no version {version}: it runs with the code there is")
         definition = await self.definition(namespace, name)
         return Workflow(namespace, name, VERSION, definition.hash, definition.description, "", self._clock.now())
 

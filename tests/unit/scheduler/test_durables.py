@@ -81,6 +81,13 @@ async def test_what_no_agent_of_the_namespace_has_registered_is_not_there(namesp
     assert raised.value.reason is Reason.NOT_FOUND
 
 
+async def test_a_function_has_no_versions() -> None:
+    with pytest.raises(ParadeError, match=r"`travel.trip` has no version 3") as raised:
+        await Durables(Agents(), ManualClock()).workflow("default", "travel.trip", 3)
+
+    assert raised.value.reason is Reason.NOT_FOUND
+
+
 async def test_nobody_is_asked_twice_within_a_moment_and_what_changed_is_seen_after_it() -> None:
     agents, clock = Agents(), ManualClock()
     durables = Durables(agents, clock)

@@ -9,7 +9,10 @@ from parade.cli.output import Format, Output, say, table, write
 
 if TYPE_CHECKING:
     from parade.client import Mesh
+    from parade.v1.approval_pb2 import Approval
 
+LIMIT = 100
+"""How many are listed where nothing else is said."""
 _STATES = ("pending", "approved", "rejected", "withdrawn")
 
 
@@ -18,7 +21,9 @@ def approve(
         str | None, typer.Argument(metavar="RUN", help="The run that waits; what waits is listed where none is given.")
     ] = None,
     step: Annotated[str | None, typer.Argument(metavar="STEP", help="The step that waits; its only one where not given.")] = None,
-    task: Annotated[int, typer.Option(min=0, help="The task of the step, counted from 0, where it has several.")] = 0,
+    task: Annotated[
+        int | None, typer.Option(min=0, help="The task of the step, counted from 0; the only one that waits where not given.")
+    ] = None,
     note: Annotated[str, typer.Option(help="Why, for the run's history.")] = "",
     reject: Annotated[bool, typer.Option("--reject", help="Reject it: the step fails.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="List only what you may resolve.")] = False,
@@ -26,7 +31,9 @@ def approve(
     state: Annotated[
         list[str] | None, typer.Option(help="List those in this state: pending, approved, rejected or withdrawn; can be given again.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many to list, the oldest first.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="How many to list, the oldest first; 100 where not given.")
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """List what waits for approval, or approve it.
@@ -37,34 +44,53 @@ def approve(
         parade approve run_01hzy3 pay --note "within the budget"
     """
     if run_id is None:
-        _list({"workflow": workflow, "states": _states(state), "mine": mine, "limit": limit}, output)
+        _demand_none("needs a run", {"--task": task is not None, "--note": bool(note), "--reject": reject})
+        _list({"workflow": workflow, "states": _states(state), "mine": mine, "limit": limit or LIMIT}, output)
         return
+    listing = {"--mine": mine, "--workflow": bool(workflow), "--state": bool(state), "--limit": limit is not None}
+    _demand_none("is for the list, which no run is named for", listing)
 
     async def work(mesh: "Mesh") -> str:
-        wanted = step or await _only_step(mesh, run_id)
+        wanted, wanted_task = await _awaited(mesh, run_id, step, task)
         run = mesh.run(run_id)
-        await (run.reject if reject else run.approve)(wanted, task=task, note=note)
+        await (run.reject if reject else run.approve)(wanted, task=wanted_task, note=note)
         return wanted
 
     resolved = with_mesh(work)
     say(f"{resolved} of run {run_id} is {'rejected' if reject else 'approved'}")
 
 
-async def _only_step(mesh: "Mesh", run_id: str) -> str:
-    """Returns the only step of a run that waits for approval.
+def _demand_none(why: str, options: dict[str, bool]) -> None:
+    for option, given in options.items():
+        if given:
+            raise typer.BadParameter(why, param_hint=option)
+
+
+async def _awaited(mesh: "Mesh", run_id: str, step: str | None, task: int | None) -> tuple[str, int]:
+    """Returns the step and the task that are meant: as far as they are not given, those that alone wait for approval.
 
     Raises:
-        ParadeError: NOT_FOUND, where there is no such run; FAILED_PRECONDITION, where no step of it waits or several do.
+        ParadeError: NOT_FOUND, where there is no such run; FAILED_PRECONDITION, where none waits or several do.
     """
     from parade.wire.errors import ParadeError, Reason
 
-    steps = sorted({approval.step for approval in await mesh.approvals(run_id=run_id)})
-    if len(steps) == 1:
-        return steps[0]
-    if steps:
-        raise ParadeError(Reason.FAILED_PRECONDITION, f"run {run_id} waits for the approval of {', '.join(steps)}; say which")
+    if step is not None and task is not None:
+        return step, task
+    approvals = await mesh.approvals(run_id=run_id)
+    waiting = [one for one in approvals if step in (None, one.step) and task in (None, one.task)]
+    if len(waiting) == 1:
+        return waiting[0].step, waiting[0].task
+    if waiting:
+        named = ", ".join(_place(one) for one in waiting)
+        raise ParadeError(Reason.FAILED_PRECONDITION, f"run {run_id} waits for the approval of {named}; say which, by the step and --task")
+    if step is not None:
+        return step, 0  # the answer says what has become of it
     await mesh.run(run_id).get()
     raise ParadeError(Reason.FAILED_PRECONDITION, f"no step of run {run_id} waits for approval")
+
+
+def _place(approval: "Approval") -> str:
+    return f"{approval.step}[{approval.task}]" if approval.task else approval.step
 
 
 def _list(wanted: dict[str, Any], output: Format) -> None:
@@ -74,7 +100,7 @@ def _list(wanted: dict[str, Any], output: Format) -> None:
     rows = [
         (
             approval.run_id,
-            approval.step if not approval.task else f"{approval.step}[{approval.task}]",
+            _place(approval),
             approval.workflow,
             state_name(approval),
             f"{local_time(approval.create_time):%Y-%m-%d %H:%M}",

@@ -1,6 +1,5 @@
 """`parade run`: starts a workflow and follows it; lists, shows and watches runs, cancels them and starts them again."""
 
-import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,16 +13,13 @@ from parade.cli.group import FAILED
 from parade.cli.output import Format, Output, say, show_error, table, write, write_next, write_value
 from parade.cli.run_many import do_to_many
 from parade.cli.run_operations import RunId, approve, fork, pause, reject, resume, signal
-from parade.cli.run_selection import Before, DryRun, Input, Label, Since, State, Workflow, Yes, selection
-from parade.cli.workflow import AllowUnregistered, definition
+from parade.cli.run_selection import Before, DryRun, Input, Label, Since, State, Workflow, Yes, demand_one_or_many, selection
+from parade.cli.workflow import AllowUnregistered, definition, is_file
 
 if TYPE_CHECKING:
     from parade.client import Mesh
     from parade.run import Run
     from parade.v1 import scheduler_pb2
-
-_FILE = re.compile(r"/|^\.|\.(ya?ml|json)$|^-$")
-"""What tells a file, or standard input, from the name of a workflow; that of a durable function has a dot."""
 
 OptionalRunId = Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id; many are meant where none is given.")]
 
@@ -81,7 +77,7 @@ def start(
         parade run sales-report source=sales.csv --label team=retail
     """
     inputs, found_labels = named_values(pairs, document), labels(label)
-    source = definition(Path(workflow)) if _FILE.search(workflow) else ""
+    source = definition(Path(workflow)) if is_file(workflow) else ""
 
     async def work(mesh: "Mesh") -> bool:
         name, version = workflow, 0
@@ -202,7 +198,7 @@ def cancel(
         parade run cancel --workflow sales-report --state queued --dry-run
     """
     wanted = selection(workflow, state, label, input, since, before)
-    _demand_one_or_many(run_id, wanted)
+    demand_one_or_many(run_id, wanted, of_one={"--wait": wait is not None}, of_many={"--dry-run": dry_run, "--yes": yes})
     if run_id is None:
         act = lambda mesh, only_tell: mesh.cancel_runs(**wanted, reason=reason, dry_run=only_tell)  # noqa: E731
         do_to_many(act, "cancel", "is being cancelled", output, dry_run=dry_run, yes=yes)
@@ -253,13 +249,14 @@ def rerun(
         parade run rerun --workflow sales-report --state failed --since 2h --dry-run
     """
     wanted = selection(workflow, state, label, input, since, before)
-    _demand_one_or_many(run_id, wanted)
+    inputs = named_values(pairs, document)
+    of_one = {"--from": bool(from_step), "--version": bool(version), "--json": bool(inputs), "--detach": not follow}
+    demand_one_or_many(run_id, wanted, of_one=of_one, of_many={"--dry-run": dry_run, "--yes": yes})
     if run_id is None:
         request_id = uuid.uuid4().hex
         act = lambda mesh, only_tell: mesh.rerun_runs(**wanted, request_id=request_id, dry_run=only_tell)  # noqa: E731
         do_to_many(act, "start again", "is started again", output, dry_run=dry_run, yes=yes)
         return
-    inputs = named_values(pairs, document)
 
     async def work(mesh: "Mesh") -> bool:
         new = await mesh.run(run_id).rerun(from_step, inputs, version=version)
@@ -276,13 +273,6 @@ def rerun(
 
 for operation in (pause, resume, signal, approve, reject, fork):
     app.command()(operation)
-
-
-def _demand_one_or_many(run_id: str | None, wanted: dict[str, Any]) -> None:
-    if run_id is None and not wanted:
-        raise typer.BadParameter("name a run, or say by --workflow, --state, --label, --input, --since or --before which are meant")
-    if run_id is not None and wanted:
-        raise typer.BadParameter("name a run, or say which are meant, not both")
 
 
 async def _follow_to_outputs(mesh: "Mesh", run: "Run", output: Format) -> bool:

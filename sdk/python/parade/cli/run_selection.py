@@ -1,6 +1,6 @@
 """Which of many runs a command is about: the options that say so, and what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -44,6 +44,28 @@ def selection(
         "before": before,
     }
     return {name: given for name, given in wanted.items() if given}
+
+
+def demand_one_or_many(run_id: str | None, wanted: Mapping[str, Any], *, of_one: Mapping[str, bool], of_many: Mapping[str, bool]) -> None:
+    """Demands that either one run is named or something says which of many are meant, and that every option has a meaning there.
+
+    Args:
+        run_id: The run, where one is named.
+        wanted: Which of many are meant.
+        of_one: The options that mean something for one run alone, and whether each was given.
+        of_many: Those that mean something for many alone.
+
+    Raises:
+        typer.BadParameter: It is not so.
+    """
+    if run_id is None and not wanted:
+        raise typer.BadParameter("name a run, or say by --workflow, --state, --label, --input, --since or --before which are meant")
+    if run_id is not None and wanted:
+        raise typer.BadParameter("name a run, or say which are meant, not both")
+    meaningless = [option for option, given in (of_one if run_id is None else of_many).items() if given]
+    if meaningless:
+        shown = "many runs" if run_id is None else "one run that is named"
+        raise typer.BadParameter(f"has no meaning for {shown}", param_hint=meaningless[0])
 
 
 def _states(names: Sequence[str]) -> list[Any]:

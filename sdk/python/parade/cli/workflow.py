@@ -1,5 +1,6 @@
 """`parade workflow`: the definitions that runs are started from."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,10 @@ from parade.wire.errors import ParadeError, Reason
 
 if TYPE_CHECKING:
     from parade.client import Mesh
-    from parade.v1.scheduler_pb2 import CheckWorkflowResponse
+    from parade.v1.scheduler_pb2 import CheckWorkflowResponse, Workflow
+
+_FILE = re.compile(r"/|^\.|\.(ya?ml|json)$|^-$")
+"""What tells a file from the name of a workflow; that of a durable function has a dot."""
 
 app = typer.Typer(no_args_is_help=True, help="The definitions that runs are started from.")
 
@@ -104,10 +108,10 @@ def graph(
     from parade.cli.mermaid import mermaid
 
     file = Path(name)
-    source = definition(file) if name == "-" or file.suffix or file.exists() else None
+    source = definition(file) if is_file(name) else None
 
     async def work(mesh: "Mesh") -> "CheckWorkflowResponse":
-        text = (await mesh.workflow(name)).source if source is None else source
+        text = _source(await mesh.workflow(name)) if source is None else source
         return await mesh.check_workflow(text, allow_unregistered=True)
 
     found = with_mesh(work)
@@ -143,7 +147,7 @@ def get(
 
     workflow = with_mesh(lambda mesh: mesh.workflow(name, version))
     if output is Format.TABLE:
-        print(workflow.source.rstrip("\n"))
+        print(_source(workflow).rstrip("\n"))
     else:
         write(plain(workflow), output)
 
@@ -190,6 +194,22 @@ def _faults(file: Path, found: "CheckWorkflowResponse") -> list[str]:
     if found.fault_count > len(found.faults):
         lines.append(f"{file}: and {found.fault_count - len(found.faults):,} more")
     return lines
+
+
+def _source(workflow: "Workflow") -> str:
+    """Returns the definition of a workflow.
+
+    Raises:
+        ParadeError: FAILED_PRECONDITION, where its definition is its code.
+    """
+    if not workflow.source:
+        raise ParadeError(Reason.FAILED_PRECONDITION, f"{workflow.name} is a durable function: its definition is the code of its agent")
+    return workflow.source
+
+
+def is_file(name: str) -> bool:
+    """Tells whether a word on the command line is a file, or standard input, and not the name of a workflow."""
+    return bool(_FILE.search(name))
 
 
 def definition(file: Path) -> str:
