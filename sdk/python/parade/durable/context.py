@@ -119,7 +119,8 @@ class WorkflowContext:
         Args:
             function: Its full name, `agent.function`.
             arguments: Its arguments by name; for names that are taken here, as `timeout`.
-            timeout: Seconds that one attempt may take, with all waiting for a free instance; as long as the function may where not given.
+            timeout: Seconds that one attempt may take, with all waiting for an instance; where not given, as long as the function may, and
+                ten minutes for an agent that is away.
             retry: How often and when it is tried again after it failed; never where not given.
             named: More arguments.
 
