@@ -1,14 +1,19 @@
 """When frames leave, and how much each holds."""
 
 import asyncio
+import math
+from collections import OrderedDict
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parade.v1.session_pb2 import SessionCall, SessionFrame
+from parade.wire.session.accepted import Accepted, Exchange
 from parade.wire.session.frames import CALL, EVENT, RESULT, FrameBuilder, varint
 from parade.wire.session.limits import FULL_FRAME, GAP, MAX_FRAME_BYTES
+from parade.wire.session.opener import NOBODY, Opener, Sent, Waiting
 from parade.wire.session.outbox import Outbox
 from tests.support.virtual_time import in_virtual_time
 
@@ -37,6 +42,13 @@ class Writer:
                 self.outbox.left(count)
                 self.frames.append((round(self.loop.time() - self.begin, 6), count))
                 await asyncio.sleep(self.takes)
+
+
+class Answering:
+    """Answers every call at once."""
+
+    def begin(self, call: SessionCall, exchange: Exchange) -> None:
+        exchange.answer(b"")
 
 
 def test_one_at_a_time_leaves_at_once() -> None:
@@ -156,6 +168,34 @@ def test_each_kind_of_entry_has_its_own_limit() -> None:
     frame = SessionFrame.FromString(builder.encoded())
     assert (len(frame.results), len(frame.events), frame.ping) == (FULL_FRAME, FULL_FRAME, 7)
     assert builder.entries == 2 * FULL_FRAME
+
+
+@pytest.mark.parametrize(
+    ("waiting", "frames"),
+    [(32, [32]), (33, [33]), (48, [48]), (49, [32, 17]), (64, [32, 32]), (65, [32, 33]), (100, [32, 32, 36])],
+)
+def test_a_full_frame_takes_along_the_few_that_are_left_and_leaves_many(waiting: int, frames: list[int]) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        calls: Waiting = OrderedDict()
+        opener = Opener("o" * 16, calls, loop, lambda: None, None)
+        opener.max_calls = 1000
+        acceptor = Accepted("a" * 16, "client", Answering(), 1000, loop)
+        for _ in range(waiting):
+            calls[Sent(b"", NOBODY, math.inf, calls, loop)] = None
+        sent = []
+        while (frame := opener.take())[1]:
+            sent.append(frame[1])
+            acceptor.received(SessionFrame.FromString(frame[0]))
+        answered = []
+        while (frame := acceptor.take())[1]:
+            answered.append(frame[1])
+            opener.received(SessionFrame.FromString(frame[0]))
+
+        assert sent == answered == frames
+        assert not opener.calls
+
+    in_virtual_time(main)
 
 
 @given(st.integers(0, 2**64 - 1) | st.sampled_from([1023, 1024, 131_071, 131_072]))

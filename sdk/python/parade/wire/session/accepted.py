@@ -252,8 +252,8 @@ class Accepted:
 
     def take(self) -> tuple[bytes, int]:
         """Returns the next frame, empty where there is nothing to say, and how many entries it holds."""
-        builder = FrameBuilder(self._controls())
         queue = self._queue
+        builder = FrameBuilder(self._controls(), len(queue))
         while queue:
             kind, exchange, encoded, item = queue[0]
             if not builder.add(kind, encoded):

@@ -4,7 +4,7 @@ A protobuf message is the concatenation of its fields (https://protobuf.dev/prog
 bytes.
 """
 
-from parade.wire.session.limits import FULL_FRAME, MAX_FRAME_BYTES
+from parade.wire.session.limits import FULL_FRAME, LEFT_OVER, MAX_FRAME_BYTES
 
 CALL = b"\x12"
 """The tag of `SessionFrame.calls`: field 2, length-delimited."""
@@ -43,11 +43,17 @@ def varint(number: int) -> bytes:
 class FrameBuilder:
     """One frame on its way together."""
 
-    __slots__ = ("_parts", "calls", "events", "results", "size")
+    __slots__ = ("_most", "_parts", "calls", "events", "results", "size")
 
-    def __init__(self, controls: bytes = b"") -> None:
-        """Begins a frame with what is no entry: acknowledgements, cancels, credits."""
+    def __init__(self, controls: bytes = b"", waiting: int = 0) -> None:
+        """Begins a frame.
+
+        Args:
+            controls: What is no entry: acknowledgements, cancels, credits.
+            waiting: How many entries there are for it and those after it.
+        """
         self._parts = [controls] if controls else []
+        self._most = waiting if FULL_FRAME < waiting <= FULL_FRAME + LEFT_OVER else FULL_FRAME
         self.size = len(controls)
         self.calls = 0
         self.results = 0
@@ -65,15 +71,15 @@ class FrameBuilder:
         if size > MAX_FRAME_BYTES and (length <= MAX_FRAME_BYTES - _OVERHEAD or self.size):
             return False
         if tag is RESULT:
-            if self.results == FULL_FRAME:
+            if self.results == self._most:
                 return False
             self.results += 1
         elif tag is CALL:
-            if self.calls == FULL_FRAME:
+            if self.calls == self._most:
                 return False
             self.calls += 1
         else:
-            if self.events == FULL_FRAME:
+            if self.events == self._most:
                 return False
             self.events += 1
         self._parts += (tag, _VARINTS[length] if length < 1024 else varint(length), entry, end)

@@ -7,6 +7,9 @@ MAX_ENTRIES = 64
 FULL_FRAME = 32
 """Entries of each kind that we put into one frame. With 64 calls in flight two frames are then on their way, and while one process works
 on the first another works on the second; frames of 64 cost less together, and let all processes but one wait."""
+LEFT_OVER = 16
+"""Entries that a full frame takes along where no others are left. By themselves they would cost as much as a full frame, and again at every
+hop and with every step of a workflow, for what travels apart once arrives and goes on apart."""
 MAX_FRAME_BYTES = 256 * 1024
 """What a frame holds at most, unless one entry alone is larger."""
 MAX_ENTRY_BYTES = 7 * 1024 * 1024

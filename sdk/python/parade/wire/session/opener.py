@@ -220,8 +220,8 @@ class Opener:
     def take(self) -> tuple[bytes, int]:
         """Returns the next frame, empty where there is nothing to say, and how many entries it holds."""
         controls, count = self._controls()
-        builder = FrameBuilder(controls)
         waiting, calls = self._waiting, self.calls
+        builder = FrameBuilder(controls, len(waiting))
         if waiting and self.taking:
             now = self._loop.time()
             number = self._last
