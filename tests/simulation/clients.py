@@ -56,21 +56,21 @@ class Clients:
     async def _put(self, source: str) -> None:
         await self._asked(lambda replica: _engine(replica).put_workflow(ANA, source, allow_unregistered=True))
 
-    async def start(self, workflow: str) -> str:
+    async def start(self, workflow: str, inputs: Document) -> str:
         """Starts a run and returns its id."""
         self._count += 1
         request = f"request-{self._count}"
-        start = Start(workflow, 0, Document(b"{}"), request, {"team": "blue"})
+        start = Start(workflow, 0, inputs, request, {"team": "blue"})
         run, _ = await self._asked(lambda replica: _engine(replica).start_run(ANA, start))
         known = self.promises.starts.setdefault(request, run.id)
         if known != run.id:
             self.promises.faults.append(f"{request} started {known} and {run.id}")
         return run.id
 
-    async def start_twice(self, workflow: str) -> str:
+    async def start_twice(self, workflow: str, inputs: Document) -> str:
         """Starts a run by two clients that send the same request at the same time."""
         self._count += 1
-        start = Start(workflow, 0, Document(b"{}"), f"request-{self._count}", {})
+        start = Start(workflow, 0, inputs, f"request-{self._count}", {})
         found = await asyncio.gather(*(self._asked(lambda replica: _engine(replica).start_run(ANA, start)) for _ in range(2)))
         if found[0][0].id != found[1][0].id:
             self.promises.faults.append(f"{start.request_id} started {found[0][0].id} and {found[1][0].id}")

@@ -3,9 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from parade.wire.errors import ParadeError, Reason
+from parade_scheduler.decider.asks import Entries, envelope_of
 from parade_scheduler.language import Definition
 from parade_scheduler.model import RUN_ENDED, STEP_ENDED, TASK_ENDED, EventType, Kind, Run, RunEvent, RunState, StepState
 from parade_scheduler.store import Store, Stored
+from tests.simulation import durables
 from tests.simulation.clients import Promises
 from tests.simulation.mesh import Mesh
 
@@ -30,18 +33,23 @@ async def faults_of(store: Store, runs: list[str], definitions: dict[str, Defini
     for id, stored in found.items():
         history, definition = histories[id], definitions[stored.run.workflow]
         of_run = (
-            *_history(stored.run, history),
+            *_history(stored.run, history, definition),
             *_states(stored),
             *_order(history, definition),
             *_compensation(stored.run, history, definition),
             *_effects(stored, history, mesh, definition),
+            *(_durable(stored) if definition.durable else ()),
         )
         faults += [f"{id} ({stored.run.workflow}): {fault}" for fault in of_run]
     faults += _promises(found, histories, promises)
     return faults
 
 
-def _history(run: Run, events: list[RunEvent]) -> Iterator[str]:
+def _history(run: Run, events: list[RunEvent], definition: Definition) -> Iterator[str]:
+    """Everything happened in one order, ended once, and began at no time at which nothing may.
+
+    A durable function whose turn ends in a pause waits for what it has asked for, which is no call.
+    """
     if [event.sequence for event in events] != list(range(1, len(events) + 1)):
         yield f"the history has gaps: {[event.sequence for event in events]}"
     if run.last_sequence != len(events):
@@ -57,9 +65,10 @@ def _history(run: Run, events: list[RunEvent]) -> Iterator[str]:
     yield from (f"the task {task} ended {count} times" for task, count in accepted.items() if count > 1)
     begun = Counter((event.step, event.task, event.attempt) for event in events if event.type is EventType.TASK_STARTED)
     yield from (f"the attempt {attempt} began {count} times" for attempt, count in begun.items() if count > 1)
+    begins = _BEGINS - {EventType.TASK_WAITING} if definition.durable else _BEGINS
     paused = False
     for event in events:
-        if paused and event.type in _BEGINS:
+        if paused and event.type in begins:
             yield f"{event.type} of {event.step} in a pause"
         if event.type in (EventType.RUN_PAUSED, EventType.RUN_RESUMED, EventType.RUN_CANCELLING):
             paused = event.type is EventType.RUN_PAUSED
@@ -101,11 +110,11 @@ def _compensation(run: Run, events: list[RunEvent], definition: Definition) -> I
 
 
 def _effects(stored: Stored, events: list[RunEvent], mesh: Mesh, definition: Definition) -> Iterator[str]:
-    """Whatever has effects was done once at most, and what is recorded as done was."""
+    """Whatever has effects was done once at most, and what is recorded as done was. A durable function's own task is none of it."""
     run = stored.run.id
     begun = {(event.step, event.task, event.attempt) for event in events if event.type is EventType.TASK_STARTED}
-    calls = {row.id for row in stored.steps if row.kind is Kind.CALL}
-    accepted = [event for event in events if event.type is EventType.TASK_SUCCEEDED and event.step in calls]
+    calls = {(task.step, task.index) for task in stored.tasks if task.kind is Kind.CALL and (task.index > 0 or not definition.durable)}
+    accepted = [event for event in events if event.type is EventType.TASK_SUCCEEDED and (event.step, event.task) in calls]
     executions = defaultdict(list)
     for execution in mesh.executions:
         if execution.key[0] == run:
@@ -122,9 +131,24 @@ def _effects(stored: Stored, events: list[RunEvent], mesh: Mesh, definition: Def
         given = [{"execution": one.number} for one in executions[event.step, event.task] if one.done and one.attempt == event.attempt]
         if value not in given:
             yield f"{event.step}/{event.task} is recorded with {value} of attempt {event.attempt}, which gave {given}"
-    for row in stored.steps:
+    for row in () if definition.durable else stored.steps:
         if row.state is StepState.SUCCEEDED and row.kind is Kind.CALL and row.tasks_succeeded != row.tasks and row.id in definition.steps:
             yield f"the step {row.id} succeeded with {row.tasks_succeeded} of {row.tasks} tasks"
+
+
+def _durable(stored: Stored) -> Iterator[str]:
+    """A durable function ended as its code ends with what is on record, or for want of an instance."""
+    run, failure = stored.run, stored.run.failure
+    journal = envelope_of(run, {task.index: task for task in stored.tasks if task.step}, Entries()).data
+    end = durables.played(run.id, journal)
+    if run.state is RunState.SUCCEEDED:
+        if isinstance(end, ParadeError) or run.outputs is None or end.value != {"result": run.outputs.value}:
+            yield f"its code gave {run.outputs}, and with what is on record gives {end}"
+    elif failure is not None and failure.reason is Reason.AGENT_ERROR:
+        if not isinstance(end, ParadeError) or failure.message != end.message or end.metadata.get("exception_type") != "ParadeError":
+            yield f"its code failed with {failure}, and with what is on record gives {end}"
+    elif failure is not None and failure.reason is not Reason.AGENT_LOST:
+        yield f"it failed with {failure}"
 
 
 def _promises(found: dict[str, Stored], histories: dict[str, list[RunEvent]], promises: Promises) -> Iterator[str]:

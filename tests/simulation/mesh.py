@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final
+from zlib import crc32
 
 from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.caller import call_id
@@ -17,6 +18,8 @@ from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
 from parade_scheduler.ports import Listener
+from tests.simulation import durables
+from tests.simulation.durables import Instances
 from tests.simulation.time import Life
 
 Key = tuple[str, str, int]
@@ -84,6 +87,8 @@ class Mesh:
     executions: list[Execution] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     ledger: dict[str, _Record] = field(default_factory=dict)
+    instances: Instances = field(default_factory=Instances)
+    """Those that take the turns of the durable function."""
     out: dict[AttemptKey, "SimulatedCall"] = field(default_factory=dict)
     """The attempts that a live process has handed out and not heard of."""
 
@@ -248,6 +253,8 @@ class SimulatedCall:
         chance = mesh.chance
         if chance.random() < temper.full:
             return ParadeError(Reason.NO_CAPACITY, "simulated: full")
+        if dispatch.function == durables.NAME:
+            return await self._turned()
         execution = Execution(len(mesh.executions), self._key, dispatch.attempt, dispatch.function, undoes=dispatch.arguments.value)
         mesh.executions.append(execution)
         self._tell_news(lambda: self._listener.assigned(f"instance-{execution.number % 3}"))
@@ -263,6 +270,21 @@ class SimulatedCall:
             return ParadeError(Reason.AGENT_ERROR, "simulated: no luck", retryable=chance.random() < 0.6)
         execution.done = True
         return self._lost() if is_lost else Document.of({"execution": execution.number})
+
+    async def _turned(self) -> Document | ParadeError:
+        """Returns what an instance makes of a turn of a durable function: mostly the one that took the turns before."""
+        mesh, dispatch, temper = self._mesh, self._dispatch, self._mesh.temper
+        chance = mesh.chance
+        home = crc32(self._run.id.encode())
+        instance = (home if chance.random() < 0.8 else chance.randrange(durables.INSTANCES)) % durables.INSTANCES
+        await asyncio.sleep(chance.uniform(1, 8) if chance.random() < temper.late else chance.uniform(0.001, 0.1))
+        is_lost = chance.random() < temper.lost
+        if is_lost and chance.random() < 0.5:
+            return self._lost()
+        answer = mesh.instances.take(instance, self._run.id, dispatch.arguments.data)
+        if chance.random() < temper.lost:
+            mesh.instances.lose(instance)
+        return self._lost() if is_lost else answer
 
     def _lost(self) -> ParadeError:
         return ParadeError(Reason.OUTCOME_UNKNOWN if self._is_effect else Reason.AGENT_LOST, "simulated: the instance is lost")

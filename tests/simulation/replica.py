@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, TypeVar, cast
 
 from parade.wire.errors import ParadeError
@@ -19,11 +19,11 @@ from parade_scheduler.engine import Engine
 from parade_scheduler.events import Events
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
-from parade_scheduler.ports import DurableFunction
 from parade_scheduler.rows import shard_of
 from parade_scheduler.starter import Starter
 from parade_scheduler.triggers import Triggers
 from tests.simulation.database import Server, SimulatedDatabase
+from tests.simulation.durables import Functions
 from tests.simulation.mesh import AttemptKey, Mesh, SimulatedCaller
 from tests.simulation.store import SimulatedStore
 from tests.simulation.time import Life, SimulatedClock
@@ -31,22 +31,6 @@ from tests.simulation.time import Life, SimulatedClock
 ResultT = TypeVar("ResultT")
 EXPECTED = frozenset({"commit failed", "ended before everything was stored"})
 """Errors that a log may have where nothing but the simulated faults is to blame."""
-
-
-class NoFunctions:
-    """An agent_manager that knows of no agent; functions are not looked up here."""
-
-    async def registered(self, namespace: str, principal: str, agents: Collection[str]) -> frozenset[str]:
-        """Returns none."""
-        return frozenset()
-
-    async def first(self, namespace: str, principal: str) -> frozenset[str]:
-        """Returns none."""
-        return frozenset()
-
-    async def durable(self, namespace: str, full_name: str) -> DurableFunction | None:
-        """Returns none."""
-        return None
 
 
 class GoneError(Exception):
@@ -146,10 +130,10 @@ class Replica:
         assert self.database is not None
         store = self.store = SimulatedStore(self.database)
         real = cast("Process[Config]", process)
-        leadership = self.leadership = Leadership(real, store, Durables(NoFunctions(), process.clock), alone=not self._server.shared)
+        leadership = self.leadership = Leadership(real, store, Durables(Functions(), process.clock), alone=not self._server.shared)
         triggers = Triggers(real, self.database, store, leadership)
         starter = Starter(real, store, leadership, triggers.limits)
-        engine = Engine(real, store, leadership, NoFunctions(), starter, triggers.defined)
+        engine = Engine(real, store, leadership, Functions(), starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
         caller = SimulatedCaller(self._mesh, life, self._epoch_of(life), self._has_stored(life), self._repeat)
         self._effects = Effects(real, caller, children, leadership.journal.report)

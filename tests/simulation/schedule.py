@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import orjson
 
+from parade_scheduler.document import Document
+from parade_scheduler.durables import definition_of
 from parade_scheduler.language import Definition
 from parade_scheduler.model import RUN_ENDED
+from tests.simulation import durables
 from tests.simulation.clients import Clients
 from tests.simulation.database import Server, SimulatedDatabase
 from tests.simulation.invariants import faults_of
@@ -77,7 +80,7 @@ class _World:
         self.clients = Clients(self.replicas, chance)
         self.trouble = Trouble(self.replicas, self.server, self.mesh, chance)
         names = [f"flow-{number}" for number in range(chance.randint(1, 3))]
-        self.definitions: dict[str, Definition] = {}
+        self.definitions: dict[str, Definition] = {durables.NAME: definition_of(durables.NAME)}
         sources = []
         for number, name in enumerate(names):
             source = orjson.dumps(workflow(chance, name, names[:number])).decode()
@@ -110,7 +113,9 @@ class _World:
 
         async def start() -> None:
             begin = clients.start_twice if chance.random() < 0.2 else clients.start
-            runs.append(await begin(chance.choice(names)))
+            name = chance.choice((*names, durables.NAME))
+            inputs = {"program": durables.program(chance, names)} if name == durables.NAME else {}
+            runs.append(await begin(name, Document.of(inputs)))
 
         for _ in range(chance.randint(3, 14)):
             await asyncio.sleep(chance.expovariate(8 / seconds))
@@ -157,7 +162,7 @@ class _World:
         report = self.report
         store = SimulatedStore(SimulatedDatabase(self.server, Life("judge")))
         runs = [run for (run,) in self.server.rows("SELECT id FROM run ORDER BY id")]
-        report.faults += self.server.faults + self.mesh.faults
+        report.faults += self.server.faults + self.mesh.faults + self.mesh.instances.faults
         for replica in self.replicas:
             report.faults += replica.left_over()
         report.faults += await faults_of(store, runs, self.definitions, self.mesh, self.clients.promises)
