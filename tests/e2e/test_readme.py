@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 README = (ROOT / "README.md").read_text()
 PROGRAMS = Path(sys.executable).parent
 
+pytestmark = pytest.mark.timeout(120)
+
 
 def block(language: str, beginning: str) -> str:
     """Returns the README's block of a language that holds a text."""

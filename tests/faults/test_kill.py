@@ -15,6 +15,8 @@ from parade.wire.mesh_file import MeshFile
 from tests.support.mesh import agent_process, kill, process_id, ready, wait_until_back
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(120)
+
 TASKS = 12
 FAN = """
 name: fan

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from parade.client import connect
 from parade.testing import LocalMesh
@@ -16,6 +17,8 @@ from parade.wire.mesh_file import MeshFile
 from tests.support.mesh import kill, wait_until_back
 
 LOCAL = [sys.executable, "-P", "-m", "parade_local"]
+
+pytestmark = pytest.mark.timeout(120)
 
 
 def local(*arguments: str, folder: Path, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
