@@ -123,3 +123,13 @@ async def test_what_is_wrong_itself_is_not_the_databases_failure(store: Store) -
 
     assert refusal(caught.value) is None
     assert refusal(ValueError("no")) is None
+
+
+async def test_what_is_looked_for_by_a_name_that_cannot_be_is_not_there_or_refused(store: Store, database: Database) -> None:
+    if database.is_sqlite:
+        assert await store.run("default", "run-\x00") is None
+        return
+    with pytest.raises(ParadeError) as caught:
+        await store.run("default", "run-\x00")
+    assert caught.value.reason is Reason.INVALID_ARGUMENTS
+    assert "NUL" in caught.value.message

@@ -35,10 +35,17 @@ async def reachable() -> AsyncIterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, OSError) as error:
-        found = refusal(error)
+        found = _unfit(error) or refusal(error)
         if found is None:
             raise
         raise found from error
+
+
+def _unfit(error: Exception) -> ParadeError | None:
+    """Returns the error for what PostgreSQL cannot look for; SQLite looks for it and finds nothing."""
+    if str(getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", "")) != "22021":
+        return None
+    return ParadeError(Reason.INVALID_ARGUMENTS, "a text in the request holds a NUL character, which no name or id has")
 
 
 def refusal(error: BaseException) -> ParadeError | None:

@@ -54,6 +54,13 @@ def test_a_filter_is_read() -> None:
     assert (wanted.since, wanted.before) == (NOW, None)
 
 
+def test_runs_are_looked_for_by_so_many_labels_and_no_more() -> None:
+    assert len(convert.run_filter("default", pb.ListRunsRequest(labels=[f"k{n}=v" for n in range(32)])).labels) == 32
+    with pytest.raises(ParadeError) as caught:
+        convert.run_filter("default", pb.ListRunsRequest(labels=[f"k{n}=v" for n in range(33)], inputs=["n=1"] * 33))
+    assert [fault.field for fault in caught.value.violations] == ["labels", "inputs"]
+
+
 def test_every_fault_of_a_filter_is_named() -> None:
     request = pb.ListRunsRequest(labels=["x", "=y", "a=\0"], inputs=["n", f"n={'x' * 200}"])
     request.states.append(99)  # type: ignore[arg-type]  # as a newer client may send it

@@ -1121,7 +1121,7 @@ class ListRunsRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only those that carry this label, "key=value"."""
+        """Only those that carry all these labels, each "key=value"; at most 32."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -1133,7 +1133,7 @@ class ListRunsRequest(_message.Message):
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only those with this input, "name=value": a text, a number, `true` or `false`, of at most 200 bytes with its name."""
+        """Only those with all these inputs, each "name=value": a text, a number, `true` or `false`, of at most 200 bytes with its name; at most 32."""
 
     def __init__(
         self,
@@ -1303,7 +1303,7 @@ class RunFilter(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only those that carry this label, "key=value"."""
+        """Only those that carry all these labels, each "key=value"; at most 32."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:

@@ -16,6 +16,8 @@ from parade_scheduler.refusal import refused
 MAX_LABELS: Final = 32
 MAX_REQUEST_ID: Final = 128
 MAX_REASON: Final = 1000
+MAX_TERMS: Final = 32
+"""By how many labels, or inputs, runs may be looked for at once: each is a join."""
 MAX_TERM: Final = 200
 """How long `name=value` may be in UTF-8, where runs are looked for by it."""
 MIN_PRIORITY: Final = -100
@@ -122,6 +124,10 @@ class Fields:
     def terms(self, field: str, texts: Iterable[str], kind: str) -> frozenset[tuple[str, str]]:
         """Reads what runs are to have, each `key=value`."""
         found: set[tuple[str, str]] = set()
+        texts = list(texts)
+        if len(texts) > MAX_TERMS:
+            self.fault(field, f"has at most {MAX_TERMS} entries, this has {len(texts):,}")
+            return frozenset()
         for text in texts:
             key, separator, value = text.partition("=")
             if not separator or not key or "\x00" in text:
