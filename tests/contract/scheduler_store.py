@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from parade_chassis.store import Database
 from parade_scheduler.document import Document
 from parade_scheduler.model import Run
-from parade_scheduler.store import Change
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.store import Change
+from parade_scheduler.storage.tables import METADATA
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 RUN = Run("run-1", "default", "report", 1, Document(b'{"a": "\\u0000"}'), NOW)

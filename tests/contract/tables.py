@@ -3,14 +3,14 @@
 import parade_agent_manager.store
 import parade_dispatcher.tables
 import parade_monitor.tables
-import parade_scheduler.tables
+import parade_scheduler.storage.tables
 from parade_chassis.store import Database
 
 TABLES = {
     "parade_agent_manager": parade_agent_manager.store.METADATA,
     "parade_dispatcher": parade_dispatcher.tables.METADATA,
     "parade_monitor": parade_monitor.tables.METADATA,
-    "parade_scheduler": parade_scheduler.tables.METADATA,
+    "parade_scheduler": parade_scheduler.storage.tables.METADATA,
 }
 """The tables of each service, by its package."""
 

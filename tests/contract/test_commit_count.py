@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from benchmarks.commits import counted
 from parade_chassis.store import Database
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.tables import METADATA
 
 LONG = "x" * 60_000
 """Several pages, so that a hundred rows fill SQLite's log and more."""

@@ -8,11 +8,11 @@ import pytest
 
 from parade_chassis.store import Database
 from parade_scheduler.approval import Approval, ApprovalFilter, ApprovalState
-from parade_scheduler.approvals import place_of
 from parade_scheduler.document import Document
 from parade_scheduler.model import EventType, Kind, Run, RunEvent, RunState, Task, TaskState
-from parade_scheduler.store import Change, Store
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.approvals import place_of
+from parade_scheduler.storage.store import Change, Store
+from parade_scheduler.storage.tables import METADATA
 from tests.contract.scheduler_store import NOW, RUN, new
 
 ADA = "spiffe://mesh/client/default/ada"

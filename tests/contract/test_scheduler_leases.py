@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from parade_chassis.store import Database
-from parade_scheduler.store import SHARD_COUNT, Change, Command, LostError, Store, shard_of
-from parade_scheduler.tables import METADATA
-from parade_scheduler.writer_postgres import PostgresWriter
+from parade_scheduler.storage.store import SHARD_COUNT, Change, Command, LostError, Store, shard_of
+from parade_scheduler.storage.tables import METADATA
+from parade_scheduler.storage.writer_postgres import PostgresWriter
 from tests.contract.scheduler_store import NOW, new, numbered, row_counts
 from tests.support.waiting import eventually
 

@@ -26,8 +26,8 @@ from parade_scheduler.model import (
     Task,
     TaskState,
 )
-from parade_scheduler.store import RunFilter, Store
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.store import RunFilter, Store
+from parade_scheduler.storage.tables import METADATA
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAILURE = {"reason": "AGENT_ERROR", "message": "no ✓", "violations": [["a.b", "wrong", 3]], "metadata": {"step": "a"}, "retryable": True}

@@ -11,8 +11,8 @@ import pytest
 from parade_chassis.store import Database
 from parade_scheduler.document import Document
 from parade_scheduler.model import RunState, Workflow
-from parade_scheduler.store import RunFilter, Store
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.store import RunFilter, Store
+from parade_scheduler.storage.tables import METADATA
 from tests.contract.scheduler_store import NOW, RUN, new
 
 WORKFLOW = Workflow("default", "report", 0, "a" * 64, "described", "name: report\n# größe ✓\n", NOW)

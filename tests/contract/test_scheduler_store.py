@@ -14,8 +14,8 @@ from parade_chassis.store import Database
 from parade_scheduler.decider import TaskProgressed
 from parade_scheduler.document import Document
 from parade_scheduler.model import EventType, Failure, Progress, RunEvent, RunState, Step, StepState, Task, TaskState
-from parade_scheduler.store import Change, RunFilter, Store, TakenError
-from parade_scheduler.tables import ENTRIES, METADATA
+from parade_scheduler.storage.store import Change, RunFilter, Store, TakenError
+from parade_scheduler.storage.tables import ENTRIES, METADATA
 from tests.contract.scheduler_store import NOW, RUN, new, numbered, row_counts
 from tests.support.stored_simulation import StoredSimulation, facts
 

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.store import Database
-from parade_scheduler import writer_postgres
 from parade_scheduler.document import Document
-from parade_scheduler.store import Store, refusal
-from parade_scheduler.tables import METADATA
-from parade_scheduler.writer_sqlite import SqliteWriter
+from parade_scheduler.storage import writer_postgres
+from parade_scheduler.storage.store import Store, refusal
+from parade_scheduler.storage.tables import METADATA
+from parade_scheduler.storage.writer_sqlite import SqliteWriter
 from tests.contract.scheduler_store import RUN, new, numbered, row_counts
 
 

@@ -10,18 +10,18 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.store import Database
-from parade_scheduler.commands import Command
 from parade_scheduler.decider import Admitted, CancelRequested, Occurrence
 from parade_scheduler.document import Document
-from parade_scheduler.events_store import EventStore, place_of
-from parade_scheduler.groups_store import Group, GroupStore, Rule
 from parade_scheduler.model import Kind, Run, RunState, Task, TaskState, Workflow
 from parade_scheduler.published_event import EventTrigger, PublishedEvent
 from parade_scheduler.schedule import CatchUp, Schedule
-from parade_scheduler.schedules_store import Change, ScheduleStore, defined_name
-from parade_scheduler.store import Change as RunChange
-from parade_scheduler.store import Store, shard_of
-from parade_scheduler.tables import METADATA
+from parade_scheduler.storage.commands import Command
+from parade_scheduler.storage.events_store import EventStore, place_of
+from parade_scheduler.storage.groups_store import Group, GroupStore, Rule
+from parade_scheduler.storage.schedules_store import Change, ScheduleStore, defined_name
+from parade_scheduler.storage.store import Change as RunChange
+from parade_scheduler.storage.store import Store, shard_of
+from parade_scheduler.storage.tables import METADATA
 from tests.contract.scheduler_store import NOW, RUN, new, numbered
 
 ALL = frozenset(range(64))

@@ -8,7 +8,7 @@ import pytest
 import parade
 from parade.testing import Mesh
 from parade_scheduler.config import Config
-from parade_scheduler.secrets import FRESH, MAX_BYTES, SETTING
+from parade_scheduler.definitions.secrets import FRESH, MAX_BYTES, SETTING
 from tests.support.commands import blocks
 from tests.support.mesh import ROOT
 

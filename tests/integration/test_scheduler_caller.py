@@ -28,10 +28,10 @@ from parade.wire.status import to_record, to_status
 from parade.wire.tally_exporter import TallyExporter
 from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import SystemClock
-from parade_scheduler.caller import MAX_SECONDS, DispatcherCaller, call_id
+from parade_scheduler.calls.caller import MAX_SECONDS, DispatcherCaller, call_id
+from parade_scheduler.calls.dispatch import Dispatches
 from parade_scheduler.decider import Dispatch, Occurrence
 from parade_scheduler.decider.occurrences import NOT_SENT
-from parade_scheduler.dispatch import Dispatches
 from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
 from tests.support.certificates import Authority

@@ -10,7 +10,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
 from parade_chassis.clock import SystemClock
-from parade_scheduler.secrets import FRESH
+from parade_scheduler.definitions.secrets import FRESH
 from tests.integration.scheduler_harness import begin, ended, history, put, running_world
 
 FIRST, SECOND = "k3y-of-the-bank", "an0ther-k3y-of-the-bank"

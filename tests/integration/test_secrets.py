@@ -6,7 +6,7 @@ import orjson
 
 from parade.client import Mesh, connect
 from parade.testing import LocalMesh
-from parade_scheduler.secrets import FRESH
+from parade_scheduler.definitions.secrets import FRESH
 from tests.support.mesh import agent_process, ready
 from tests.support.waiting import eventually
 

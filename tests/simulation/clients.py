@@ -10,10 +10,10 @@ from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.approval import Resolution
 from parade_scheduler.document import Document
 from parade_scheduler.engine import Engine
-from parade_scheduler.happenings import Whole
+from parade_scheduler.leading.happenings import Whole
 from parade_scheduler.model import RunState
 from parade_scheduler.operations import Signal
-from parade_scheduler.start import Caller, Start
+from parade_scheduler.starts.start import Caller, Start
 from tests.simulation.replica import GoneError, Replica
 from tests.simulation.workflows import EVENTS, SIGNALS
 

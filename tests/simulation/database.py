@@ -20,11 +20,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from parade_chassis.store import Database
-from parade_scheduler.batch import Batch
-from parade_scheduler.rows import shard_of
-from parade_scheduler.tables import COMMANDS, METADATA, SHARDS
-from parade_scheduler.writer import LostError
-from parade_scheduler.writer_sqlite import SqliteWriter
+from parade_scheduler.storage.batch import Batch
+from parade_scheduler.storage.rows import shard_of
+from parade_scheduler.storage.tables import COMMANDS, METADATA, SHARDS
+from parade_scheduler.storage.writer import LostError
+from parade_scheduler.storage.writer_sqlite import SqliteWriter
 from tests.simulation.time import Life
 
 SETTLED: Final = 10.0

@@ -7,7 +7,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade_scheduler.decider.asks import Entries, envelope_of
 from parade_scheduler.language import Definition
 from parade_scheduler.model import RUN_ENDED, STEP_ENDED, TASK_ENDED, EventType, Kind, Run, RunEvent, RunState, StepState
-from parade_scheduler.store import Store, Stored
+from parade_scheduler.storage.store import Store, Stored
 from tests.simulation import durables
 from tests.simulation.clients import Promises
 from tests.simulation.mesh import Mesh

@@ -12,7 +12,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.caller import call_id
+from parade_scheduler.calls.caller import call_id
 from parade_scheduler.decider import Dispatch
 from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import Document

@@ -10,18 +10,18 @@ from parade.wire.errors import ParadeError
 from parade.wire.log import Log
 from parade_chassis.ids import Ids
 from parade_chassis.lifecycle import Process
-from parade_scheduler.children import Children
 from parade_scheduler.config import Config
 from parade_scheduler.decider import TaskSucceeded
-from parade_scheduler.durables import Durables
+from parade_scheduler.definitions.durables import Durables
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
-from parade_scheduler.events import Events
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
-from parade_scheduler.rows import shard_of
-from parade_scheduler.starter import Starter
-from parade_scheduler.triggers import Triggers
+from parade_scheduler.starts.children import Children
+from parade_scheduler.starts.starter import Starter
+from parade_scheduler.storage.rows import shard_of
+from parade_scheduler.triggers.events import Events
+from parade_scheduler.triggers.triggers import Triggers
 from tests.simulation.database import Server, SimulatedDatabase
 from tests.simulation.durables import Functions
 from tests.simulation.mesh import AttemptKey, Mesh, SimulatedCaller

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
+from parade_scheduler.definitions.durables import definition_of
 from parade_scheduler.document import Document
-from parade_scheduler.durables import definition_of
 from parade_scheduler.language import Definition
 from parade_scheduler.model import RUN_ENDED
 from tests.simulation import durables

@@ -11,13 +11,16 @@ from functools import lru_cache
 from typing import Any, Final
 from unittest.mock import patch
 
-from parade_scheduler import journal, leadership, leases, loader, ownership, remote, rows, starter, store
-from parade_scheduler.definitions import Definitions
-from parade_scheduler.events_store import EventStore
-from parade_scheduler.groups_store import GroupStore
+from parade_scheduler import leadership
+from parade_scheduler.definitions.definitions import Definitions
 from parade_scheduler.language import Definition, read
-from parade_scheduler.schedules_store import ScheduleStore
-from parade_scheduler.store import Store
+from parade_scheduler.leading import journal, loader, ownership, remote
+from parade_scheduler.starts import starter
+from parade_scheduler.storage import leases, rows, store
+from parade_scheduler.storage.events_store import EventStore
+from parade_scheduler.storage.groups_store import GroupStore
+from parade_scheduler.storage.schedules_store import ScheduleStore
+from parade_scheduler.storage.store import Store
 
 SHARDS: Final = 6
 """How many shards there are."""

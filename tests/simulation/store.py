@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from parade_scheduler.store import Store
+from parade_scheduler.storage.store import Store
 from tests.simulation.database import SimulatedDatabase, SimulatedWriter
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from parade_scheduler.model import RunState
-from parade_scheduler.store import SHARD_COUNT, Change, LostError, Store
+from parade_scheduler.storage.store import SHARD_COUNT, Change, LostError, Store
 from tests.contract import test_scheduler_leases, test_scheduler_store
 from tests.contract.scheduler_store import new, numbered
 from tests.simulation.database import FILE, SETTLED, Server, SimulatedDatabase

@@ -5,7 +5,7 @@ from typing import Any
 
 from parade_scheduler.decider import Decisions, Execution
 from parade_scheduler.model import EventType
-from parade_scheduler.store import Change, Store
+from parade_scheduler.storage.store import Change, Store
 from tests.unit.scheduler.simulation import Simulation
 
 

@@ -6,20 +6,20 @@ from datetime import timedelta
 from parade_chassis.leading import sharing
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
-from parade_scheduler.caller import DispatcherCaller
-from parade_scheduler.children import Children
+from parade_scheduler.calls.caller import DispatcherCaller
 from parade_scheduler.config import Config
-from parade_scheduler.durables import Durables
+from parade_scheduler.definitions.durables import Durables
+from parade_scheduler.definitions.functions import AgentManagerFunctions
 from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
-from parade_scheduler.functions import AgentManagerFunctions
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
 from parade_scheduler.servicer import Servicer
-from parade_scheduler.starter import Starter
-from parade_scheduler.store import Store
-from parade_scheduler.tables import METADATA
-from parade_scheduler.triggers import Triggers
+from parade_scheduler.starts.children import Children
+from parade_scheduler.starts.starter import Starter
+from parade_scheduler.storage.store import Store
+from parade_scheduler.storage.tables import METADATA
+from parade_scheduler.triggers.triggers import Triggers
 
 
 async def serve(process: Process[Config]) -> None:

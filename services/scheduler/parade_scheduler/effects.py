@@ -3,13 +3,13 @@
 from typing import Final
 
 from parade.wire.errors import Reason
-from parade_scheduler.children import Children
+from parade_scheduler.calls.dispatch import Dispatches
 from parade_scheduler.decider import CancelChild, CancelTask, Dispatch, Effect, RunEnded, StartChild, TaskCancelled, TaskFailed
-from parade_scheduler.dispatch import Dispatches
+from parade_scheduler.leading.timers import Report
 from parade_scheduler.model import Failure, Run
 from parade_scheduler.ports import Caller
+from parade_scheduler.starts.children import Children
 from parade_scheduler.surroundings import Surroundings
-from parade_scheduler.timers import Report
 
 _FAILURE: Final = Failure(Reason.INTERNAL, "the scheduler could not carry this out; its log says why")
 

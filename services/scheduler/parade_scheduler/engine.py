@@ -8,19 +8,19 @@ from typing import Final
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis import paging
 from parade_scheduler.decider import CancelRequested, Occurrence
-from parade_scheduler.defined_starts import DefinedStarts
-from parade_scheduler.happenings import ElsewhereError, Whole
+from parade_scheduler.definitions.unknown import unknown
+from parade_scheduler.definitions.unregistered import unregistered
 from parade_scheduler.language import Definition, Examined, Fault
+from parade_scheduler.leading.happenings import ElsewhereError, Whole
 from parade_scheduler.model import EventType, Run, RunEvent, RunState, Workflow
 from parade_scheduler.ports import Functions
 from parade_scheduler.refusal import refused
-from parade_scheduler.start import Caller as Caller  # noqa: PLC0414  # its users find who asks beside what is asked
-from parade_scheduler.start import Start as Start  # noqa: PLC0414
-from parade_scheduler.starter import Starter
-from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.starts.start import Caller as Caller  # noqa: PLC0414  # its users find who asks beside what is asked
+from parade_scheduler.starts.start import Start as Start  # noqa: PLC0414
+from parade_scheduler.starts.starter import Starter
+from parade_scheduler.storage.store import RunFilter, Store
 from parade_scheduler.surroundings import Leads, Surroundings
-from parade_scheduler.unknown import unknown
-from parade_scheduler.unregistered import unregistered
+from parade_scheduler.triggers.defined_starts import DefinedStarts
 
 POLL_INTERVAL: Final = 30.0
 """Seconds after which one who waits for news of a run that is led here looks into the store without any."""

@@ -8,20 +8,20 @@ from typing import Any, Final
 
 from parade.wire.errors import ParadeError
 from parade_chassis.lifecycle import Process
-from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
-from parade_scheduler.durables import Durables
+from parade_scheduler.definitions.catalogue import Catalogue
+from parade_scheduler.definitions.durables import Durables
+from parade_scheduler.definitions.secrets import Secrets
 from parade_scheduler.effects import Effects
-from parade_scheduler.journal import Journal
-from parade_scheduler.keeper import Keeper
-from parade_scheduler.loader import Loader
-from parade_scheduler.ownership import AllShards, LeasedShards, Shards
-from parade_scheduler.remote import Inbox, Outbox
-from parade_scheduler.retention import forget_old_runs
-from parade_scheduler.secrets import Secrets
-from parade_scheduler.store import Store
-from parade_scheduler.watchers import Watchers
+from parade_scheduler.leading.journal import Journal
+from parade_scheduler.leading.keeper import Keeper
+from parade_scheduler.leading.loader import Loader
+from parade_scheduler.leading.ownership import AllShards, LeasedShards, Shards
+from parade_scheduler.leading.remote import Inbox, Outbox
+from parade_scheduler.leading.retention import forget_old_runs
+from parade_scheduler.leading.watchers import Watchers
+from parade_scheduler.storage.store import Store
 
 LAST_WRITES: Final = 10.0
 """Seconds that the last outcomes may take to be stored at the end of the process; what is not is found out by the next."""

@@ -9,19 +9,19 @@ from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade_chassis import paging
 from parade_chassis.ids import Ids
 from parade_scheduler.approval import Approval, ApprovalFilter, ApprovalState, Resolution, may_resolve
-from parade_scheduler.approvals import Place, place_of
-from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.decider import ApprovalResolved, PauseRequested, ResumeRequested, SignalReceived
+from parade_scheduler.definitions.catalogue import Catalogue
 from parade_scheduler.document import Document
 from parade_scheduler.engine import Caller, Engine, Start
-from parade_scheduler.happenings import Whole
 from parade_scheduler.language.definition import Definition
 from parade_scheduler.language.definition import Signal as SignalWait
 from parade_scheduler.language.inputs import validator, violations
+from parade_scheduler.leading.happenings import Whole
 from parade_scheduler.model import RUN_ENDED, EventType, Run, RunEvent, RunState
 from parade_scheduler.refusal import refused
-from parade_scheduler.seed import Seed, branched, inputs_of, repeated
-from parade_scheduler.store import RunFilter, Store
+from parade_scheduler.starts.seed import Seed, branched, inputs_of, repeated
+from parade_scheduler.storage.approvals import Place, place_of
+from parade_scheduler.storage.store import RunFilter, Store
 
 MAX_RUNS: Final = 1_000
 """How many runs one request for many takes."""

@@ -13,9 +13,9 @@ from parade.wire.telemetry import traceparent
 from parade_chassis.context import current, required_namespace
 from parade_scheduler import convert
 from parade_scheduler.engine import Caller, Engine
-from parade_scheduler.events import Events
 from parade_scheduler.operations import Operations
-from parade_scheduler.schedules import Schedules
+from parade_scheduler.triggers.events import Events
+from parade_scheduler.triggers.schedules import Schedules
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -5,12 +5,12 @@ from typing import Protocol
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
-from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.config import Config
-from parade_scheduler.journal import Journal
-from parade_scheduler.ownership import Shards
-from parade_scheduler.remote import Outbox
-from parade_scheduler.watchers import Watchers
+from parade_scheduler.definitions.catalogue import Catalogue
+from parade_scheduler.leading.journal import Journal
+from parade_scheduler.leading.ownership import Shards
+from parade_scheduler.leading.remote import Outbox
+from parade_scheduler.leading.watchers import Watchers
 
 
 class Surroundings(Protocol):

@@ -10,20 +10,20 @@ from sqlalchemy import text
 from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
 from parade_chassis.store import Database
-from parade_scheduler.catalogue import Catalogue
 from parade_scheduler.decider import CancelTask, Decider, Dispatch, Effect, Execution, Occurrence, Started
+from parade_scheduler.definitions.catalogue import Catalogue
+from parade_scheduler.definitions.durables import Durables
+from parade_scheduler.definitions.secrets import Secrets
 from parade_scheduler.document import Document
-from parade_scheduler.durables import Durables
-from parade_scheduler.happenings import Whole
-from parade_scheduler.journal import Journal
 from parade_scheduler.language import read
-from parade_scheduler.loader import Loader
+from parade_scheduler.leading.happenings import Whole
+from parade_scheduler.leading.journal import Journal
+from parade_scheduler.leading.loader import Loader
+from parade_scheduler.leading.watchers import Watchers
 from parade_scheduler.model import Run, Workflow
 from parade_scheduler.ports import DurableFunction
-from parade_scheduler.secrets import Secrets
-from parade_scheduler.store import Change, Store, shard_of
-from parade_scheduler.tables import METADATA
-from parade_scheduler.watchers import Watchers
+from parade_scheduler.storage.store import Change, Store, shard_of
+from parade_scheduler.storage.tables import METADATA
 from tests.support.waiting import eventually
 
 FLOW = "name: flow\nsteps: {a: {call: x.a}}"

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler.children import MAX_DEPTH, Children
 from parade_scheduler.decider import (
     CancelChild,
     CancelRequested,
@@ -21,10 +20,11 @@ from parade_scheduler.decider import (
     TaskSucceeded,
 )
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import ElsewhereError, Whole
 from parade_scheduler.language import read
+from parade_scheduler.leading.happenings import ElsewhereError, Whole
 from parade_scheduler.model import Parent, Run, RunState
-from parade_scheduler.store import Change
+from parade_scheduler.starts.children import MAX_DEPTH, Children
+from parade_scheduler.storage.store import Change
 from tests.unit.scheduler.leading import Led, leading
 
 PARENT = "name: parent\nsteps: {sub: {run: child}}\noutputs: {sub: '${{ steps.sub.output }}'}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parade_scheduler import cron
+from parade_scheduler.language import cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -7,7 +7,7 @@ import pytest
 from parade.wire.errors import Reason
 from parade_scheduler.language import Retry, StepDefinition, Template
 from parade_scheduler.model import EventType, Kind
-from parade_scheduler.seed import repeated
+from parade_scheduler.starts.seed import repeated
 from tests.unit.scheduler.simulation import Simulation, flow, of, step
 
 

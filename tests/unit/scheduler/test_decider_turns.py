@@ -13,8 +13,8 @@ from parade.wire.errors import Reason
 from parade_scheduler.decider import CancelTask, Dispatch, StartChild, TaskSucceeded
 from parade_scheduler.decider.asks import MAX_ASKS, Entries, envelope_of
 from parade_scheduler.decider.execution import Execution
+from parade_scheduler.definitions.durables import PATIENCE, definition_of
 from parade_scheduler.document import Document
-from parade_scheduler.durables import PATIENCE, definition_of
 from parade_scheduler.model import EventType, RunState, TaskState
 from tests.unit.scheduler.simulation import START, Simulation
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from parade.wire.errors import ParadeError
-from parade_scheduler import definitions as module
-from parade_scheduler.definitions import WEIGHT, Definitions
+from parade_scheduler.definitions import definitions as module
+from parade_scheduler.definitions.definitions import WEIGHT, Definitions
+from parade_scheduler.definitions.weighed_cache import WeighedCache
 from parade_scheduler.language import Definition, read
 from parade_scheduler.model import Workflow
-from parade_scheduler.weighed_cache import WeighedCache
 from tests.unit.scheduler.leading import FLOW
 from tests.unit.scheduler.simulation import START
 

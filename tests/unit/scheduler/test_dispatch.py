@@ -9,9 +9,9 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
+from parade_scheduler.calls.dispatch import Dispatches
 from parade_scheduler.decider import CancelTask, Dispatch, Occurrence, TaskCancelled, TaskFailed, TaskProgressed, TaskSucceeded
 from parade_scheduler.decider.occurrences import NOT_SENT
-from parade_scheduler.dispatch import Dispatches
 from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
 from parade_scheduler.ports import Listener

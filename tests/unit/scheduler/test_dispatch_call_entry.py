@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from parade.v1.call_pb2 import CallOptions, CallOrigin
 from parade.v1.session_pb2 import SessionCall
 from parade.v1.value_pb2 import Value
-from parade_scheduler.call_entry import call_entry
+from parade_scheduler.calls.call_entry import call_entry
 from parade_scheduler.decider import Dispatch
 from parade_scheduler.document import Document
 from parade_scheduler.model import Run

@@ -13,10 +13,10 @@ from parade.wire.session.limits import KEPT
 from parade.wire.session.link import Link
 from parade.wire.telemetry import Telemetry
 from parade_chassis.clock import ManualClock
-from parade_scheduler.caller import DispatcherCaller
+from parade_scheduler.calls.caller import DispatcherCaller
+from parade_scheduler.calls.dispatch import Dispatches
 from parade_scheduler.decider import Dispatch, Occurrence, TaskFailed, TaskSucceeded
 from parade_scheduler.decider.occurrences import NOT_SENT
-from parade_scheduler.dispatch import Dispatches
 from parade_scheduler.document import Document
 from parade_scheduler.model import Run
 from tests.support.memory_stream import MemoryTarget

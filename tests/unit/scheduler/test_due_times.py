@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parade_scheduler import cron
-from parade_scheduler.due_times import MAX_CAUGHT_UP, ON_TIME, next_time, times_to_start
+from parade_scheduler.language import cron
 from parade_scheduler.schedule import CatchUp, Schedule
+from parade_scheduler.triggers.due_times import MAX_CAUGHT_UP, ON_TIME, next_time, times_to_start
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MINUTELY = Schedule("often", "flow", "* * * * *", next_time=NOON)

@@ -16,8 +16,8 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_scheduler.decider import TaskFailed, TaskSucceeded
 from parade_scheduler.decider.asks import Entries, envelope_of
+from parade_scheduler.definitions.durables import definition_of
 from parade_scheduler.document import Document
-from parade_scheduler.durables import definition_of
 from parade_scheduler.model import Failure, Kind, RunState, TaskState
 from tests.unit.scheduler.simulation import Simulation
 

@@ -12,7 +12,7 @@ import parade
 from parade.durable.definition import function_of
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import ManualClock
-from parade_scheduler.durables import FRESH, Durables, definition_of
+from parade_scheduler.definitions.durables import FRESH, Durables, definition_of
 from parade_scheduler.ports import DurableFunction
 
 

@@ -9,7 +9,6 @@ from parade.wire.errors import Reason
 from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
 from parade_chassis.ids import Ids
-from parade_scheduler.children import Children
 from parade_scheduler.config import Config
 from parade_scheduler.decider import (
     CancelChild,
@@ -27,6 +26,7 @@ from parade_scheduler.document import Document
 from parade_scheduler.effects import Effects
 from parade_scheduler.model import Parent, Run, RunState
 from parade_scheduler.ports import Listener
+from parade_scheduler.starts.children import Children
 from tests.unit.scheduler.leading import Led, leading
 from tests.unit.scheduler.simulation import START
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parade_scheduler.document import Document
-from parade_scheduler.entries import Change, Entry, Fold, entry_of, events_of
 from parade_scheduler.model import EventType, Run, RunEvent, Step, StepState, Task, TaskState
+from parade_scheduler.storage.entries import Change, Entry, Fold, entry_of, events_of
 from tests.support.model_values import values
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,15 +10,15 @@ from parade.wire.errors import ParadeError, Reason
 from parade_chassis.ids import Ids
 from parade_scheduler.config import Config
 from parade_scheduler.document import Document
-from parade_scheduler.event_delivery import EventDelivery
-from parade_scheduler.events import MAX_BATCH, Events
-from parade_scheduler.events_store import EventStore
-from parade_scheduler.groups_store import GroupStore
-from parade_scheduler.happenings import Whole
-from parade_scheduler.limits import Limits
+from parade_scheduler.leading.happenings import Whole
+from parade_scheduler.leading.remote import Inbox, Outbox
 from parade_scheduler.published_event import PublishedEvent
-from parade_scheduler.remote import Inbox, Outbox
-from parade_scheduler.start import Caller, Start
+from parade_scheduler.starts.limits import Limits
+from parade_scheduler.starts.start import Caller, Start
+from parade_scheduler.storage.events_store import EventStore
+from parade_scheduler.storage.groups_store import GroupStore
+from parade_scheduler.triggers.event_delivery import EventDelivery
+from parade_scheduler.triggers.events import MAX_BATCH, Events
 from tests.unit.scheduler.leading import Led, leading
 
 ADA = Caller("default", "spiffe://parade.local/ns/default/client/ada")

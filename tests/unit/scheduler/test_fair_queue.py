@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parade_scheduler.fair_queue import PATIENCE, FairQueue
+from parade_scheduler.calls.fair_queue import PATIENCE, FairQueue
 
 NAMESPACES = ("red", "green", "blue", "white")
 

@@ -9,11 +9,11 @@ import pytest
 
 from parade.wire.log import Log
 from parade_scheduler.decider import CancelRequested
-from parade_scheduler.entries import Change, Stored
-from parade_scheduler.happenings import ElsewhereError
+from parade_scheduler.leading.happenings import ElsewhereError
+from parade_scheduler.leading.ownership import LeasedShards
 from parade_scheduler.model import EventType, RunEvent, RunState
-from parade_scheduler.ownership import LeasedShards
-from parade_scheduler.store import SHARD_COUNT, TakenError
+from parade_scheduler.storage.entries import Change, Stored
+from parade_scheduler.storage.store import SHARD_COUNT, TakenError
 from tests.support.waiting import eventually
 from tests.unit.scheduler.leading import FailingStore, Led, leading
 

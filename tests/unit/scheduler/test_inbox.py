@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from parade_chassis.ids import Ids
-from parade_scheduler import remote
-from parade_scheduler.commands import Command, leave_commands
 from parade_scheduler.decider import CancelRequested
+from parade_scheduler.leading import remote
+from parade_scheduler.leading.remote import Inbox, Outbox
 from parade_scheduler.model import RunState
-from parade_scheduler.remote import Inbox, Outbox
+from parade_scheduler.storage.commands import Command, leave_commands
 from tests.support.waiting import eventually
 from tests.unit.scheduler.leading import Led, leading
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler import journal as module
 from parade_scheduler.decider import CancelRequested, Decider, Decisions, Execution, Occurrence, Started, TaskCancelled, TaskSucceeded
 from parade_scheduler.document import Document
-from parade_scheduler.happenings import ElsewhereError, Whole
+from parade_scheduler.leading import journal as module
+from parade_scheduler.leading.happenings import ElsewhereError, Whole
 from parade_scheduler.model import EventType, RunState, TaskState
-from parade_scheduler.store import LostError
+from parade_scheduler.storage.store import LostError
 from tests.support.waiting import eventually
 from tests.unit.scheduler.leading import Led, leading
 

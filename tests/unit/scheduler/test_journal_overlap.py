@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
-from parade_scheduler import journal as module
 from parade_scheduler.decider import SignalReceived, TaskSucceeded
 from parade_scheduler.document import Document
-from parade_scheduler.entries import Change
-from parade_scheduler.happenings import ElsewhereError
+from parade_scheduler.leading import journal as module
+from parade_scheduler.leading.happenings import ElsewhereError
 from parade_scheduler.model import RunState
+from parade_scheduler.storage.entries import Change
 from tests.support.waiting import eventually
 from tests.unit.scheduler.leading import FailingStore, Led, leading
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parade_scheduler.places import KEPT_SHARE, Places
+from parade_scheduler.calls.places import KEPT_SHARE, Places
 
 NAMESPACES = ("red", "green", "blue", "white")
 

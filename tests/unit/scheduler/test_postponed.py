@@ -3,8 +3,8 @@
 import pytest
 
 from parade_chassis.clock import ManualClock
-from parade_scheduler import postponed
-from parade_scheduler.postponed import Postponed
+from parade_scheduler.leading import postponed
+from parade_scheduler.leading.postponed import Postponed
 
 
 async def test_what_could_not_be_done_waits_longer_each_time_until_it_is_done() -> None:

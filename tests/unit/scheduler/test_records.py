@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parade.wire.errors import Reason, Violation
 from parade_scheduler.document import Document
 from parade_scheduler.model import Failure, Run, RunEvent, Step, StepState, Task, TaskState
-from parade_scheduler.records import Codec, Documents, NewerError, micros_of, time_of
+from parade_scheduler.storage.records import Codec, Documents, NewerError, micros_of, time_of
 from tests.support.model_values import values
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)

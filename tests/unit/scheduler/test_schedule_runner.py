@@ -11,14 +11,14 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import ManualClock
 from parade_scheduler.decider import Execution, Started
-from parade_scheduler.happenings import Whole
+from parade_scheduler.leading.happenings import Whole
 from parade_scheduler.model import Run
 from parade_scheduler.schedule import CatchUp, Schedule
-from parade_scheduler.schedule_runner import ScheduleRunner
-from parade_scheduler.schedules import Schedules
-from parade_scheduler.schedules_store import Due, ScheduleStore
-from parade_scheduler.start import Caller, Start
-from parade_scheduler.store import RunFilter, shard_of
+from parade_scheduler.starts.start import Caller, Start
+from parade_scheduler.storage.schedules_store import Due, ScheduleStore
+from parade_scheduler.storage.store import RunFilter, shard_of
+from parade_scheduler.triggers.schedule_runner import ScheduleRunner
+from parade_scheduler.triggers.schedules import Schedules
 from tests.unit.scheduler.leading import Led, leading
 
 ADA = Caller("default", "spiffe://parade.local/ns/default/client/ada")

@@ -8,7 +8,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import ManualClock
-from parade_scheduler.secrets import CAPACITY, FRESH, MAX_BYTES, SETTING, Secrets
+from parade_scheduler.definitions.secrets import CAPACITY, FRESH, MAX_BYTES, SETTING, Secrets
 
 VALUE = "s3cr3t-value"
 

@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from parade.wire.errors import ParadeError, Reason
+from parade_scheduler.definitions.durables import definition_of
 from parade_scheduler.document import Document
-from parade_scheduler.durables import definition_of
 from parade_scheduler.language import Definition, read
 from parade_scheduler.model import Failure, Run, RunState, Step, StepState
-from parade_scheduler.seed import Seed, branched, inputs_of, repeated
+from parade_scheduler.starts.seed import Seed, branched, inputs_of, repeated
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DIAMOND = {

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parade_scheduler.shared_room import SharedRoom
+from parade_scheduler.leading.shared_room import SharedRoom
 
 
 def filled(room: SharedRoom, namespace: str, size: int) -> int:

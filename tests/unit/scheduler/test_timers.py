@@ -7,7 +7,7 @@ import pytest
 
 from parade_chassis.clock import ManualClock
 from parade_scheduler.decider import Occurrence, RetryDue, SetTimer
-from parade_scheduler.timers import Timers
+from parade_scheduler.leading.timers import Timers
 
 
 class Reminded:

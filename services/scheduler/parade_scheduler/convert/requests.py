@@ -13,7 +13,7 @@ from parade_scheduler.document import Document
 from parade_scheduler.engine import Start
 from parade_scheduler.model import RunState
 from parade_scheduler.operations import Fork, Rerun, Signal
-from parade_scheduler.store import RunFilter
+from parade_scheduler.storage.store import RunFilter
 
 DEFAULT_WAIT: Final = 60.0
 MAX_WAIT: Final = 3600.0

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from parade_scheduler import cron
 from parade_scheduler.expression import Expression
-from parade_scheduler.language import places
+from parade_scheduler.language import cron, places
 from parade_scheduler.language.definition import Event, Schedule, Trigger
 from parade_scheduler.language.faults import Faults
 from parade_scheduler.language.inputs import Inputs, validator, violations

@@ -1,0 +1,1 @@
+"""The attempts under way: who may call when, and what comes back."""

@@ -1,0 +1,1 @@
+"""Which workflows there are, and what they name."""

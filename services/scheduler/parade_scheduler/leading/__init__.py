@@ -1,0 +1,1 @@
+"""The one writer of runs: what happens to which, in memory and then in the store."""
