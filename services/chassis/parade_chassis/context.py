@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import ANONYMOUS, Identity, Kind
@@ -88,7 +89,12 @@ def of_request(
 
 
 def _caller(authentication: Mapping[str, Iterable[bytes]], domain: str) -> Identity:
-    names = [name.decode("utf-8", "replace") for name in authentication.get("x509_subject_alternative_name", [])]
+    return _named(tuple(authentication.get("x509_subject_alternative_name", ())), domain)
+
+
+@lru_cache(maxsize=4096)  # a connection brings the same names with every request
+def _named(encoded: tuple[bytes, ...], domain: str) -> Identity:
+    names = [name.decode("utf-8", "replace") for name in encoded]
     uris = [name for name in names if name.startswith("spiffe://")]
     identity = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's
     return identity if identity is not None and identity.domain == domain else ANONYMOUS

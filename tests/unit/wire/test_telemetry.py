@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span, use_span
 from parade.wire.call_span import CallSpan, is_unsampled, parent
 from parade.wire.sampling import RateLimit
 from parade.wire.tally_exporter import TallyExporter
-from parade.wire.telemetry import Telemetry
+from parade.wire.telemetry import Telemetry, traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SAMPLED = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -109,6 +109,33 @@ def test_nothing_is_recorded_under_a_current_span_that_is_not(recording: Recordi
 
     with recording.telemetry.tracer.start_as_current_span("request"):
         assert recording.begin() is None
+
+
+def test_a_request_follows_its_callers_trace(recording: Recording) -> None:
+    spent(recording.telemetry)
+
+    recording.telemetry.begin_request("SchedulerService/GetRun", SAMPLED, {"rpc.method": "GetRun"}).end()
+
+    (span,) = recording.spans
+    assert span.context is not None
+    assert span.parent is not None
+    assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, "00f067aa0ba902b7")
+    assert (span.name, span.kind, dict(span.attributes or {})) == ("SchedulerService/GetRun", SpanKind.SERVER, {"rpc.method": "GetRun"})
+
+
+@pytest.mark.parametrize("header", [UNSAMPLED, ""])
+def test_a_request_that_is_not_recorded_carries_its_trace_on_and_lets_nobody_begin_another(recording: Recording, header: str) -> None:
+    if not header:
+        spent(recording.telemetry)
+    span = recording.telemetry.begin_request("SchedulerService/GetRun", header, {})
+
+    carried = traceparent(span)
+    assert carried.startswith(f"00-{TRACE}-" if header else "00-")
+    assert is_unsampled(carried)
+    recording.telemetry._roots = RateLimit(1000, 1000)
+    with use_span(span):
+        assert recording.begin() is None
+    assert recording.spans == ()
 
 
 def test_a_failure_is_on_the_span(recording: Recording) -> None:

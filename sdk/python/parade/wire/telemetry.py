@@ -7,14 +7,14 @@ every call costs next to nothing: new traces are recorded at a limited rate, and
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any, Self, TypeVar
 
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk._logs import LoggerProvider
@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import INVALID_SPAN, SpanContext, SpanKind, get_current_span
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, SpanKind, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from parade.wire import call_span
@@ -187,6 +187,27 @@ class Telemetry:
                 return None
         return self._begun(name, kind, parent, attributes)
 
+    def begin_request(self, name: str, traceparent: str, attributes: Mapping[str, Fact]) -> Span:
+        """Opens the span of a request that is answered here, without making it the current one.
+
+        The caller's trace is followed where it is recorded; a new one is recorded where the limit allows.
+
+        Args:
+            name: The method.
+            traceparent: The caller's span; empty where it names none.
+            attributes: What is known of the request.
+
+        Returns:
+            The span, to be ended by the caller. Where nothing is recorded it carries the trace on, so that nobody below begins another.
+        """
+        parent = call_span.parent(traceparent) if traceparent else None
+        recorded = self._roots.take() if parent is None else parent.trace_flags.sampled
+        begun = self._begun(name, SpanKind.SERVER, parent, attributes) if recorded else None
+        if begun is not None:
+            return begun.span
+        trace_id = (getrandbits(128) or 1) if parent is None else parent.trace_id
+        return NonRecordingSpan(SpanContext(trace_id, getrandbits(64) or 1, is_remote=False))
+
     def failed_call(
         self,
         name: str,
@@ -277,16 +298,6 @@ class _Renewing:
             timeout=EXPORT_TIMEOUT,
             channel_options=(("grpc.ssl_target_name_override", self._collector.server_name),),
         )
-
-
-def remote_parent(metadata: Callable[[str], str | None]) -> Context:
-    """Returns the context of the caller's span.
-
-    Args:
-        metadata: Gives the value of a metadata key, or None.
-    """
-    carrier = {key: value for key in ("traceparent", "tracestate") if (value := metadata(key)) is not None}
-    return _PROPAGATOR.extract(carrier)
 
 
 def traceparent(span: trace.Span) -> str:

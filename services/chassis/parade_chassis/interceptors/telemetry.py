@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 from opentelemetry import context as tracing
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
 from parade.wire.session.methods import DISPATCHER_SESSION
-from parade.wire.telemetry import Telemetry, remote_parent
+from parade.wire.telemetry import Telemetry
 from parade_chassis.context import current
 
 QUIET = ("/grpc.health.", "/opentelemetry.", DISPATCHER_SESSION)
@@ -39,13 +39,11 @@ class TelemetryConcern:
             return partial(self._end, method, context, INVALID_SPAN, started)
         service, _, name = method.strip("/").partition("/")
         metadata = dict(context.invocation_metadata() or ())
-        span = self._telemetry.tracer.start_span(
+        parent = metadata.get("traceparent")
+        span = self._telemetry.begin_request(
             f"{service.rpartition('.')[2]}/{name}",
-            context=remote_parent(lambda key: _text(metadata.get(key))),
-            kind=SpanKind.SERVER,
-            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri},
-            record_exception=False,
-            set_status_on_exception=False,
+            parent if isinstance(parent, str) else "",
+            {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri},
         )
         # Every request has a task, and so a context, of its own: what is put there goes with it.
         tracing.attach(set_span_in_context(span))
@@ -58,7 +56,3 @@ class TelemetryConcern:
             span.set_status(Status(StatusCode.ERROR, context.details() or ""))
         self._durations.record((service, name, failed), time.perf_counter() - started)
         span.end()
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value if isinstance(value, str) else None
