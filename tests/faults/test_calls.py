@@ -23,7 +23,6 @@ from tests.support.mesh import agent_process, environment, kill, ready, wait_unt
 from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import eventually
 
-HARMS = ("killed", "frozen", "cut off")
 UNKNOWN = {Reason.DEADLINE_EXCEEDED, Reason.OUTCOME_UNKNOWN}
 """How the call of an effect ends whose instance has fallen silent: its time is over, or the instance is given up."""
 BUDGET_BURST = 20
@@ -61,7 +60,7 @@ async def four_instances(file: MeshFile) -> AsyncIterator[tuple[Mesh, Four]]:
         yield mesh, Four(victim, proxy)
 
 
-@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("how", ["killed", "frozen", pytest.param("cut off", marks=pytest.mark.full)])
 @pytest.mark.parametrize("function", [pytest.param("work", id="pure", marks=pytest.mark.full), pytest.param("note", id="idempotent")])
 async def test_calls_that_may_be_repeated_outlive_an_instance(own_mesh: MeshFile, tmp_path: Path, function: str, how: str) -> None:
     async with four_instances(own_mesh) as (mesh, four):
@@ -76,7 +75,7 @@ async def test_calls_that_may_be_repeated_outlive_an_instance(own_mesh: MeshFile
     assert load.failed == {}
 
 
-@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.full), "cut off"])
 async def test_an_effect_happens_at_most_once_for_a_key(own_mesh: MeshFile, tmp_path: Path, how: str) -> None:
     async with four_instances(own_mesh) as (mesh, four):
 
