@@ -383,6 +383,15 @@ async def test_who_waits_when_the_process_ends_is_told(led: Led) -> None:
     await refused(waiting, Reason.UNAVAILABLE)
 
 
+async def test_who_asks_once_the_process_has_ended_is_told(led: Led) -> None:
+    led.lead()
+    await led.begin()
+    await led.end()
+
+    await refused(asyncio.create_task(led.begin(2)), Reason.UNAVAILABLE)
+    await refused(asyncio.create_task(led.journal.request(RUN, None)), Reason.UNAVAILABLE)
+
+
 async def test_a_run_that_cannot_be_stored_holds_no_other_up(led: Led) -> None:
     led.lead()
     await led.begin()

@@ -70,6 +70,7 @@ class Journal:
         self._closed = Together()
         """What is being committed."""
         self._decided = asyncio.Event()
+        self._stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -216,6 +217,7 @@ class Journal:
                 both.create_task(self._decide_on_all())
                 both.create_task(self._commit_all())
         finally:
+            self._stopped = True
             self.refuse_all(ParadeError(Reason.UNAVAILABLE, STOPPED))
             for run in self.missing:
                 self.refuse(run, ParadeError(Reason.UNAVAILABLE, STOPPED))
@@ -243,6 +245,8 @@ class Journal:
             self._wake.set()
 
     async def _ask(self, happening: Happening, namespace: str) -> Whole | None:
+        if self._stopped:
+            raise ParadeError(Reason.UNAVAILABLE, STOPPED)  # nobody would ever answer
         if not self._room.enter(namespace, MAX_WAITING, len(self._happenings)):
             raise ParadeError(Reason.NO_CAPACITY, "the scheduler has too much to write; try again in a moment")
         try:
