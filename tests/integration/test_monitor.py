@@ -1,4 +1,7 @@
-"""The monitor as a process of its own, over mutual TLS: fed by the exporters that everybody uses, asked through the contract."""
+"""The monitor as a process of its own, over mutual TLS: fed by the exporters that everybody uses, asked through the contract.
+
+One file, though a long one: it follows one process through everything that it is sent and asked, to its end.
+"""
 
 import asyncio
 import json

@@ -9,6 +9,8 @@ from parade_scheduler.leading.timers import Timers
 
 MAX_FAULTS: Final = 3
 """How often a run that cannot be decided on, or stored, is tried by itself; then only what happens to it takes it up."""
+MAX_FAULTY: Final = 10_000
+"""Of how many runs faults are counted; those of the run whose last one is longest ago are forgotten first."""
 
 
 class Memory:
@@ -88,5 +90,7 @@ class Memory:
 
     def has_few_faults(self, run: str) -> bool:
         """Counts a fault that concerns one run alone, and returns whether it is worth to be tried again by itself."""
-        self._faults[run] = faults = self._faults.get(run, 0) + 1
+        self._faults[run] = faults = self._faults.pop(run, 0) + 1
+        if len(self._faults) > MAX_FAULTY:
+            del self._faults[next(iter(self._faults))]
         return faults < MAX_FAULTS
