@@ -89,11 +89,11 @@ def of_request(
 
 
 def _caller(authentication: Mapping[str, Iterable[bytes]], domain: str) -> Identity:
-    return _named(tuple(authentication.get("x509_subject_alternative_name", ())), domain)
+    return _identity(tuple(authentication.get("x509_subject_alternative_name", ())), domain)
 
 
 @lru_cache(maxsize=4096)  # a connection brings the same names with every request
-def _named(encoded: tuple[bytes, ...], domain: str) -> Identity:
+def _identity(encoded: tuple[bytes, ...], domain: str) -> Identity:
     names = [name.decode("utf-8", "replace") for name in encoded]
     uris = [name for name in names if name.startswith("spiffe://")]
     identity = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's

@@ -25,7 +25,7 @@ ResultT = TypeVar("ResultT")
 
 YOUNG: Final = 10_000
 """How many more objects there must be before garbage is looked for: what requests under way are made of is not looked through then. With
-Python's own 700 that takes a tenth of a busy service's time."""
+Python's own 700 that takes a twelfth of a busy scheduler's time."""
 
 
 class Process(Generic[ConfigT]):
