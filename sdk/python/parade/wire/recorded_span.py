@@ -1,4 +1,4 @@
-"""A span that costs a call little: OpenTelemetry's own takes five times as long to begin, end and encode, and a run has three for each step.
+"""A span that costs a call little: OpenTelemetry's own takes five times as long to begin, end and encode; a run has three for each step.
 
 What our own code says of a call is kept as it comes. Whoever says more, such as the author of a function, says it to a span of
 OpenTelemetry's that is made for that alone: it cleans values and keeps to the limits.
