@@ -26,11 +26,15 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 from parade.wire.replicas import Replicas
+from parade.wire.session.methods import SCHEDULER_SESSION
+from parade.wire.session.requests import SessionReplicas
 from parade.wire.telemetry import Collector, Telemetry
 from parade.workflow_builder import Workflow
 
 NEEDED = frozenset({"agent_manager", "dispatcher", "monitor", "scheduler"})
 """The services that a client cannot do without."""
+BY_SESSION = frozenset({"PublishEvent", "StartRun"})
+"""What is asked of the scheduler by the thousand, and answered with little."""
 
 
 @asynccontextmanager
@@ -59,8 +63,11 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
     with Telemetry("client", f"{os.uname().nodename}-{os.getpid()}", found.namespace, collector) as telemetry:
         artifacts = Artifacts(services.get("gateway"))
         try:
-            async with Caller.over(services["dispatcher"], artifacts, telemetry) as caller:
-                yield Mesh(found, services, caller, artifacts, telemetry)
+            async with (
+                Caller.over(services["dispatcher"], artifacts, telemetry) as caller,
+                SessionReplicas.over(services["scheduler"], SCHEDULER_SESSION, BY_SESSION) as scheduler,
+            ):
+                yield Mesh(found, services, scheduler, caller, artifacts, telemetry)
         finally:
             for replicas in services.values():
                 await replicas.close()
@@ -70,10 +77,16 @@ class Mesh(Runs, Schedules):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(
-        self, file: MeshFile, services: Mapping[str, Replicas], caller: Caller, artifacts: Artifacts, telemetry: Telemetry
+        self,
+        file: MeshFile,
+        services: Mapping[str, Replicas],
+        scheduler: SessionReplicas,
+        caller: Caller,
+        artifacts: Artifacts,
+        telemetry: Telemetry,
     ) -> None:
         """Takes the connections; see `connect`."""
-        super().__init__(SchedulerServiceStub(services["scheduler"].for_stubs()), telemetry)
+        super().__init__(SchedulerServiceStub(scheduler.for_stubs()), telemetry)
         self.file = file
         self._caller = caller
         self._artifacts = artifacts

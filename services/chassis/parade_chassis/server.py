@@ -22,6 +22,7 @@ from parade_chassis.interceptors.errors import ErrorsConcern
 from parade_chassis.interceptors.pipeline import Pipeline
 from parade_chassis.interceptors.telemetry import TelemetryConcern
 from parade_chassis.lifecycle import Process
+from parade_chassis.sessions import Requests, SessionServicer
 
 MAX_CONCURRENT_REQUESTS = 4096
 """Requests at once; the rest are refused with RESOURCE_EXHAUSTED."""
@@ -97,13 +98,12 @@ async def running(
     descriptors = [_descriptor(servicer) for servicer in servicers]
     health_descriptor: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
     rows = allow_list([*descriptors, health_descriptor], {**_health_rows(health_descriptor), **(foreign or {})})
-    pipeline = Pipeline(
-        ContextConcern(config.domain),
-        TelemetryConcern(process.telemetry),
-        AuthorizationConcern(rows),
-        failing=ErrorsConcern(process.log),
-    )
+    telemetry, authorization, errors = TelemetryConcern(process.telemetry), AuthorizationConcern(rows), ErrorsConcern(process.log)
+    pipeline = Pipeline(ContextConcern(config.domain), telemetry, authorization, failing=errors)
     server = grpc.aio.server(interceptors=[pipeline], options=(*OPTIONS, *options), maximum_concurrent_rpcs=MAX_CONCURRENT_REQUESTS)
+    by_session = [servicer for servicer in servicers if isinstance(servicer, SessionServicer)]
+    for opened in by_session:
+        opened.requests = Requests(process, opened, _descriptor(opened), telemetry, authorization, errors)
     for servicer in servicers:
         _register(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -124,6 +124,7 @@ async def running(
         await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.NOT_SERVING)
         if drain is not None:
             await drain()
+        await asyncio.gather(*(opened.requests.drain(config.drain_timeout) for opened in by_session))
         await server.stop(config.drain_timeout)
         await probes.stop(None)
 

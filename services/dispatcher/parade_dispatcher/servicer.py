@@ -13,12 +13,12 @@ from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
 from parade_chassis.clock import Clock
 from parade_chassis.context import certificate_end, current, required_namespace
+from parade_chassis.sessions import admission
 from parade_dispatcher import convert
 from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.model import Request
 from parade_dispatcher.replies import Batch, Followed, Single
-from parade_dispatcher.session import admission
 from parade_dispatcher.started import StartedCallsServicer
 
 MOST_CALLS = 1000

@@ -1,8 +1,5 @@
 """Calls that come by session: each goes to the engine as it arrives, and what the engine says of it goes back. It decides nothing."""
 
-from collections.abc import Callable
-from datetime import datetime
-
 from opentelemetry.trace import SpanKind
 
 from parade.v1 import session_pb2
@@ -10,7 +7,6 @@ from parade.wire.call_span import CallSpan, is_unsampled
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Exchange
 from parade.wire.telemetry import Telemetry
-from parade_chassis.clock import Clock
 from parade_chassis.context import RequestContext
 from parade_dispatcher import convert, entries
 from parade_dispatcher.engine import Engine
@@ -160,18 +156,3 @@ class SessionReply:
                 return
             self._job.gone()
             self.failed(convert.too_wide(window), Timing())
-
-
-def admission(end: datetime, clock: Clock) -> Callable[[], None]:
-    """Returns what is asked before every frame whether who opened the session is still who it was.
-
-    Args:
-        end: When its certificate ends.
-        clock: The time.
-    """
-
-    def admit() -> None:
-        if clock.now() >= end:
-            raise ParadeError(Reason.UNAUTHENTICATED, "the certificate of who opened this session has ended; open another with a new one")
-
-    return admit

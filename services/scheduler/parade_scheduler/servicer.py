@@ -11,6 +11,7 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.v1 import scheduler_pb2_grpc
 from parade.wire.telemetry import traceparent
 from parade_chassis.context import current, required_namespace
+from parade_chassis.sessions import SessionServicer
 from parade_scheduler import convert
 from parade_scheduler.engine import Caller, Engine
 from parade_scheduler.operations import Operations
@@ -20,7 +21,7 @@ from parade_scheduler.triggers.schedules import Schedules
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
+class Servicer(SessionServicer, scheduler_pb2_grpc.SchedulerServiceServicer):
     """What `scheduler.proto` says."""
 
     def __init__(self, engine: Engine, operations: Operations, schedules: Schedules, events: Events) -> None:

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from parade.v1 import scheduler_pb2 as parade_dot_v1_dot_scheduler__pb2
+from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -62,6 +63,11 @@ class SchedulerServiceStub:
                 '/parade.v1.SchedulerService/StartRun',
                 request_serializer=parade_dot_v1_dot_scheduler__pb2.StartRunRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_scheduler__pb2.StartRunResponse.FromString,
+                _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/parade.v1.SchedulerService/Session',
+                request_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
                 _registered_method=True)
         self.GetRun = channel.unary_unary(
                 '/parade.v1.SchedulerService/GetRun',
@@ -213,6 +219,17 @@ class SchedulerServiceServicer:
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
         says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Session(self, request_iterator, context):
+        """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
+        and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+
+        What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
+        with PERMISSION_DENIED. Called by clients and agents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -429,6 +446,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.StartRun,
                     request_deserializer=parade_dot_v1_dot_scheduler__pb2.StartRunRequest.FromString,
                     response_serializer=parade_dot_v1_dot_scheduler__pb2.StartRunResponse.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
+                    response_serializer=parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
             ),
             'GetRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRun,
@@ -665,6 +687,33 @@ class SchedulerService:
             '/parade.v1.SchedulerService/StartRun',
             parade_dot_v1_dot_scheduler__pb2.StartRunRequest.SerializeToString,
             parade_dot_v1_dot_scheduler__pb2.StartRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/parade.v1.SchedulerService/Session',
+            parade_dot_v1_dot_session__pb2.SessionFrame.SerializeToString,
+            parade_dot_v1_dot_session__pb2.SessionFrame.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ One file, though a long one: the contract of a service is read as a whole."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from parade.v1 import scheduler_pb2 as _scheduler_pb2
+from parade.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -67,6 +68,13 @@ class SchedulerServiceStub:
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
     says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+    """
+    Session: _grpc.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]
+    """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
+    and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+
+    What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
+    with PERMISSION_DENIED. Called by clients and agents.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]
     """Returns a run with its steps.
@@ -216,6 +224,13 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
     says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+    """
+    Session: _aio.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]  # type: ignore[assignment]
+    """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
+    and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+
+    What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
+    with PERMISSION_DENIED. Called by clients and agents.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]  # type: ignore[assignment]
     """Returns a run with its steps.
@@ -392,6 +407,19 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
         says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+        """
+
+    @_abc_1.abstractmethod
+    def Session(
+        self,
+        request_iterator: _MaybeAsyncIterator[_session_pb2.SessionFrame],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_session_pb2.SessionFrame], _abc.AsyncIterator[_session_pb2.SessionFrame]]:
+        """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
+        and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+
+        What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
+        with PERMISSION_DENIED. Called by clients and agents.
         """
 
     @_abc_1.abstractmethod

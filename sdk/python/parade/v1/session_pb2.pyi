@@ -26,7 +26,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class SessionFrame(_message.Message):
     """What goes over a session, in either direction: whatever has queued since the last frame.
 
-    The opener is who makes calls (a client at a dispatcher, a dispatcher at an agent); the acceptor answers them. The first frame of each side holds
+    The opener is who makes calls (a client at a dispatcher or at a scheduler, a dispatcher at an agent); the acceptor answers them. The first frame of each side holds
     its hello and nothing else. A frame holds at most 64 calls, results and events of each kind, and at most 256 KiB unless one entry alone is larger.
     A side that breaks these rules, or those of a field, has its stream ended with INVALID_ARGUMENTS and a message that says which.
 
@@ -191,7 +191,7 @@ class SessionCall(_message.Message):
     number: _builtins.int
     """The call's number: above those of all earlier calls of the session."""
     function: _builtins.str
-    """The full name, "agent.function"."""
+    """The full name, "agent.function". At a scheduler the name of a method, as "StartRun"."""
     timeout: _builtins.float
     """Seconds until the call must have ended, from its arrival; 0 where the opener does not say."""
     window: _builtins.int
@@ -207,7 +207,7 @@ class SessionCall(_message.Message):
     """At a dispatcher: true where the step that `origin` names may have made this call before. An effect is then not called: OUTCOME_UNKNOWN."""
     @_builtins.property
     def arguments(self) -> _value_pb2.Value:
-        """The arguments: a JSON object that fits the function's schema; an empty object where not given."""
+        """The arguments: a JSON object that fits the function's schema; an empty object where not given. At a scheduler the method's request."""
 
     @_builtins.property
     def options(self) -> _call_pb2.CallOptions:

@@ -47,7 +47,7 @@ class AuthorizationConcern:
         """Takes the allow list."""
         self._rows = rows
 
-    def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any] | None = None) -> None:
         """Lets the request through, or raises UNAUTHENTICATED or PERMISSION_DENIED."""
         caller = current().caller
         if caller.kind not in self._rows[method]:

@@ -20,10 +20,13 @@ class ErrorsConcern:
 
     async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
         """Turns an exception into the RPC's status. One that aborts the RPC by itself is left alone."""
-        if isinstance(error, grpc.aio.AbortError):
-            return
-        if not isinstance(error, ParadeError):
-            incident = secrets.token_hex(4)
-            self._log.error("request failed unexpectedly", method=method, incident=incident, exception=error)
-            error = ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")
-        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+        if not isinstance(error, grpc.aio.AbortError):
+            await context.abort_with_status(rpc_status.to_status(to_status(self.typed(method, error))))
+
+    def typed(self, method: str, error: Exception) -> ParadeError:
+        """Returns an exception as whoever asked may see it. What nobody foresaw is logged."""
+        if isinstance(error, ParadeError):
+            return error
+        incident = secrets.token_hex(4)
+        self._log.error("request failed unexpectedly", method=method, incident=incident, exception=error)
+        return ParadeError(Reason.INTERNAL, f"an unexpected fault; the log has it as incident {incident}")

@@ -9,11 +9,11 @@ import grpc
 from opentelemetry import context as tracing
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
-from parade.wire.session.methods import DISPATCHER_SESSION
+from parade.wire.session.methods import DISPATCHER_SESSION, SCHEDULER_SESSION
 from parade.wire.telemetry import Telemetry
 from parade_chassis.context import current
 
-QUIET = ("/grpc.health.", "/opentelemetry.", DISPATCHER_SESSION)
+QUIET = ("/grpc.health.", "/opentelemetry.", DISPATCHER_SESSION, SCHEDULER_SESSION)
 """Methods that are not traced: probes, telemetry itself, which would otherwise report on its own reports, and sessions, whose calls have
 their own spans."""
 
@@ -36,23 +36,37 @@ class TelemetryConcern:
             return None
         started = time.perf_counter()
         if method == LASTING:
-            return partial(self._end, method, context, INVALID_SPAN, started)
-        service, _, name = method.strip("/").partition("/")
+            return partial(self._answered, method, context, INVALID_SPAN, started)
         metadata = dict(context.invocation_metadata() or ())
         parent = metadata.get("traceparent")
+        return partial(self._answered, method, context, self.begin(method, parent if isinstance(parent, str) else ""), started)
+
+    def begin(self, method: str, parent: str) -> Span:
+        """Opens the span of a request that has a task, and so a context, of its own, under the one that `parent` names."""
+        service, _, name = method.strip("/").partition("/")
         span = self._telemetry.begin_request(
             f"{service.rpartition('.')[2]}/{name}",
-            parent if isinstance(parent, str) else "",
+            parent,
             {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri},
         )
-        # Every request has a task, and so a context, of its own: what is put there goes with it.
         tracing.attach(set_span_in_context(span))
-        return partial(self._end, method, context, span, started)
+        return span
 
-    def _end(self, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Span, started: float) -> None:
+    def end(self, method: str, span: Span, started: float, failure: str | None) -> None:
+        """Closes the span and measures.
+
+        Args:
+            method: The method's full name.
+            span: What `begin` gave.
+            started: When the request came, by `time.perf_counter`.
+            failure: Why it failed; None where it did not.
+        """
         service, _, name = method.strip("/").partition("/")
-        failed = context.code() not in (None, 0, grpc.StatusCode.OK)
-        if failed:
-            span.set_status(Status(StatusCode.ERROR, context.details() or ""))
-        self._durations.record((service, name, failed), time.perf_counter() - started)
+        if failure is not None:
+            span.set_status(Status(StatusCode.ERROR, failure))
+        self._durations.record((service, name, failure is not None), time.perf_counter() - started)
         span.end()
+
+    def _answered(self, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Span, started: float) -> None:
+        failed = context.code() not in (None, 0, grpc.StatusCode.OK)
+        self.end(method, span, started, (context.details() or "") if failed else None)

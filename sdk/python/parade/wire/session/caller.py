@@ -114,6 +114,11 @@ class _Pending(Delivery):
         super().__init__(link, deadlines, call, options.call_id, deadline, loop, call.window)
         self.future: asyncio.Future[session_pb2.SessionResult] = loop.create_future()
 
+    @property
+    def repeatable(self) -> bool:
+        """Not where the server knows no sessions: it is asked in another way."""
+        return not self._link.unimplemented
+
     def abandon(self) -> None:
         """Cancels the call, whose outcome nobody waits for any more."""
         super().abandon()
@@ -151,7 +156,7 @@ class _Stream(_Pending):
     @property
     def repeatable(self) -> bool:
         """Only before its first item: the reader would get that one twice."""
-        return not self._items
+        return super().repeatable and not self._items
 
     def told(self, event: session_pb2.SessionEvent) -> None:
         """Keeps it for the reader."""

@@ -1,0 +1,174 @@
+"""Requests that come by session, many over one stream: each names a method of the service, and has around it what every request has."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from parade.v1 import session_pb2
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.session.acceptor import Acceptor, Exchange
+from parade.wire.session.methods import PROTOBUF
+from parade.wire.status import to_record
+from parade_chassis.clock import Clock
+from parade_chassis.context import RequestContext, certificate_end, current, enter
+from parade_chassis.interceptors.authorization import AuthorizationConcern
+from parade_chassis.interceptors.errors import ErrorsConcern
+from parade_chassis.interceptors.telemetry import TelemetryConcern
+from parade_chassis.lifecycle import Process
+
+MAX_REQUESTS: Final = 4096
+"""Requests of one session at once; more wait at who makes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    path: str
+    decode: Callable[[bytes], Message]
+    answer: Callable[[Any, Any], Any]
+
+
+class SessionServicer:
+    """A servicer whose methods are reached by session too, those that take one request and give one response.
+
+    They get None in place of gRPC's context.
+    """
+
+    requests: "Requests"
+    """Set by who serves it."""
+
+    def Session(  # noqa: N802  # as the contract has it
+        self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[Any]:
+        """Carries many requests over one stream."""
+        return self.requests.serve(request_iterator, current(), certificate_end(context.auth_context()))
+
+
+class Requests:
+    """The sessions of one service, and the answers to what comes by them."""
+
+    def __init__(
+        self,
+        process: Process[Any],
+        servicer: object,
+        service: ServiceDescriptor,
+        telemetry: TelemetryConcern,
+        authorization: AuthorizationConcern,
+        errors: ErrorsConcern,
+    ) -> None:
+        """Takes who answers, and what stands around every answer.
+
+        Args:
+            process: Its clock, log and task group.
+            servicer: Answers.
+            service: What it answers.
+            telemetry: Measures.
+            authorization: Refuses.
+            errors: Masks what nobody foresaw.
+        """
+        self._clock = process.clock
+        self._tasks = process.tasks
+        self._telemetry = telemetry
+        self._authorization = authorization
+        self._errors = errors
+        self._acceptor = Acceptor(self, max_calls=MAX_REQUESTS, log=process.log)
+        self._methods = {
+            method.name: _Method(
+                f"/{service.full_name}/{method.name}",
+                message_factory.GetMessageClass(method.input_type).FromString,
+                getattr(servicer, method.name),
+            )
+            for method in service.methods
+            if not (method.client_streaming or method.server_streaming)
+        }
+
+    def serve(self, frames: AsyncIterator[session_pb2.SessionFrame], opener: RequestContext, end: datetime) -> AsyncGenerator[bytes]:
+        """Serves one stream.
+
+        Args:
+            frames: What arrives on it.
+            opener: Who opened it.
+            end: When the opener's certificate ends.
+        """
+        return self._acceptor.serve(frames, opener, admission(end, self._clock))
+
+    async def drain(self, timeout: float) -> None:
+        """Sends the sessions elsewhere, and gives the requests under way `timeout` seconds."""
+        await self._acceptor.drain(timeout)
+
+    def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
+        """Begins to answer a request."""
+        task = self._tasks.create_task(self._answer(call, exchange))
+
+        def cancelled(gone: bool) -> None:  # noqa: ARG001, FBT001  # as the session calls it; either way nobody waits for the answer
+            task.cancel()
+
+        exchange.cancelled = cancelled
+
+    async def _answer(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
+        result = session_pb2.SessionResult()
+        try:
+            async with asyncio.timeout(call.timeout or None):
+                result.result.data = await self._response(call, exchange.caller)
+            result.result.media_type = PROTOBUF
+        except TimeoutError:
+            result.error.CopyFrom(to_record(ParadeError(Reason.DEADLINE_EXCEEDED, "the deadline passed")))
+        except asyncio.CancelledError:
+            result.error.CopyFrom(to_record(ParadeError(Reason.CANCELLED, "the request was cancelled")))
+        except ParadeError as error:
+            result.error.CopyFrom(to_record(error))
+        exchange.answer(result)
+
+    async def _response(self, call: session_pb2.SessionCall, opener: RequestContext) -> bytes:
+        method = self._methods.get(call.function)
+        if method is None:
+            raise ParadeError(Reason.INVALID_ARGUMENTS, f"no method {call.function[:120]!r} takes one request and gives one response")
+        if call.HasField("origin"):
+            raise ParadeError(Reason.PERMISSION_DENIED, "a request by session is for who opened the session, and for nobody else")
+        enter(RequestContext(method.path, opener.caller, opener.namespace, opener.principal))
+        started = time.perf_counter()
+        span = self._telemetry.begin(method.path, call.traceparent)
+        failure: str | None = "the request was cancelled"
+        try:
+            self._authorization(method.path)
+            response: Message = await method.answer(_decoded(method, call), None)
+            failure = None
+            return response.SerializeToString()
+        except Exception as error:
+            known = self._errors.typed(method.path, error)
+            failure = known.message
+            raise known from error
+        finally:
+            self._telemetry.end(method.path, span, started, failure)
+
+
+def admission(end: datetime, clock: Clock) -> Callable[[], None]:
+    """Returns what is asked before every frame whether who opened the session is still who it was.
+
+    Args:
+        end: When its certificate ends.
+        clock: The time.
+    """
+
+    def admit() -> None:
+        if clock.now() >= end:
+            raise ParadeError(Reason.UNAUTHENTICATED, "the certificate of who opened this session has ended; open another with a new one")
+
+    return admit
+
+
+def _decoded(method: _Method, call: session_pb2.SessionCall) -> Message:
+    media_type = call.arguments.media_type
+    if media_type != PROTOBUF:
+        raise ParadeError(Reason.INVALID_ARGUMENTS, f"the request's media type is {media_type[:120]!r}; only {PROTOBUF} is taken")
+    try:
+        return method.decode(call.arguments.data)
+    except DecodeError as error:
+        raise ParadeError(Reason.INVALID_ARGUMENTS, f"the request is no {method.path.rpartition('/')[2]}Request") from error
