@@ -1,7 +1,8 @@
 """What a namespace may have at most, so that one cannot take what all share. Refusals say the limit."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
@@ -25,6 +26,8 @@ class _Count:
     """In seconds that never run backwards."""
     let_in: int = 0
     """How many of them were let in since. Some may have ended again."""
+    counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who counts."""
 
 
 class Bound:
@@ -49,11 +52,15 @@ class Bound:
             ParadeError: NO_CAPACITY, where the namespace has as many as it may; UNAVAILABLE, where they cannot be counted.
         """
         known = self._known.setdefault(namespace, _Count(0, -FRESH))
-        now = self._clock.monotonic()
         is_full = known.number >= self.limit
-        if now - known.read_at >= (FRESH_WHEN_FULL if is_full else FRESH) or (is_full and known.let_in):
-            known.read_at, known.let_in = now, 0  # others go on with the count that there is, instead of counting as well
-            known.number = await self._count(namespace)
+        if is_full and known.counting.locked():
+            async with known.counting:
+                pass  # there may be room again: who counts will know
+        elif self._clock.monotonic() - known.read_at >= (FRESH_WHEN_FULL if is_full else FRESH) or (is_full and known.let_in):
+            known.read_at = self._clock.monotonic()  # others go on with the count that there is, instead of counting as well
+            async with known.counting:
+                known.let_in = 0
+                known.number = await self._count(namespace)
         if known.number >= self.limit:
             message = f"the namespace `{namespace}` has {known.number:,} {self._what} and may have {self.limit:,}; try again later"
             raise ParadeError(Reason.NO_CAPACITY, message, metadata={"limit": str(self.limit), "retry_after": "1"})
