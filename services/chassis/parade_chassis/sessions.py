@@ -79,6 +79,8 @@ class Requests:
         self._authorization = authorization
         self._errors = errors
         self._acceptor = Acceptor(self, max_calls=MAX_REQUESTS, log=process.log)
+        self._running: dict[Exchange, asyncio.Task[None]] = {}
+        """The requests that have no answer yet."""
         self._methods = {
             method.name: _Method(
                 f"/{service.full_name}/{method.name}",
@@ -100,30 +102,36 @@ class Requests:
         return self._acceptor.serve(frames, opener, admission(end, self._clock))
 
     async def drain(self, timeout: float) -> None:
-        """Sends the sessions elsewhere, and gives the requests under way `timeout` seconds."""
+        """Sends the sessions elsewhere, gives the requests under way `timeout` seconds, and gives up those that are left."""
         await self._acceptor.drain(timeout)
+        for task in self._running.values():
+            task.cancel()
 
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         """Begins to answer a request."""
-        task = self._tasks.create_task(self._answer(call, exchange))
+        task = self._running[exchange] = self._tasks.create_task(self._answer(call, exchange))
 
         def cancelled(gone: bool) -> None:  # noqa: ARG001, FBT001  # as the session calls it; either way nobody waits for the answer
             task.cancel()
+            # Said here: a task that is cancelled before its first step says nothing.
+            del self._running[exchange]
+            exchange.answer(_failed(ParadeError(Reason.CANCELLED, "the request was cancelled")))
 
         exchange.cancelled = cancelled
 
     async def _answer(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
-        result = session_pb2.SessionResult()
         try:
-            async with asyncio.timeout(call.timeout or None):
-                result.result.data = await self._response(call, exchange.caller)
+            result = session_pb2.SessionResult()
+            result.result.data = await self._response(call, exchange.caller)
             result.result.media_type = PROTOBUF
-        except TimeoutError:
-            result.error.CopyFrom(to_record(ParadeError(Reason.DEADLINE_EXCEEDED, "the deadline passed")))
-        except asyncio.CancelledError:
-            result.error.CopyFrom(to_record(ParadeError(Reason.CANCELLED, "the request was cancelled")))
         except ParadeError as error:
-            result.error.CopyFrom(to_record(error))
+            result = _failed(error)
+        except asyncio.CancelledError:
+            # Not by who asked, who has an answer then: the process ends.
+            exchange.answer(_failed(ParadeError(Reason.UNAVAILABLE, "the request was given up; ask again")))
+            raise
+        finally:
+            self._running.pop(exchange, None)
         exchange.answer(result)
 
     async def _response(self, call: session_pb2.SessionCall, opener: RequestContext) -> bytes:
@@ -135,14 +143,20 @@ class Requests:
         enter(RequestContext(method.path, opener.caller, opener.namespace, opener.principal))
         started = time.perf_counter()
         span = self._telemetry.begin(method.path, call.traceparent)
+        limit = asyncio.timeout(call.timeout or None)
         failure: str | None = "the request was cancelled"
         try:
             self._authorization(method.path)
-            response: Message = await method.answer(_decoded(method, call), None)
+            async with limit:
+                response: Message = await method.answer(_decoded(method, call), None)
             failure = None
             return response.SerializeToString()
+        except ParadeError as error:
+            failure = error.message
+            raise
         except Exception as error:
-            known = self._errors.typed(method.path, error)
+            late = limit.expired()
+            known = ParadeError(Reason.DEADLINE_EXCEEDED, "the deadline passed") if late else self._errors.typed(method.path, error)
             failure = known.message
             raise known from error
         finally:
@@ -172,3 +186,7 @@ def _decoded(method: _Method, call: session_pb2.SessionCall) -> Message:
         return method.decode(call.arguments.data)
     except DecodeError as error:
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"the request is no {method.path.rpartition('/')[2]}Request") from error
+
+
+def _failed(error: ParadeError) -> session_pb2.SessionResult:
+    return session_pb2.SessionResult(error=to_record(error))
