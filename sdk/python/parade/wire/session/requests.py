@@ -1,5 +1,6 @@
 """Requests to a service over a session, for use with the generated stubs: what is asked by the thousand costs a tenth of a stream each."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -20,8 +21,9 @@ from parade.wire.telemetry import traceparent
 class SessionReplicas:
     """The replicas of one service, of whose methods some go over a session with one of them; it opens at the first.
 
-    A session that breaks is resumed, or another replica takes the requests again: every one must be safe to repeat. A service that knows
-    no sessions gets each request by itself.
+    A session that breaks is resumed, or another replica takes the requests again. What cannot be done over it goes by itself, as the other
+    methods do: where the service knows no sessions, and where the session's replica answers UNAVAILABLE, for another may do it. So every
+    request must be safe to repeat.
     """
 
     def __init__(self, replicas: Replicas, link: Link, methods: frozenset[str]) -> None:
@@ -61,8 +63,16 @@ class SessionReplicas:
             return alone
 
         async def call(request: Any, *, timeout: float | None = None) -> Any:
-            response = await self._response(method, request_serializer(request), DEFAULT_TIMEOUT if timeout is None else timeout)
-            return await alone(request, timeout=timeout) if response is None else response_deserializer(response)
+            left = DEFAULT_TIMEOUT if timeout is None else timeout
+            until = time.monotonic() + left
+            if not self._link.unimplemented:
+                try:
+                    return response_deserializer(await self._response(method, request_serializer(request), left))
+                except ParadeError as error:
+                    left = until - time.monotonic()
+                    if error.reason is not Reason.UNAVAILABLE or left <= 0:
+                        raise
+            return await alone(request, timeout=left)
 
         return call
 
@@ -74,19 +84,8 @@ class SessionReplicas:
         """Returns the caller of a method with streams in both directions. Called by the generated stubs."""
         return self._replicas.stream_stream(*method, **more)
 
-    async def _response(self, method: str, request: bytes, timeout: float) -> bytes | None:
-        """Returns the response over the session; None where the service knows no sessions."""
-        if self._knows_none():
-            return None
+    async def _response(self, method: str, request: bytes, timeout: float) -> bytes:
         call = session_pb2.SessionCall(function=method, traceparent=traceparent(get_current_span()))
         call.arguments.data = request
         call.arguments.media_type = PROTOBUF
-        try:
-            return (await self._caller.call(call, timeout)).result.data
-        except ParadeError as error:
-            if error.reason is Reason.UNAVAILABLE and self._knows_none():
-                return None
-            raise
-
-    def _knows_none(self) -> bool:
-        return self._link.unimplemented
+        return (await self._caller.call(call, timeout)).result.data
