@@ -225,11 +225,15 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Session(self, request_iterator, context):
-        """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
-        and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+        """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
+        `StartRun`; its arguments and its result are those messages, encoded, with the media type "application/protobuf".
 
-        What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
-        with PERMISSION_DENIED. Called by clients and agents.
+        A retry resumes the session by its id; that of a call does what it does at its method. Called by clients and agents, and each call by those who may
+        call its method. It fails as there; with INVALID_ARGUMENTS where there is no such method, PERMISSION_DENIED where it has an `origin`, and UNAVAILABLE
+        where the end of the process cuts it short. A frame outside the protocol ends the session with INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

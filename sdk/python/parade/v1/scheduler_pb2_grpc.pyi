@@ -70,11 +70,15 @@ class SchedulerServiceStub:
     says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
     """
     Session: _grpc.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]
-    """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
-    and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+    """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
+    `StartRun`; its arguments and its result are those messages, encoded, with the media type "application/protobuf".
 
-    What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
-    with PERMISSION_DENIED. Called by clients and agents.
+    A retry resumes the session by its id; that of a call does what it does at its method. Called by clients and agents, and each call by those who may
+    call its method. It fails as there; with INVALID_ARGUMENTS where there is no such method, PERMISSION_DENIED where it has an `origin`, and UNAVAILABLE
+    where the end of the process cuts it short. A frame outside the protocol ends the session with INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]
     """Returns a run with its steps.
@@ -226,11 +230,15 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
     """
     Session: _aio.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]  # type: ignore[assignment]
-    """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
-    and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+    """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
+    `StartRun`; its arguments and its result are those messages, encoded, with the media type "application/protobuf".
 
-    What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
-    with PERMISSION_DENIED. Called by clients and agents.
+    A retry resumes the session by its id; that of a call does what it does at its method. Called by clients and agents, and each call by those who may
+    call its method. It fails as there; with INVALID_ARGUMENTS where there is no such method, PERMISSION_DENIED where it has an `origin`, and UNAVAILABLE
+    where the end of the process cuts it short. A frame outside the protocol ends the session with INVALID_ARGUMENTS.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetRunRequest, _scheduler_pb2.GetRunResponse]  # type: ignore[assignment]
     """Returns a run with its steps.
@@ -415,11 +423,15 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_session_pb2.SessionFrame],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.SessionFrame], _abc.AsyncIterator[_session_pb2.SessionFrame]]:
-        """Carries many requests over one stream: each call names a method of this service that takes one request and gives one response, as `StartRun`,
-        and its arguments and result are those messages, encoded, with the media type "application/protobuf".
+        """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
+        `StartRun`; its arguments and its result are those messages, encoded, with the media type "application/protobuf".
 
-        What a retry does, who may call it and how it fails is as at the method; a call without a method fails with INVALID_ARGUMENTS, one with an `origin`
-        with PERMISSION_DENIED. Called by clients and agents.
+        A retry resumes the session by its id; that of a call does what it does at its method. Called by clients and agents, and each call by those who may
+        call its method. It fails as there; with INVALID_ARGUMENTS where there is no such method, PERMISSION_DENIED where it has an `origin`, and UNAVAILABLE
+        where the end of the process cuts it short. A frame outside the protocol ends the session with INVALID_ARGUMENTS.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
     @_abc_1.abstractmethod

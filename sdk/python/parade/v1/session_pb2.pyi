@@ -26,9 +26,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class SessionFrame(_message.Message):
     """What goes over a session, in either direction: whatever has queued since the last frame.
 
-    The opener is who makes calls (a client at a dispatcher or at a scheduler, a dispatcher at an agent); the acceptor answers them. The first frame of each side holds
-    its hello and nothing else. A frame holds at most 64 calls, results and events of each kind, and at most 256 KiB unless one entry alone is larger.
-    A side that breaks these rules, or those of a field, has its stream ended with INVALID_ARGUMENTS and a message that says which.
+    The opener is who makes calls (a client at a dispatcher or a scheduler, a dispatcher at an agent); the acceptor answers them. The first frame of
+    each side holds its hello and nothing else. A frame holds at most 64 calls, results and events of each kind, and at most 256 KiB unless one entry
+    alone is larger. A side that breaks these rules, or those of a field, has its stream ended with INVALID_ARGUMENTS and a message that says which.
 
     Where the stream breaks, the opener may open another within 1.5 s and name the session in its hello: calls go on where they stood. After that the
     acceptor cancels what the session's calls are running, except functions with effects at an agent: they run on, and `attach` finds them.
