@@ -177,8 +177,9 @@ def _anchor(heading: str) -> str:
 
 
 def _text(comment: str) -> str:
-    """Takes the space after each `//` out of a comment."""
-    return "\n".join(line.removeprefix(" ") for line in comment.rstrip("\n").split("\n"))
+    """Takes the space after each `//` out of a comment, and what is said to the linter."""
+    lines = [line.removeprefix(" ") for line in comment.rstrip("\n").split("\n")]
+    return "\n".join(line for line in lines if not line.startswith("buf:lint:"))
 
 
 def _cell(text: str) -> str:

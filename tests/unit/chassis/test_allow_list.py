@@ -7,6 +7,7 @@ from grpc_health.v1 import health_pb2
 
 from parade.v1 import agent_manager_pb2, agent_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.wire.identity import Kind
+from parade.wire.session.methods import SCHEDULER_SESSION
 from parade_chassis.interceptors.authorization import allow_list
 
 OURS = [
@@ -34,6 +35,13 @@ def test_agents_are_called_by_no_client() -> None:
     rows = allow_list(OURS, {})
 
     assert rows["/parade.v1.AgentService/Invoke"] == {Kind.DISPATCHER}
+
+
+def test_a_session_with_the_scheduler_is_for_those_who_may_start_runs() -> None:
+    rows = allow_list(OURS, {})
+
+    assert rows[SCHEDULER_SESSION] == {Kind.CLIENT, Kind.AGENT}
+    assert rows[SCHEDULER_SESSION] <= rows["/parade.v1.SchedulerService/StartRun"]
 
 
 def test_a_method_without_a_row_is_refused() -> None:
