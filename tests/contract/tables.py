@@ -1,13 +1,13 @@
 """The tables of every service that has a database."""
 
-import parade_agent_manager.store
+import parade_agent_manager.tables
 import parade_dispatcher.tables
 import parade_monitor.tables
 import parade_scheduler.storage.tables
 from parade_chassis.store import Database
 
 TABLES = {
-    "parade_agent_manager": parade_agent_manager.store.METADATA,
+    "parade_agent_manager": parade_agent_manager.tables.METADATA,
     "parade_dispatcher": parade_dispatcher.tables.METADATA,
     "parade_monitor": parade_monitor.tables.METADATA,
     "parade_scheduler": parade_scheduler.storage.tables.METADATA,

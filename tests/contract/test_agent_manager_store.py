@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from parade_agent_manager.model import Agent, AgentState, Instance, InstanceState
-from parade_agent_manager.store import METADATA, Store
+from parade_agent_manager.store import Store
+from parade_agent_manager.tables import METADATA
 from parade_agent_manager.tokens import JoinToken
 from parade_chassis.store import Database
 from tests.support.registrations import function, registration

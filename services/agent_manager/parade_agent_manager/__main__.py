@@ -8,7 +8,8 @@ from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.servicer import Servicer
-from parade_agent_manager.store import METADATA, Store
+from parade_agent_manager.store import Store
+from parade_agent_manager.tables import METADATA
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
 from parade_chassis.ca import CertificateAuthority

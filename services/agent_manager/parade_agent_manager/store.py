@@ -1,62 +1,18 @@
-"""The tables of agents, instances and join tokens. Each method is one transaction; none decides anything.
+"""What is written of agents, instances and join tokens. Each method is one transaction; none decides anything."""
 
-Times are whole microseconds since 1970, which both databases keep exactly.
-"""
-
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, MetaData, Row, Table, Text, bindparam, delete, insert, select, update
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from parade.wire.errors import ParadeError, Reason
 from parade_agent_manager.model import Agent, AgentKey, AgentState, Instance, InstanceState
 from parade_agent_manager.records import functions_from_text, functions_to_text, registration_from_text, registration_to_text
+from parade_agent_manager.tables import AGENTS, INSTANCES, JOIN_TOKENS, from_micros, to_micros
 from parade_agent_manager.tokens import JoinToken
+from parade_agent_manager.transactions import reading, writing
 from parade_chassis.store import Database
-
-METADATA = MetaData()
-
-AGENTS = Table(
-    "agent",
-    METADATA,
-    Column("namespace", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("functions", Text, nullable=False),
-)
-
-INSTANCES = Table(
-    "instance",
-    METADATA,
-    Column("id", Text, primary_key=True),
-    Column("namespace", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("server_name", Text, nullable=False),
-    Column("registration", Text, nullable=False),
-    Column("registered", BigInteger, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("changed", BigInteger, nullable=False),
-    Column("draining", Boolean, nullable=False),
-    Column("heartbeat", BigInteger),
-)
-
-JOIN_TOKENS = Table(
-    "join_token",
-    METADATA,
-    Column("hash", Text, primary_key=True),
-    Column("namespace", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("expires", BigInteger, nullable=False, index=True),
-    Column("key_fingerprint", Text),
-    Column("instance", Text),
-)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store:
@@ -68,18 +24,18 @@ class Store:
 
     async def agents(self) -> list[Agent]:
         """Returns every agent."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             rows = await connection.execute(select(AGENTS))
             return [Agent(row.namespace, row.name, AgentState(row.state), functions_from_text(row.functions)) for row in rows]
 
     async def instances(self) -> list[Instance]:
         """Returns every instance, the GONE ones too."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             return [_instance(row) for row in await connection.execute(select(INSTANCES))]
 
     async def add_instance(self, agent: Agent, instance: Instance) -> None:
         """Writes an instance and its agent, over what an attempt cut short may have left of them."""
-        async with self._writing() as connection:
+        async with writing(self._database) as connection:
             await _put_agent(connection, agent)
             await connection.execute(delete(INSTANCES).where(INSTANCES.c.id == instance.id))
             row = {
@@ -88,14 +44,14 @@ class Store:
                 "agent": instance.agent,
                 "server_name": instance.server_name,
                 "registration": registration_to_text(instance.registration),
-                "registered": _micros(instance.registered),
+                "registered": to_micros(instance.registered),
                 **_changing(instance),
             }
             await connection.execute(insert(INSTANCES).values(row))
 
     async def put_agent(self, agent: Agent) -> None:
         """Writes an agent."""
-        async with self._writing() as connection:
+        async with writing(self._database) as connection:
             await _put_agent(connection, agent)
 
     async def put_states(self, instances: Iterable[Instance]) -> None:
@@ -104,12 +60,12 @@ class Store:
         if not rows:
             return
         statement = update(INSTANCES).where(INSTANCES.c.id == bindparam("key"))
-        async with self._writing() as connection:
+        async with writing(self._database) as connection:
             await connection.execute(statement, rows)
 
     async def remove(self, instances: Iterable[str], agents: Iterable[AgentKey]) -> None:
         """Removes instances and agents; those that are not there are no fault."""
-        async with self._writing() as connection:
+        async with writing(self._database) as connection:
             for instance in instances:
                 await connection.execute(delete(INSTANCES).where(INSTANCES.c.id == instance))
             for namespace, name in agents:
@@ -117,13 +73,13 @@ class Store:
 
     async def add_token(self, token: JoinToken) -> None:
         """Writes a new join token."""
-        async with self._writing() as connection:
-            row = {"hash": token.hash, "namespace": token.namespace, "agent": token.agent, "expires": _micros(token.expires)}
+        async with writing(self._database) as connection:
+            row = {"hash": token.hash, "namespace": token.namespace, "agent": token.agent, "expires": to_micros(token.expires)}
             await connection.execute(insert(JOIN_TOKENS).values(row))
 
     async def token(self, hash: str) -> JoinToken | None:
         """Returns a join token, where there is one."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             return await _token(connection, hash)
 
     async def use_token(self, hash: str, key_fingerprint: str, instance: str, now: datetime) -> JoinToken | None:
@@ -132,33 +88,15 @@ class Store:
         Returns:
             The token as it is now, whoever has bound it; None where there is none.
         """
-        unused = (JOIN_TOKENS.c.hash == hash, JOIN_TOKENS.c.key_fingerprint.is_(None), JOIN_TOKENS.c.expires > _micros(now))
-        async with self._writing() as connection:
+        unused = (JOIN_TOKENS.c.hash == hash, JOIN_TOKENS.c.key_fingerprint.is_(None), JOIN_TOKENS.c.expires > to_micros(now))
+        async with writing(self._database) as connection:
             await connection.execute(update(JOIN_TOKENS).where(*unused).values(key_fingerprint=key_fingerprint, instance=instance))
             return await _token(connection, hash)
 
     async def remove_tokens(self, expired_by: datetime) -> None:
         """Removes the tokens that have expired."""
-        async with self._writing() as connection:
-            await connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires <= _micros(expired_by)))
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        async with _reachable(), self._database.reading() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with _reachable(), self._database.transaction() as connection:
-            yield connection
-
-
-@asynccontextmanager
-async def _reachable() -> AsyncIterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
-        raise ParadeError(Reason.UNAVAILABLE, "the agent_manager's database cannot be reached") from error
+        async with writing(self._database) as connection:
+            await connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires <= to_micros(expired_by)))
 
 
 async def _put_agent(connection: AsyncConnection, agent: Agent) -> None:
@@ -172,15 +110,15 @@ async def _token(connection: AsyncConnection, hash: str) -> JoinToken | None:
     row = (await connection.execute(select(JOIN_TOKENS).where(JOIN_TOKENS.c.hash == hash))).one_or_none()
     if row is None:
         return None
-    return JoinToken(row.hash, row.namespace, row.agent, _time(row.expires), row.key_fingerprint or "", row.instance or "")
+    return JoinToken(row.hash, row.namespace, row.agent, from_micros(row.expires), row.key_fingerprint or "", row.instance or "")
 
 
 def _changing(instance: Instance) -> dict[str, Any]:
     return {
         "state": instance.state.value,
-        "changed": _micros(instance.changed),
+        "changed": to_micros(instance.changed),
         "draining": instance.draining,
-        "heartbeat": None if instance.heartbeat is None else _micros(instance.heartbeat),
+        "heartbeat": None if instance.heartbeat is None else to_micros(instance.heartbeat),
     }
 
 
@@ -192,16 +130,8 @@ def _instance(row: Row[Any]) -> Instance:
         server_name=row.server_name,
         registration=registration_from_text(row.registration),
         state=InstanceState(row.state),
-        registered=_time(row.registered),
-        changed=_time(row.changed),
+        registered=from_micros(row.registered),
+        changed=from_micros(row.changed),
         draining=row.draining,
-        heartbeat=None if row.heartbeat is None else _time(row.heartbeat),
+        heartbeat=None if row.heartbeat is None else from_micros(row.heartbeat),
     )
-
-
-def _micros(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
