@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16parade/v1/access.proto\x12\tparade.v1\x1a google/protobuf/descriptor.proto*\xfb\x01\n\nCallerKind\x12\x1b\n\x17\x43\x41LLER_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41LLER_KIND_ANONYMOUS\x10\x01\x12\x16\n\x12\x43\x41LLER_KIND_CLIENT\x10\x02\x12\x15\n\x11\x43\x41LLER_KIND_AGENT\x10\x03\x12\x1d\n\x19\x43\x41LLER_KIND_AGENT_MANAGER\x10\x04\x12\x1a\n\x16\x43\x41LLER_KIND_DISPATCHER\x10\x05\x12\x19\n\x15\x43\x41LLER_KIND_SCHEDULER\x10\x06\x12\x17\n\x13\x43\x41LLER_KIND_GATEWAY\x10\x07\x12\x17\n\x13\x43\x41LLER_KIND_MONITOR\x10\x08:H\n\x07\x63\x61llers\x12\x1e.google.protobuf.MethodOptions\x18\xc5\x8a\x03 \x03(\x0e\x32\x15.parade.v1.CallerKindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16parade/v1/access.proto\x12\tparade.v1\x1a google/protobuf/descriptor.proto*\xfb\x01\n\nCallerKind\x12\x1b\n\x17\x43\x41LLER_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41LLER_KIND_ANONYMOUS\x10\x01\x12\x16\n\x12\x43\x41LLER_KIND_CLIENT\x10\x02\x12\x15\n\x11\x43\x41LLER_KIND_AGENT\x10\x03\x12\x1d\n\x19\x43\x41LLER_KIND_AGENT_MANAGER\x10\x04\x12\x1a\n\x16\x43\x41LLER_KIND_DISPATCHER\x10\x05\x12\x19\n\x15\x43\x41LLER_KIND_SCHEDULER\x10\x06\x12\x17\n\x13\x43\x41LLER_KIND_GATEWAY\x10\x07\x12\x17\n\x13\x43\x41LLER_KIND_MONITOR\x10\x08*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_NONE\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x12\n\x0eROLE_DEVELOPER\x10\x03\x12\x11\n\rROLE_OPERATOR\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05:H\n\x07\x63\x61llers\x12\x1e.google.protobuf.MethodOptions\x18\xc5\x8a\x03 \x03(\x0e\x32\x15.parade.v1.CallerKind:?\n\x04role\x12\x1e.google.protobuf.MethodOptions\x18\xc6\x8a\x03 \x01(\x0e\x32\x0f.parade.v1.Roleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLERKIND']._serialized_start=72
   _globals['_CALLERKIND']._serialized_end=323
+  _globals['_ROLE']._serialized_start=325
+  _globals['_ROLE']._serialized_end=440
 # @@protoc_insertion_point(module_scope)

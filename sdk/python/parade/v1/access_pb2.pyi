@@ -67,6 +67,45 @@ CALLER_KIND_MONITOR: CallerKind.ValueType  # 8
 """The monitor service."""
 Global___CallerKind: _TypeAlias = CallerKind  # noqa: Y015
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not used; a method that admits clients or the gateway and says nothing else stops the server's start."""
+    ROLE_NONE: _Role.ValueType  # 1
+    """No role at all. Of a method: the gateway calls it for itself, and nobody behind it does. Of a grant: there is none any more."""
+    ROLE_VIEWER: _Role.ValueType  # 2
+    """Reads: agents, functions, workflows, runs, calls, artifacts, logs and traces."""
+    ROLE_DEVELOPER: _Role.ValueType  # 3
+    """Calls functions, stores workflows and artifacts, starts runs, and ends, pauses and signals its own."""
+    ROLE_OPERATOR: _Role.ValueType  # 4
+    """Does so with everybody's calls and runs, many at once too, decides on approvals, and pauses, resumes and drains agents."""
+    ROLE_ADMIN: _Role.ValueType  # 5
+    """Lets in and keeps out: join tokens, keys, roles, certificates, and the audit log."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a person or a program outside the mesh may do in a namespace. Each role may all that those above it in this list may."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not used; a method that admits clients or the gateway and says nothing else stops the server's start."""
+ROLE_NONE: Role.ValueType  # 1
+"""No role at all. Of a method: the gateway calls it for itself, and nobody behind it does. Of a grant: there is none any more."""
+ROLE_VIEWER: Role.ValueType  # 2
+"""Reads: agents, functions, workflows, runs, calls, artifacts, logs and traces."""
+ROLE_DEVELOPER: Role.ValueType  # 3
+"""Calls functions, stores workflows and artifacts, starts runs, and ends, pauses and signals its own."""
+ROLE_OPERATOR: Role.ValueType  # 4
+"""Does so with everybody's calls and runs, many at once too, decides on approvals, and pauses, resumes and drains agents."""
+ROLE_ADMIN: Role.ValueType  # 5
+"""Lets in and keeps out: join tokens, keys, roles, certificates, and the audit log."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 CALLERS_FIELD_NUMBER: _builtins.int
+ROLE_FIELD_NUMBER: _builtins.int
 callers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[Global___CallerKind.ValueType]]
 """The callers that this method admits. A server does not start while one of its methods has no row."""
+role: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Role.ValueType]
+"""The role that a client, or whom the gateway acts for, needs in the namespace of the request. The other callers need none."""

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from parade.v1 import certificate_pb2 as _certificate_pb2
 from parade.v1 import function_pb2 as _function_pb2
 import builtins as _builtins
 import sys
@@ -303,7 +304,7 @@ class CreateJoinTokenResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The secret. It is shown once and kept as a hash."""
+    """The secret. It is shown once and kept as a hash. It ends with the fingerprint of the authority, by which who enrols knows it."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it can no longer be used."""
@@ -588,21 +589,27 @@ class HeartbeatResponse(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REVOCATIONS_FIELD_NUMBER: _builtins.int
     state: Global___InstanceState.ValueType
     """The instance's state after it. DRAINING is an order: finish, deregister, leave."""
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the lease ends unless another heartbeat comes."""
 
+    @_builtins.property
+    def revocations(self) -> _containers.RepeatedCompositeFieldContainer[_certificate_pb2.Revocation]:
+        """What is revoked of those who may call agents: with the first answer on a stream everything, then what is new."""
+
     def __init__(
         self,
         *,
         state: Global___InstanceState.ValueType = ...,
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        revocations: _abc.Iterable[_certificate_pb2.Revocation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "revocations", b"revocations", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,9 @@
 import grpc
 import warnings
 
+from parade.v1 import access_watch_pb2 as parade_dot_v1_dot_access__watch__pb2
 from parade.v1 import agent_manager_pb2 as parade_dot_v1_dot_agent__manager__pb2
+from parade.v1 import certificate_pb2 as parade_dot_v1_dot_certificate__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -100,6 +102,21 @@ class AgentManagerServiceStub:
                 request_serializer=parade_dot_v1_dot_agent__manager__pb2.DrainInstanceRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_agent__manager__pb2.DrainInstanceResponse.FromString,
                 _registered_method=True)
+        self.ListCertificates = channel.unary_unary(
+                '/parade.v1.AgentManagerService/ListCertificates',
+                request_serializer=parade_dot_v1_dot_certificate__pb2.ListCertificatesRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_certificate__pb2.ListCertificatesResponse.FromString,
+                _registered_method=True)
+        self.RevokeCertificate = channel.unary_unary(
+                '/parade.v1.AgentManagerService/RevokeCertificate',
+                request_serializer=parade_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.FromString,
+                _registered_method=True)
+        self.WatchAccess = channel.unary_stream(
+                '/parade.v1.AgentManagerService/WatchAccess',
+                request_serializer=parade_dot_v1_dot_access__watch__pb2.WatchAccessRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_access__watch__pb2.WatchAccessResponse.FromString,
+                _registered_method=True)
 
 
 class AgentManagerServiceServicer:
@@ -118,8 +135,8 @@ class AgentManagerServiceServicer:
     def Enroll(self, request, context):
         """Exchanges a join token and a certificate signing request for an instance's certificate.
 
-        Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns a certificate for the
-        same instance; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
+        Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns the same
+        certificate; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
         INVALID_ARGUMENTS (the request is no valid CSR).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -129,7 +146,9 @@ class AgentManagerServiceServicer:
     def RenewCertificate(self, request, context):
         """Gives the calling instance a fresh certificate for the same identity.
 
-        A retry gives another one. Called by agents. Fails with INVALID_ARGUMENTS, and with FAILED_PRECONDITION once the instance is GONE.
+        A retry with the same key returns the same certificate. Called by agents. Fails with INVALID_ARGUMENTS (also where the key has a
+        certificate already), with FAILED_PRECONDITION once the instance is GONE, and with UNAUTHENTICATED where the caller shows a certificate
+        that has been renewed before, with another key: then somebody has a copy of it, and the identity is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +247,38 @@ class AgentManagerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCertificates(self, request, context):
+        """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
+        operator has, those of all namespaces.
+
+        A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeCertificate(self, request, context):
+        """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
+        has open ends. An instance whose identity is revoked is GONE.
+
+        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
+        agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+        certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAccess(self, request, context):
+        """Sends what services must know to decide who is let in, then a mark that this was all, then each change as it happens.
+
+        A broken stream is opened again and starts over. Called by services. Fails with NO_CAPACITY where a reader is too slow; it opens the
+        stream again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentManagerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -295,6 +346,21 @@ def add_AgentManagerServiceServicer_to_server(servicer, server):
                     servicer.DrainInstance,
                     request_deserializer=parade_dot_v1_dot_agent__manager__pb2.DrainInstanceRequest.FromString,
                     response_serializer=parade_dot_v1_dot_agent__manager__pb2.DrainInstanceResponse.SerializeToString,
+            ),
+            'ListCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCertificates,
+                    request_deserializer=parade_dot_v1_dot_certificate__pb2.ListCertificatesRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_certificate__pb2.ListCertificatesResponse.SerializeToString,
+            ),
+            'RevokeCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificate,
+                    request_deserializer=parade_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.SerializeToString,
+            ),
+            'WatchAccess': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAccess,
+                    request_deserializer=parade_dot_v1_dot_access__watch__pb2.WatchAccessRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_access__watch__pb2.WatchAccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -649,6 +715,87 @@ class AgentManagerService:
             '/parade.v1.AgentManagerService/DrainInstance',
             parade_dot_v1_dot_agent__manager__pb2.DrainInstanceRequest.SerializeToString,
             parade_dot_v1_dot_agent__manager__pb2.DrainInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.AgentManagerService/ListCertificates',
+            parade_dot_v1_dot_certificate__pb2.ListCertificatesRequest.SerializeToString,
+            parade_dot_v1_dot_certificate__pb2.ListCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.AgentManagerService/RevokeCertificate',
+            parade_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.SerializeToString,
+            parade_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/parade.v1.AgentManagerService/WatchAccess',
+            parade_dot_v1_dot_access__watch__pb2.WatchAccessRequest.SerializeToString,
+            parade_dot_v1_dot_access__watch__pb2.WatchAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,9 @@ One file, though a long one: the contract of a service is read as a whole."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from parade.v1 import access_watch_pb2 as _access_watch_pb2
 from parade.v1 import agent_manager_pb2 as _agent_manager_pb2
+from parade.v1 import certificate_pb2 as _certificate_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -41,14 +43,16 @@ class AgentManagerServiceStub:
     Enroll: _grpc.UnaryUnaryMultiCallable[_agent_manager_pb2.EnrollRequest, _agent_manager_pb2.EnrollResponse]
     """Exchanges a join token and a certificate signing request for an instance's certificate.
 
-    Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns a certificate for the
-    same instance; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
+    Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns the same
+    certificate; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
     INVALID_ARGUMENTS (the request is no valid CSR).
     """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_agent_manager_pb2.RenewCertificateRequest, _agent_manager_pb2.RenewCertificateResponse]
     """Gives the calling instance a fresh certificate for the same identity.
 
-    A retry gives another one. Called by agents. Fails with INVALID_ARGUMENTS, and with FAILED_PRECONDITION once the instance is GONE.
+    A retry with the same key returns the same certificate. Called by agents. Fails with INVALID_ARGUMENTS (also where the key has a
+    certificate already), with FAILED_PRECONDITION once the instance is GONE, and with UNAUTHENTICATED where the caller shows a certificate
+    that has been renewed before, with another key: then somebody has a copy of it, and the identity is revoked.
     """
     RegisterInstance: _grpc.UnaryUnaryMultiCallable[_agent_manager_pb2.RegisterInstanceRequest, _agent_manager_pb2.RegisterInstanceResponse]
     """Adds the calling instance to its agent. It never replaces another instance.
@@ -103,6 +107,26 @@ class AgentManagerServiceStub:
 
     A retry is safe. Called by clients and the gateway. Returns at once; the instance is DRAINING, later GONE. Fails with NOT_FOUND.
     """
+    ListCertificates: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.ListCertificatesRequest, _certificate_pb2.ListCertificatesResponse]
+    """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
+    operator has, those of all namespaces.
+
+    A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.RevokeCertificateRequest, _certificate_pb2.RevokeCertificateResponse]
+    """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
+    has open ends. An instance whose identity is revoked is GONE.
+
+    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
+    agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+    certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
+    """
+    WatchAccess: _grpc.UnaryStreamMultiCallable[_access_watch_pb2.WatchAccessRequest, _access_watch_pb2.WatchAccessResponse]
+    """Sends what services must know to decide who is let in, then a mark that this was all, then each change as it happens.
+
+    A broken stream is opened again and starts over. Called by services. Fails with NO_CAPACITY where a reader is too slow; it opens the
+    stream again.
+    """
 
 @_typing.type_check_only
 class AgentManagerServiceAsyncStub(AgentManagerServiceStub):
@@ -117,14 +141,16 @@ class AgentManagerServiceAsyncStub(AgentManagerServiceStub):
     Enroll: _aio.UnaryUnaryMultiCallable[_agent_manager_pb2.EnrollRequest, _agent_manager_pb2.EnrollResponse]  # type: ignore[assignment]
     """Exchanges a join token and a certificate signing request for an instance's certificate.
 
-    Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns a certificate for the
-    same instance; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
+    Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns the same
+    certificate; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
     INVALID_ARGUMENTS (the request is no valid CSR).
     """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_agent_manager_pb2.RenewCertificateRequest, _agent_manager_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """Gives the calling instance a fresh certificate for the same identity.
 
-    A retry gives another one. Called by agents. Fails with INVALID_ARGUMENTS, and with FAILED_PRECONDITION once the instance is GONE.
+    A retry with the same key returns the same certificate. Called by agents. Fails with INVALID_ARGUMENTS (also where the key has a
+    certificate already), with FAILED_PRECONDITION once the instance is GONE, and with UNAUTHENTICATED where the caller shows a certificate
+    that has been renewed before, with another key: then somebody has a copy of it, and the identity is revoked.
     """
     RegisterInstance: _aio.UnaryUnaryMultiCallable[_agent_manager_pb2.RegisterInstanceRequest, _agent_manager_pb2.RegisterInstanceResponse]  # type: ignore[assignment]
     """Adds the calling instance to its agent. It never replaces another instance.
@@ -179,6 +205,26 @@ class AgentManagerServiceAsyncStub(AgentManagerServiceStub):
 
     A retry is safe. Called by clients and the gateway. Returns at once; the instance is DRAINING, later GONE. Fails with NOT_FOUND.
     """
+    ListCertificates: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ListCertificatesRequest, _certificate_pb2.ListCertificatesResponse]  # type: ignore[assignment]
+    """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
+    operator has, those of all namespaces.
+
+    A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    RevokeCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.RevokeCertificateRequest, _certificate_pb2.RevokeCertificateResponse]  # type: ignore[assignment]
+    """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
+    has open ends. An instance whose identity is revoked is GONE.
+
+    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
+    agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+    certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
+    """
+    WatchAccess: _aio.UnaryStreamMultiCallable[_access_watch_pb2.WatchAccessRequest, _access_watch_pb2.WatchAccessResponse]  # type: ignore[assignment]
+    """Sends what services must know to decide who is let in, then a mark that this was all, then each change as it happens.
+
+    A broken stream is opened again and starts over. Called by services. Fails with NO_CAPACITY where a reader is too slow; it opens the
+    stream again.
+    """
 
 class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who exists: agents, their instances and functions, their health, their leases and their identity. It never carries a call."""
@@ -202,8 +248,8 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_manager_pb2.EnrollResponse, _abc.Awaitable[_agent_manager_pb2.EnrollResponse]]:
         """Exchanges a join token and a certificate signing request for an instance's certificate.
 
-        Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns a certificate for the
-        same instance; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
+        Served on the enrolment port, where callers have no certificate yet. A retry with the same token and the same key returns the same
+        certificate; with another key the token is used up. Fails with UNAUTHENTICATED (the token is unknown, used or expired) and
         INVALID_ARGUMENTS (the request is no valid CSR).
         """
 
@@ -215,7 +261,9 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_manager_pb2.RenewCertificateResponse, _abc.Awaitable[_agent_manager_pb2.RenewCertificateResponse]]:
         """Gives the calling instance a fresh certificate for the same identity.
 
-        A retry gives another one. Called by agents. Fails with INVALID_ARGUMENTS, and with FAILED_PRECONDITION once the instance is GONE.
+        A retry with the same key returns the same certificate. Called by agents. Fails with INVALID_ARGUMENTS (also where the key has a
+        certificate already), with FAILED_PRECONDITION once the instance is GONE, and with UNAUTHENTICATED where the caller shows a certificate
+        that has been renewed before, with another key: then somebody has a copy of it, and the identity is revoked.
         """
 
     @_abc_1.abstractmethod
@@ -329,6 +377,44 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks an instance to finish what it runs, take nothing new, and leave.
 
         A retry is safe. Called by clients and the gateway. Returns at once; the instance is DRAINING, later GONE. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCertificates(
+        self,
+        request: _certificate_pb2.ListCertificatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificate_pb2.ListCertificatesResponse, _abc.Awaitable[_certificate_pb2.ListCertificatesResponse]]:
+        """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
+        operator has, those of all namespaces.
+
+        A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeCertificate(
+        self,
+        request: _certificate_pb2.RevokeCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificate_pb2.RevokeCertificateResponse, _abc.Awaitable[_certificate_pb2.RevokeCertificateResponse]]:
+        """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
+        has open ends. An instance whose identity is revoked is GONE.
+
+        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
+        agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+        certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAccess(
+        self,
+        request: _access_watch_pb2.WatchAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_access_watch_pb2.WatchAccessResponse], _abc.AsyncIterator[_access_watch_pb2.WatchAccessResponse]]:
+        """Sends what services must know to decide who is let in, then a mark that this was all, then each change as it happens.
+
+        A broken stream is opened again and starts over. Called by services. Fails with NO_CAPACITY where a reader is too slow; it opens the
+        stream again.
         """
 
 def add_AgentManagerServiceServicer_to_server(servicer: AgentManagerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

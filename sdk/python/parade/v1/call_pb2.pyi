@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from parade.v1 import access_pb2 as _access_pb2
 from parade.v1 import error_pb2 as _error_pb2
 from parade.v1 import progress_pb2 as _progress_pb2
 from parade.v1 import value_pb2 as _value_pb2
@@ -125,6 +126,7 @@ class CallOptions(_message.Message):
     PARENT_CALL_ID_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
     REDELIVERED_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Names what the call is to bring about, in the caller's namespace: a second call of the same function with the same key and arguments returns the
     first one's outcome. For functions with effects; kept for a day. Every such call has one: where none is given, the call's id.
@@ -145,6 +147,13 @@ class CallOptions(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that the instance must carry."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Secrets that stand in the arguments, as they are or within longer texts: at most 64, together at most 256 KiB. What the mesh and the agent's SDK
+        say of the call, in errors, progress notes, logs and spans, is said without them; its result is passed on as it is. Not for calls that are started,
+        whose arguments are kept on record.
+        """
+
     def __init__(
         self,
         *,
@@ -155,10 +164,11 @@ class CallOptions(_message.Message):
         parent_call_id: _builtins.str = ...,
         call_id: _builtins.str = ...,
         redelivered: _builtins.bool = ...,
+        secrets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,14 +184,17 @@ class CallOrigin(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace of the caller."""
     principal: _builtins.str
-    """Who asked: a SPIFFE id."""
+    """Who asked: a SPIFFE id, or the subject of an API key or a person."""
     run_id: _builtins.str
     """The run that this call belongs to, empty outside runs."""
     step: _builtins.str
     """The step of that run."""
+    role: _access_pb2.Role.ValueType
+    """What who asked may do in the namespace. Said by the gateway, which has checked it, and by nobody else."""
     def __init__(
         self,
         *,
@@ -189,10 +202,11 @@ class CallOrigin(_message.Message):
         principal: _builtins.str = ...,
         run_id: _builtins.str = ...,
         step: _builtins.str = ...,
+        role: _access_pb2.Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "principal", b"principal", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "principal", b"principal", "role", b"role", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

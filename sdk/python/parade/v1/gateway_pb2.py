@@ -26,7 +26,7 @@ from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17parade/v1/gateway.proto\x12\tparade.v1\x1a\x16parade/v1/access.proto\x1a\x15parade/v1/value.proto\"^\n\x12PutArtifactRequest\x12\x30\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReferenceH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"E\n\x13PutArtifactResponse\x12.\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReference\"4\n\x12GetArtifactRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\x13GetArtifactResponse\x12.\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReference\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xc2\x01\n\x0eGatewayService\x12W\n\x0bPutArtifact\x12\x1d.parade.v1.PutArtifactRequest\x1a\x1e.parade.v1.PutArtifactResponse\"\x07\xaa\xd4\x18\x03\x02\x03\x07(\x01\x12W\n\x0bGetArtifact\x12\x1d.parade.v1.GetArtifactRequest\x1a\x1e.parade.v1.GetArtifactResponse\"\x07\xaa\xd4\x18\x03\x02\x03\x07\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17parade/v1/gateway.proto\x12\tparade.v1\x1a\x16parade/v1/access.proto\x1a\x15parade/v1/value.proto\"^\n\x12PutArtifactRequest\x12\x30\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReferenceH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"E\n\x13PutArtifactResponse\x12.\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReference\"4\n\x12GetArtifactRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\x13GetArtifactResponse\x12.\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1c.parade.v1.ArtifactReference\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xca\x01\n\x0eGatewayService\x12[\n\x0bPutArtifact\x12\x1d.parade.v1.PutArtifactRequest\x1a\x1e.parade.v1.PutArtifactResponse\"\x0b\xaa\xd4\x18\x03\x02\x03\x07\xb0\xd4\x18\x03(\x01\x12[\n\x0bGetArtifact\x12\x1d.parade.v1.GetArtifactRequest\x1a\x1e.parade.v1.GetArtifactResponse\"\x0b\xaa\xd4\x18\x03\x02\x03\x07\xb0\xd4\x18\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parade.v1.gateway_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['PutArtifact']._loaded_options = None
-  _globals['_GATEWAYSERVICE'].methods_by_name['PutArtifact']._serialized_options = b'\252\324\030\003\002\003\007'
+  _globals['_GATEWAYSERVICE'].methods_by_name['PutArtifact']._serialized_options = b'\252\324\030\003\002\003\007\260\324\030\003'
   _globals['_GATEWAYSERVICE'].methods_by_name['GetArtifact']._loaded_options = None
-  _globals['_GATEWAYSERVICE'].methods_by_name['GetArtifact']._serialized_options = b'\252\324\030\003\002\003\007'
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetArtifact']._serialized_options = b'\252\324\030\003\002\003\007\260\324\030\002'
   _globals['_PUTARTIFACTREQUEST']._serialized_start=85
   _globals['_PUTARTIFACTREQUEST']._serialized_end=179
   _globals['_PUTARTIFACTRESPONSE']._serialized_start=181
@@ -46,5 +46,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETARTIFACTRESPONSE']._serialized_start=306
   _globals['_GETARTIFACTRESPONSE']._serialized_end=389
   _globals['_GATEWAYSERVICE']._serialized_start=392
-  _globals['_GATEWAYSERVICE']._serialized_end=586
+  _globals['_GATEWAYSERVICE']._serialized_end=594
 # @@protoc_insertion_point(module_scope)
