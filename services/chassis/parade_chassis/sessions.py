@@ -16,6 +16,7 @@ from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.methods import PROTOBUF
+from parade.wire.session.outbox import REQUESTS
 from parade.wire.status import to_record
 from parade_chassis.clock import Clock
 from parade_chassis.context import RequestContext, certificate_end, current, enter
@@ -78,7 +79,7 @@ class Requests:
         self._telemetry = telemetry
         self._authorization = authorization
         self._errors = errors
-        self._acceptor = Acceptor(self, max_calls=MAX_REQUESTS, log=process.log)
+        self._acceptor = Acceptor(self, max_calls=MAX_REQUESTS, log=process.log, pace=REQUESTS)
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         """The requests that have no answer yet."""
         self._methods = {

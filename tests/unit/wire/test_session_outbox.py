@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from parade.v1.session_pb2 import SessionCall, SessionFrame
 from parade.wire.session.accepted import Accepted, Exchange
 from parade.wire.session.frames import CALL, EVENT, RESULT, FrameBuilder, varint
-from parade.wire.session.limits import FULL_FRAME, GAP, MAX_FRAME_BYTES
+from parade.wire.session.limits import FULL_FRAME, GAP, MAX_FRAME_BYTES, REQUEST_GAP
 from parade.wire.session.opener import NOBODY, Opener, Sent, Waiting
-from parade.wire.session.outbox import Outbox
+from parade.wire.session.outbox import CALLS, REQUESTS, Outbox, Pace
 from tests.support.virtual_time import in_virtual_time
 
 
 class Writer:
     """Writes what was put, and notes when it left."""
 
-    def __init__(self, takes: float = 0.0) -> None:
+    def __init__(self, takes: float = 0.0, pace: Pace = CALLS) -> None:
         self.loop = asyncio.get_running_loop()
         self.begin = self.loop.time()
         self.waiting = 0
         self.under_way = 1
         self.takes = takes
         self.frames: list[tuple[float, int]] = []
-        self.outbox = Outbox(lambda: self.waiting, lambda: self.under_way, self.loop)
+        self.outbox = Outbox(lambda: self.waiting, lambda: self.under_way, self.loop, pace)
         self.task = asyncio.create_task(self.write())
 
     def put(self, count: int = 1) -> None:
@@ -90,6 +90,25 @@ def test_under_load_frames_leave_a_gap_apart() -> None:
         assert all(later - earlier > GAP * 0.999 for earlier, later in pairwise(times))
         assert sum(count for _, count in writer.frames) == 102
         assert len(writer.frames) < 14
+        writer.outbox.close()
+        await writer.task
+
+    in_virtual_time(main)
+
+
+def test_requests_of_services_leave_a_gap_apart_one_by_one_too() -> None:
+    async def main() -> None:
+        writer = Writer(pace=REQUESTS)
+        for _ in range(4):
+            writer.put()
+            await asyncio.sleep(REQUEST_GAP / 3)
+        await asyncio.sleep(0.01)
+        writer.under_way = 0
+        for _ in range(2):
+            writer.put()
+            await asyncio.sleep(REQUEST_GAP / 3)
+        assert [count for _, count in writer.frames] == [1, 3, 1, 1]
+        assert writer.frames[1][0] - writer.frames[0][0] == pytest.approx(REQUEST_GAP)
         writer.outbox.close()
         await writer.task
 

@@ -18,7 +18,7 @@ from parade.wire.session.limits import (
     MAX_CALLS,
     TICK,
 )
-from parade.wire.session.outbox import Outbox
+from parade.wire.session.outbox import CALLS, Outbox, Pace
 from parade.wire.session.violations import check_first, check_opener_hello, violation
 
 __all__ = ["Acceptor", "Exchange", "Handler"]
@@ -32,7 +32,9 @@ Frame = session_pb2.SessionFrame
 class Acceptor:
     """The sessions of one server."""
 
-    def __init__(self, handler: Handler, *, max_calls: int = MAX_CALLS, max_age: float = MAX_AGE, log: Log | None = None) -> None:
+    def __init__(
+        self, handler: Handler, *, max_calls: int = MAX_CALLS, max_age: float = MAX_AGE, log: Log | None = None, pace: Pace = CALLS
+    ) -> None:
         """Makes an acceptor without sessions.
 
         Args:
@@ -40,11 +42,13 @@ class Acceptor:
             max_calls: How many calls of one session may be outstanding at once.
             max_age: Seconds after which an opener is asked for another session, give or take a tenth.
             log: For sessions that break the rules.
+            pace: How far apart frames leave.
         """
         self._handler = handler
         self._max_calls = max_calls
         self._max_age = max_age
         self._log = log
+        self._pace = pace
         self._sessions: dict[str, Accepted] = {}
         self._ages: dict[Accepted, asyncio.TimerHandle] = {}
         self._kept: dict[Accepted, asyncio.TimerHandle] = {}
@@ -117,7 +121,7 @@ class Acceptor:
         elif session in self._kept:
             self._kept.pop(session).cancel()
         session.outbox.close()
-        session.outbox = Outbox(session.pending, session.under_way, asyncio.get_running_loop())
+        session.outbox = Outbox(session.pending, session.under_way, asyncio.get_running_loop(), self._pace)
         session.stream = stream
         answer = session.hello(hello, resumed=resumed)
         session.outbox.wake()

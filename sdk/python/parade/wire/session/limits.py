@@ -32,6 +32,8 @@ SMALL_FRAME_BYTES = 16 * 1024
 
 GAP = 0.001
 """Seconds between frames under load. A frame costs 150 to 300 µs at each end however little it carries."""
+REQUEST_GAP = 0.003
+"""Seconds between frames that carry requests of services."""
 ACKNOWLEDGE_AFTER = 0.1
 """Seconds after which the arrival of a result is acknowledged where no frame goes out anyway."""
 ACKNOWLEDGE_COUNT = 64

@@ -11,6 +11,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade.wire.session.limits import MAX_WAITING
 from parade.wire.session.opener import LostError, Receiver, Sent, Waiting
+from parade.wire.session.outbox import CALLS, Pace
 from parade.wire.session.stream import Session, UnimplementedError
 
 LEAVE_TIMEOUT = 0.25
@@ -24,17 +25,19 @@ class Link:
     session and the calls of the old one finish there.
     """
 
-    def __init__(self, channels: Sequence[Channel], path: str, *, log: Log | None = None) -> None:
+    def __init__(self, channels: Sequence[Channel], path: str, *, log: Log | None = None, pace: Pace = CALLS) -> None:
         """Makes a link.
 
         Args:
             channels: The targets; whoever made them closes them.
             path: The method, of `parade.wire.session.methods`.
             log: For what should not happen.
+            pace: How far apart its frames leave.
         """
         self._channels = list(channels)
         self._path = path
         self._log = log
+        self._pace = pace
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: Waiting = OrderedDict()
         self._current: Session | None = None
@@ -146,7 +149,7 @@ class Link:
         unimplemented = False
         try:
             for channel in channels:
-                session = Session(channel, self._path, self._waiting, self._replace, self._log)
+                session = Session(channel, self._path, self._waiting, self._replace, self._log, self._pace)
                 try:
                     await session.open()
                 except UnimplementedError as error:

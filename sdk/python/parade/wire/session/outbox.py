@@ -6,24 +6,52 @@ a time there is nothing to gather, and waiting would only add to its latency.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from parade.wire.session.limits import FULL_FRAME, GAP
+from parade.wire.session.limits import FULL_FRAME, GAP, REQUEST_GAP
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far apart frames leave."""
+
+    gap: float
+    """Seconds."""
+    alone: bool
+    """Whether that holds for an entry too that is alone, as the one before it was; otherwise it leaves at once."""
+
+
+CALLS: Final = Pace(GAP, alone=False)
+"""For what may be answered within a millisecond."""
+REQUESTS: Final = Pace(REQUEST_GAP, alone=True)
+"""For what is stored before it is answered, so that a few milliseconds more are little beside what the answer takes."""
 
 
 class Outbox:
-    """Wakes whoever writes: at once when little goes on, at least `GAP` after the last frame otherwise.
+    """Wakes whoever writes: at once when little goes on, some time after the last frame otherwise.
 
     Nothing is waited for where a frame is full already, or where no call is under way that could add to it: callers in lock step.
     The writer asks `due`, writes a frame, says so by `left`, and asks again: so one write is under way at a time.
     """
 
-    __slots__ = ("_closed", "_loop", "_many", "_pending", "_under_way", "_waiter", "last_left", "ready")
+    __slots__ = ("_closed", "_loop", "_many", "_pace", "_pending", "_under_way", "_waiter", "last_left", "ready")
 
-    def __init__(self, pending: Callable[[], int], under_way: Callable[[], int], loop: asyncio.AbstractEventLoop) -> None:
-        """Takes how to learn how many entries wait, and how many calls are under way beside them, of which more may come."""
+    def __init__(
+        self, pending: Callable[[], int], under_way: Callable[[], int], loop: asyncio.AbstractEventLoop, pace: Pace = CALLS
+    ) -> None:
+        """Makes one that has nothing to write.
+
+        Args:
+            pending: Tells how many entries wait.
+            under_way: Tells how many calls are under way beside them, of which more may come.
+            loop: Tells the time.
+            pace: How far apart frames leave.
+        """
         self._pending = pending
         self._under_way = under_way
         self._loop = loop
+        self._pace = pace
         self._waiter: asyncio.Future[None] | None = None
         self.ready = False
         """Whether there is something to write: the writer has been woken."""
@@ -59,7 +87,7 @@ class Outbox:
         while not self.ready and not self._closed:
             await self._wait()
         if not self._closed and self._may_gather():
-            until = self.last_left + GAP
+            until = self.last_left + self._pace.gap
             if until > self._loop.time():
                 timer = self._loop.call_at(until, self._release)
                 try:
@@ -71,7 +99,7 @@ class Outbox:
 
     def _may_gather(self) -> bool:
         pending = self._pending()
-        return (self._many or pending > 1) and pending < FULL_FRAME and self._under_way() > 0
+        return (self._many or pending > 1 or self._pace.alone) and pending < FULL_FRAME and self._under_way() > 0
 
     def _release(self) -> None:
         waiter = self._waiter

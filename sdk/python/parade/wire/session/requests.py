@@ -15,6 +15,7 @@ from parade.wire.replicas import Replicas
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
 from parade.wire.session.methods import PROTOBUF
+from parade.wire.session.outbox import REQUESTS
 from parade.wire.telemetry import traceparent
 
 
@@ -43,7 +44,7 @@ class SessionReplicas:
             path: The session's method, of `parade.wire.session.methods`.
             methods: The methods that go over it, as "StartRun": those whose answers are small.
         """
-        link = Link(replicas.channels, path)
+        link = Link(replicas.channels, path, pace=REQUESTS)
         try:
             yield cls(replicas, link, methods)
         finally:

@@ -21,7 +21,7 @@ from parade.wire.session.limits import (
     TICK,
 )
 from parade.wire.session.opener import LostError, Opener, Sent, Waiting
-from parade.wire.session.outbox import Outbox
+from parade.wire.session.outbox import Outbox, Pace
 from parade.wire.session.violations import check_first
 from parade.wire.status import from_rpc_error
 
@@ -36,7 +36,9 @@ class UnimplementedError(Exception):
 class Session:
     """One session over one channel, for as long as it can be kept."""
 
-    def __init__(self, channel: Channel, path: str, waiting: Waiting, attention: Callable[["Session"], None], log: Log | None) -> None:
+    def __init__(
+        self, channel: Channel, path: str, waiting: Waiting, attention: Callable[["Session"], None], log: Log | None, pace: Pace
+    ) -> None:
         """Makes a session that is not open yet.
 
         Args:
@@ -46,6 +48,7 @@ class Session:
             attention: Called when the session is to be replaced, since it was drained or there is a newer certificate; and when it is
                 retired and has calls for another to send.
             log: For what should not happen.
+            pace: How far apart its frames leave.
         """
         self._loop = asyncio.get_running_loop()
         self._channel = channel
@@ -53,7 +56,7 @@ class Session:
         self._attention = attention
         self._log = log
         self.opener = Opener(secrets.token_urlsafe(18), waiting, self._loop, self.wake, log)
-        self.outbox = Outbox(self.opener.pending, self.opener.under_way, self._loop)
+        self.outbox = Outbox(self.opener.pending, self.opener.under_way, self._loop, pace)
         """When it writes."""
         self._stream: Any = None
         self._retired = False
