@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from parade.wire.log import Log, for_machines
+from parade.wire.redaction import remember
 
 
 class Sink:
@@ -46,3 +47,28 @@ def test_an_exception_comes_with_its_traceback(capsys: pytest.CaptureFixture[str
 
     assert "LookupError: no such row" in json.loads(capsys.readouterr().err)["exception"]
     assert "LookupError: no such row" in sink.records[0][2]["exception"]
+
+
+def test_no_secret_that_the_process_knows_leaves_it_in_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    canary = "canary-of-the-log"
+    event = f"{canary} lost"
+    remember([canary], 60)
+    sink = Sink()
+    log = Log(sink, layout=for_machines, bound={"bound": canary})
+
+    try:
+        raise KeyError(canary)
+    except KeyError as error:
+        log.error(event, exception=error, fields=[canary], url="http://u:p4ss@host", count=3)
+
+    line = capsys.readouterr().err
+    assert canary not in line + str(sink.records)
+    assert "p4ss" not in line + str(sink.records)
+    assert json.loads(line)["count"] == 3
+    assert "KeyError: '***'" in json.loads(line)["exception"]
+
+
+def test_a_traceback_is_written_without_the_secrets_that_may_stand_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Log().error("function failed", exception=ValueError("pin 4711"), secrets=["4711"])
+
+    assert "ValueError: pin ***" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, use_span
 
 from parade.wire.recorded_span import SCOPE, Fact, RecordedSpan
+from parade.wire.redaction import remember
 from parade.wire.sampling import RateLimit, sampler
 from parade.wire.span_exporter import encoded
 from parade.wire.telemetry import Telemetry
@@ -175,3 +176,22 @@ def test_nothing_is_recorded_where_opentelemetry_is_switched_off(monkeypatch: py
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     with Telemetry("tested", "t-1") as telemetry:
         assert telemetry.begin_call("echo.echo", SpanKind.SERVER, f"00-{REMOTE.trace_id:032x}-{REMOTE.span_id:016x}-01") is None
+
+
+def test_no_secret_that_the_process_knows_leaves_it_in_a_span(ground: Ground) -> None:
+    remember(["canary-of-the-spans"], 60)
+    plain, told, stock = ground.begun(), ground.begun(), ground.stock()
+    for span in (told, stock):
+        span.set_attribute("token", "canary-of-the-spans")
+        span.set_attribute("tokens", ["a", "canary-of-the-spans"])
+        span.add_event("canary-of-the-spans", {"token": "canary-of-the-spans"})
+        span.record_exception(KeyError("canary-of-the-spans"))
+        span.set_status(Status(StatusCode.ERROR, "Bearer 0123456789abcdef"))
+    for ended in (plain, told, stock):
+        ended.end()
+
+    spans = ground.encoded()
+
+    assert len(spans) == 3
+    assert b"canary" not in b"".join(span.SerializeToString() for span in spans)
+    assert [span.status.message for span in spans if span.status.message] == ["Bearer ***"] * 2

@@ -1,14 +1,19 @@
-"""A process's log: a constant event and fields, as a line on standard error and as a record to the monitor, from any thread."""
+"""A process's log: a constant event and fields, as a line on standard error and as a record to the monitor, from any thread.
+
+No secret that the process knows leaves it in a record, see `parade.wire.redaction`.
+"""
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 from opentelemetry import trace
+
+from parade.wire.redaction import masked, redacted, redacted_value
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -115,15 +120,26 @@ class Log:
         """Writes what should not have happened and does no harm yet."""
         self._write("warning", event, fields)
 
-    def error(self, event: str, /, *, exception: BaseException | None = None, **fields: Any) -> None:
-        """Writes what failed, with the traceback of `exception` where one is given."""
-        self._write("error", event, fields, "".join(traceback.format_exception(exception)) if exception is not None else "")
+    def error(self, event: str, /, *, exception: BaseException | None = None, secrets: Collection[str] = (), **fields: Any) -> None:
+        """Writes what failed.
+
+        Args:
+            event: What failed.
+            exception: Its traceback is written.
+            secrets: What may stand in the traceback and is to be taken out.
+            fields: The facts of this time.
+        """
+        written = "".join(traceback.format_exception(exception)) if exception is not None else ""
+        self._write("error", event, fields, masked(written, secrets))
 
     def _write(self, level: str, event: str, fields: dict[str, Any], exception: str = "") -> None:
         if LEVELS.index(level) < LEVELS.index(self._level):
             return
-        record = Record(level, event, {**self._shown, **fields}, self._bound, exception)
+        shown = {key: redacted_value(value) for key, value in {**self._shown, **fields}.items()}
+        bound = {key: redacted_value(value) for key, value in self._bound.items()}
+        record = Record(level, redacted(event), shown, bound, redacted(exception))
         sys.stderr.write(self._layout(record))
         sys.stderr.flush()
         if self._sink is not None:
-            self._sink.log(level, event, {**record.bound, **record.shown, **({"exception": exception} if exception else {})})
+            traceback = {"exception": record.exception} if record.exception else {}
+            self._sink.log(level, record.event, {**record.bound, **record.shown, **traceback})

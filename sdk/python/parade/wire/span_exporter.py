@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from parade.wire.recorded_span import RecordedSpan
+from parade.wire.redaction import redacted
 
 _KINDS: Mapping[SpanKind, trace_pb2.Span.SpanKind.ValueType] = {
     SpanKind.INTERNAL: trace_pb2.Span.SPAN_KIND_INTERNAL,
@@ -35,14 +37,44 @@ def encoded(spans: Sequence[ReadableSpan | RecordedSpan]) -> trace_service_pb2.E
     """
     plain = [span for span in spans if isinstance(span, RecordedSpan) and span.is_plain]
     if not plain:
-        return encode_spans(spans)  # type: ignore[arg-type]  # it reads no more of them than a `RecordedSpan` has
+        return _redacted(encode_spans(spans))  # type: ignore[arg-type]  # it reads no more of them than a `RecordedSpan` has
     # The first goes with the others, so that there is something to add to.
     others = [span for span in spans if not (isinstance(span, RecordedSpan) and span.is_plain)]
-    request = encode_spans([plain[0], *others])  # type: ignore[list-item]  # as above
+    request = _redacted(encode_spans([plain[0], *others]))  # type: ignore[list-item]  # as above
     added = request.resource_spans[0].scope_spans[0].spans
     for span in plain[1:]:
         _encode(span, added.add())
     return request
+
+
+def _redacted(request: trace_service_pb2.ExportTraceServiceRequest) -> trace_service_pb2.ExportTraceServiceRequest:
+    """Takes secrets out of what others say in spans: authors of functions, and failures. In those of plain calls nobody's words are."""
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                span.name, span.status.message = redacted(span.name), redacted(span.status.message)
+                for event in span.events:
+                    event.name = redacted(event.name)
+                for attributes in (
+                    span.attributes,
+                    *(event.attributes for event in span.events),
+                    *(link.attributes for link in span.links),
+                ):
+                    for attribute in attributes:
+                        _redact(attribute.value)
+    return request
+
+
+def _redact(value: common_pb2.AnyValue) -> None:
+    match value.WhichOneof("value"):
+        case "string_value":
+            value.string_value = redacted(value.string_value)
+        case "array_value":
+            for item in value.array_value.values:
+                _redact(item)
+        case "kvlist_value":
+            for pair in value.kvlist_value.values:
+                _redact(pair.value)
 
 
 def _encode(span: RecordedSpan, message: trace_pb2.Span) -> None:

@@ -1,4 +1,4 @@
-"""`ParadeError` on the wire: as `google.rpc.Status` with `ErrorInfo` and `BadRequest`, and back."""
+"""`ParadeError` on the wire: as `google.rpc.Status` with `ErrorInfo` and `BadRequest`, and back. No credential leaves in its words."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from parade.v1 import error_pb2
 from parade.wire.errors import ParadeError, Reason, Violation
+from parade.wire.redaction import scrubbed
 
 DOMAIN = "parade"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -51,14 +52,14 @@ _REASONS: dict[grpc.StatusCode, Reason] = {
 
 def to_status(error: ParadeError) -> status_pb2.Status:
     """Encodes an error as `google.rpc.Status`."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=error.metadata)
+    info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=_facts(error))
     info.metadata["retryable"] = "true" if error.retryable else "false"
     details = [_packed(info)]
     if error.violations:
         details.append(
             _packed(error_details_pb2.BadRequest(field_violations=[_field_violation(violation) for violation in error.violations]))
         )
-    return status_pb2.Status(code=CODES[error.reason].value[0], message=error.message, details=details)
+    return status_pb2.Status(code=CODES[error.reason].value[0], message=scrubbed(error.message), details=details)
 
 
 def from_status(status: status_pb2.Status) -> ParadeError:
@@ -100,9 +101,11 @@ def to_record(error: ParadeError) -> error_pb2.Error:
     """Encodes an error for the record, for example in a run."""
     return error_pb2.Error(
         reason=error_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.value}"),
-        message=error.message,
-        violations=[error_pb2.Violation(field=v.field, description=v.description, line=v.line) for v in error.violations],
-        metadata=error.metadata,
+        message=scrubbed(error.message),
+        violations=[
+            error_pb2.Violation(field=scrubbed(v.field), description=scrubbed(v.description), line=v.line) for v in error.violations
+        ],
+        metadata=_facts(error),
         retryable=error.retryable,
     )
 
@@ -119,6 +122,10 @@ def from_record(record: error_pb2.Error) -> ParadeError:
     )
 
 
+def _facts(error: ParadeError) -> dict[str, str]:
+    return {name: scrubbed(value) for name, value in error.metadata.items()}
+
+
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
@@ -128,8 +135,8 @@ def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest)
 def _field_violation(violation: Violation) -> error_details_pb2.BadRequest.FieldViolation:
     # FieldViolation has no place for a line; its `reason` is free for the domain's use.
     return error_details_pb2.BadRequest.FieldViolation(
-        field=violation.field,
-        description=violation.description,
+        field=scrubbed(violation.field),
+        description=scrubbed(violation.description),
         reason=f"LINE_{violation.line}" if violation.line else "",
     )
 
