@@ -66,7 +66,7 @@ class Engine:
         workflow = Workflow(caller.namespace, definition.name, 0, definition.hash, definition.description, source, self._clock.now())
         also = self._defined.of(definition, caller.namespace, caller.principal)
         async with self._putting:
-            stored = await self._catalogue.put(workflow, also)
+            stored = await self._catalogue.put(workflow, also, principal=caller.principal)
         self._log.info("workflow put", workflow=stored.name, version=stored.version, namespace=caller.namespace)
         return stored
 

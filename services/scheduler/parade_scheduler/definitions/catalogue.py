@@ -54,9 +54,12 @@ class Catalogue:
         """Looks for the faults of a definition."""
         return await self._definitions.examined(source)
 
-    async def put(self, workflow: Workflow, also: Also | None = None) -> Workflow:
-        """Stores a definition as the next version of its name, with what `also` writes, or returns the newest where that is the same."""
-        stored = await self._store.put_workflow(workflow, also)
+    async def put(self, workflow: Workflow, also: Also | None = None, *, principal: str = "") -> Workflow:
+        """Stores a definition that `principal` puts as the next version of its name, or returns the newest where that is the same.
+
+        What `also` writes is stored with it.
+        """
+        stored = await self._store.put_workflow(workflow, also, principal=principal)
         self._keep(stored)
         return stored
 

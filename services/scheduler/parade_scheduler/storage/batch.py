@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from parade_chassis.audit import Record
+from parade_scheduler.storage.audit_records import records_of
 from parade_scheduler.storage.entries import Change, entry_of
 from parade_scheduler.storage.notes import notes_of
 from parade_scheduler.storage.rows import RunRow, RunUpdate, run_row, run_update, terms_of
@@ -26,6 +28,8 @@ class Batch:
     """The ids of commands that are deleted."""
     notes: dict[Statement, list[Row]] = field(default_factory=dict)
     """What else is executed, in this order: for each statement the rows of its values."""
+    audit: list[Record] = field(default_factory=list)
+    """What the audit log is told, as the last act."""
 
 
 def batch_of(changes: Sequence[Change]) -> Batch:
@@ -43,6 +47,7 @@ def batch_of(changes: Sequence[Change]) -> Batch:
         batch.settled += change.commands
         for statement, row in notes_of(change):
             batch.notes.setdefault(statement, []).append(row)
+    batch.audit = records_of(changes)
     # Two replicas whose new runs have the same request meet in one order, so that neither waits for the other.
     batch.new_runs.sort(key=lambda row: (row.namespace, row.request_id or "", row.id))
     for rows in batch.notes.values():

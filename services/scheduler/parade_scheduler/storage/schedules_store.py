@@ -11,8 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.audit import Record
 from parade_scheduler.document import Document
 from parade_scheduler.schedule import Schedule
+from parade_scheduler.storage.audit_table import AUDIT
 from parade_scheduler.storage.connected import Connected
 from parade_scheduler.storage.records import Codec, Documents, micros_of, to_micros, to_time
 from parade_scheduler.storage.rows import shard_of
@@ -42,7 +44,7 @@ class Due:
 class ScheduleStore(Connected):
     """The schedules."""
 
-    async def put(self, namespace: str, name: str, change: Change, limit: int) -> Schedule:
+    async def put(self, namespace: str, name: str, change: Change, limit: int, audit: Collection[Record] = ()) -> Schedule:
         """Stores a schedule, made of the one that there is.
 
         Args:
@@ -50,6 +52,7 @@ class ScheduleStore(Connected):
             name: Its name.
             change: What makes it; it may raise what refuses it.
             limit: How many schedules the namespace may have.
+            audit: What the audit log is told with it.
 
         Raises:
             ParadeError: NO_CAPACITY, where it would be one too many; UNAVAILABLE; what `change` raises.
@@ -60,6 +63,7 @@ class ScheduleStore(Connected):
             if row is None:
                 await self._check_count(connection, namespace, 1, limit)
             await self._write(connection, schedule, 1 if row is None else row.revision + 1)
+            await AUDIT.append(connection, audit)
         return schedule
 
     async def define(self, connection: AsyncConnection, namespace: str, workflow: str, changes: Sequence[Change], limit: int) -> None:
@@ -102,11 +106,12 @@ class ScheduleStore(Connected):
         async with self._reading() as connection:
             return [_schedule_of(row) for row in await connection.execute(query.order_by(SCHEDULES.c.name).limit(limit))]
 
-    async def delete(self, namespace: str, name: str) -> None:
-        """Deletes a schedule. One that is part of a definition stays, and so does nothing where there is none."""
+    async def delete(self, namespace: str, name: str, audit: Collection[Record] = ()) -> None:
+        """Deletes a schedule, and tells the audit log with it. One that is part of a definition stays."""
         async with self._writing() as connection:
             this = SCHEDULES.c.namespace == namespace, SCHEDULES.c.name == name, ~SCHEDULES.c.defined
-            await connection.execute(delete(SCHEDULES).where(*this))
+            if (await connection.execute(delete(SCHEDULES).where(*this))).rowcount:
+                await AUDIT.append(connection, audit)
 
     async def due(self, shards: Collection[int], now: datetime, after: tuple[int, str, str] | None, limit: int) -> list[Due]:
         """Returns schedules of some shards whose time has come, the one that waits longest first, from the one after `after` on."""

@@ -6,7 +6,7 @@ everything else that a run or an entry knows stands in `facts`, as JSON.
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
-from parade_scheduler.storage import approval_table, waking_tables  # noqa: F401  # so that `METADATA` holds every table
+from parade_scheduler.storage import approval_table, audit_table, waking_tables  # noqa: F401  # so that `METADATA` holds every table
 from parade_scheduler.storage.metadata import METADATA as METADATA  # noqa: PLC0414  # its users find it beside the tables
 
 WORKFLOWS = Table(

@@ -9,8 +9,12 @@ from sqlalchemy import and_, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade.wire.audit import Kind
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.audit import Record
 from parade_scheduler.model import Workflow
+from parade_scheduler.storage.audit_records import SERVICE
+from parade_scheduler.storage.audit_table import AUDIT
 from parade_scheduler.storage.connected import Connected
 from parade_scheduler.storage.rows import workflow_of, workflow_row
 from parade_scheduler.storage.tables import WORKFLOWS
@@ -25,20 +29,21 @@ _ATTEMPTS: Final = 10
 class Workflows(Connected):
     """The table of workflows."""
 
-    async def put_workflow(self, workflow: Workflow, also: Also | None = None) -> Workflow:
+    async def put_workflow(self, workflow: Workflow, also: Also | None = None, *, principal: str = "") -> Workflow:
         """Stores a definition as the next version of its name, whatever version it says, or returns the newest where that is the same.
 
         Args:
             workflow: The definition.
             also: What else is written in the same transaction, where it is a new version.
+            principal: Who puts it.
         """
         for _ in range(_ATTEMPTS):
             # Two replicas may store the next version at once; who comes second looks again.
             with suppress(IntegrityError):
-                return await self._put(workflow, also)
+                return await self._put(workflow, also, principal)
         raise ParadeError(Reason.UNAVAILABLE, f"others keep storing versions of `{workflow.name}`; try again")
 
-    async def _put(self, workflow: Workflow, also: Also | None) -> Workflow:
+    async def _put(self, workflow: Workflow, also: Also | None, principal: str) -> Workflow:
         async with self._writing() as connection:
             newest = _newest(workflow.namespace, workflow.name).with_for_update()
             row = (await connection.execute(newest)).one_or_none()
@@ -48,6 +53,7 @@ class Workflows(Connected):
             await connection.execute(insert(WORKFLOWS).values(workflow_row(stored)))
             if also is not None:
                 await also(connection, stored)
+            await AUDIT.append(connection, [_record(stored, principal)])
             return stored
 
     async def workflow(self, namespace: str, name: str, version: int = 0) -> Workflow | None:
@@ -71,6 +77,12 @@ class Workflows(Connected):
         query = select(WORKFLOWS).join(newest, matches).order_by(WORKFLOWS.c.name)
         async with self._reading() as connection:
             return [replace(workflow_of(row), source="") for row in await connection.execute(query)]
+
+
+def _record(stored: Workflow, principal: str) -> Record:
+    resource = f"workflows/{stored.name}@{stored.version}"
+    facts = {"definition_hash": stored.hash}
+    return Record(Kind.CHANGE, f"{SERVICE}PutWorkflow", principal, stored.namespace, resource, stored.create_time, facts)
 
 
 def _newest(namespace: str, name: str) -> Any:

@@ -11,7 +11,10 @@ from typing import Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade.wire.audit import Head
+from parade_chassis.audit import Record, chained
 from parade_chassis.store import Database
+from parade_scheduler.storage import audit_rows
 from parade_scheduler.storage.batch import Batch
 from parade_scheduler.storage.rows import RunRow
 from parade_scheduler.storage.writer import LostError, TakenError, check_changed
@@ -102,6 +105,24 @@ async def _write(driver: Any, batch: Batch, epochs: Mapping[int, int] | None) ->
         await driver.execute(_DELETE_COMMANDS, batch.settled)
     for statement, rows in batch.notes.items():
         await driver.executemany(statement.postgres, rows)
+    if batch.audit:
+        await _audit(driver, batch.audit)
+
+
+async def _audit(driver: Any, records: Sequence[Record]) -> None:
+    entries, head = chained(await _free_head(driver), records)
+    await driver.execute(audit_rows.POSTGRES_ENTRIES, *_columns(entries), head.sequence, head.time, head.hash, head.chain)
+
+
+async def _free_head(driver: Any) -> Head:
+    while True:
+        row = await driver.fetchrow(audit_rows.POSTGRES_HEAD)
+        if row is not None:
+            return Head(*row)
+        head = audit_rows.first(await driver.fetchval(audit_rows.POSTGRES_NEXT_CHAIN))
+        # Who begins the same chain at once is waited for, and then another is looked for.
+        if await driver.fetchval(audit_rows.POSTGRES_BEGIN, *head) is not None:
+            return head
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

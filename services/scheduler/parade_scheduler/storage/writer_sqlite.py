@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from parade.wire.audit import Head
+from parade_chassis.audit import Record, chained
 from parade_chassis.store import Database, prepare_sqlite
+from parade_scheduler.storage import audit_rows
 from parade_scheduler.storage.batch import Batch
 from parade_scheduler.storage.rows import RunRow
 from parade_scheduler.storage.writer import TakenError, check_changed
@@ -78,6 +81,8 @@ class SqliteWriter:
                 connection.executemany(_DELETE_COMMAND, [(id,) for id in batch.settled])
             for statement, rows in batch.notes.items():
                 connection.executemany(statement.sqlite, rows)
+            if batch.audit:
+                _audit(connection, batch.audit)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -95,6 +100,13 @@ class SqliteWriter:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _audit(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    row = connection.execute(audit_rows.SQLITE_HEAD).fetchone()
+    entries, head = chained(audit_rows.first() if row is None else Head(*row), records)
+    connection.executemany(audit_rows.SQLITE_ENTRIES, entries)
+    connection.execute(audit_rows.SQLITE_NEW_HEAD, head)
 
 
 def _taken(connection: sqlite3.Connection, rows: Sequence[RunRow]) -> frozenset[str]:

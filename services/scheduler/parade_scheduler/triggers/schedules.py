@@ -2,16 +2,19 @@
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+from parade.wire.audit import Kind
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade_chassis import paging
+from parade_chassis.audit import Record
 from parade_chassis.clock import Clock
 from parade_scheduler.definitions.catalogue import Catalogue
 from parade_scheduler.language import cron
 from parade_scheduler.refusal import refused
 from parade_scheduler.schedule import Schedule
 from parade_scheduler.starts.start import Caller
+from parade_scheduler.storage.audit_records import SERVICE
 from parade_scheduler.storage.schedules_store import ScheduleStore
 from parade_scheduler.triggers.due_times import next_time
 
@@ -61,7 +64,9 @@ class Schedules:
         wanted = replace(
             schedule, namespace=caller.namespace, principal=caller.principal, defined=False, next_time=None, last_time=None, last_run_id=""
         )
-        return await self._store.put(caller.namespace, schedule.name, lambda before: self._changed(before, wanted), self._limit)
+        facts = {"workflow": wanted.workflow, "cron": wanted.cron, "time_zone": wanted.time_zone, "paused": wanted.paused}
+        audit = [self._record("PutSchedule", caller, schedule.name, facts)]
+        return await self._store.put(caller.namespace, schedule.name, lambda before: self._changed(before, wanted), self._limit, audit)
 
     async def get(self, caller: Caller, name: str) -> Schedule:
         """Returns a schedule.
@@ -97,7 +102,10 @@ class Schedules:
         if found.defined:
             message = f"`{name}` is part of the workflow `{found.workflow}`: put the workflow without it, or pause it"
             raise ParadeError(Reason.FAILED_PRECONDITION, message)
-        await self._store.delete(caller.namespace, name)
+        await self._store.delete(caller.namespace, name, [self._record("DeleteSchedule", caller, name, {"workflow": found.workflow})])
+
+    def _record(self, method: str, caller: Caller, name: str, facts: dict[str, Any]) -> Record:
+        return Record(Kind.CHANGE, SERVICE + method, caller.principal, caller.namespace, f"schedules/{name}", self._clock.now(), facts)
 
     def _changed(self, before: Schedule | None, wanted: Schedule) -> Schedule:
         if before is not None and before.defined:
