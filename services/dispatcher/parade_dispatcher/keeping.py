@@ -1,11 +1,12 @@
 """The parts of one dispatcher that write things down, put together."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from parade.wire.log import Log
 from parade.wire.session.limits import room_taken
+from parade_chassis.audit import Record
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
 from parade_dispatcher import convert
@@ -15,6 +16,9 @@ from parade_dispatcher.journal import Journal
 from parade_dispatcher.leases import Leases
 from parade_dispatcher.ledger import Ledger
 from parade_dispatcher.storage import Storage
+
+if TYPE_CHECKING:
+    from parade_chassis.audit_log import AuditLog  # of SQLAlchemy, which is imported when the store is opened
 
 
 class Keeping:
@@ -66,6 +70,22 @@ class Keeping:
             log=self._log,
             room=lambda content: room_taken(convert.value(content)),
         )
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Writes into the audit log.
+
+        Raises:
+            ParadeError: UNAVAILABLE or NO_CAPACITY, where the database fails.
+        """
+        await self._storage.record(records)
+
+    async def audit_log(self) -> "AuditLog":
+        """Returns the audit log.
+
+        Raises:
+            ParadeError: UNAVAILABLE or NO_CAPACITY, where the database fails.
+        """
+        return await self._storage.audit_log()
 
     def loops(self) -> list[tuple[Coroutine[Any, Any, None], str]]:
         """Returns what must run in the background, with names."""

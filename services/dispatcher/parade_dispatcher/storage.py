@@ -17,6 +17,8 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from parade_chassis.audit import Record
+    from parade_chassis.audit_log import AuditLog
     from parade_dispatcher.changes import Change, EffectRecord, Given, Key, Standing
     from parade_dispatcher.store import Store
 
@@ -128,6 +130,14 @@ class Storage:
     async def standings(self, keys: Collection[Key]) -> dict[Key, Standing]:
         """Returns where started calls stand. See `Store.standings`."""
         return await (await self.store()).standings(keys)
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Writes into the audit log. See `Store.record`."""
+        await (await self.store()).record(records)
+
+    async def audit_log(self) -> AuditLog:
+        """Returns the audit log."""
+        return (await self.store()).audit_log
 
     async def close(self) -> None:
         """Closes the store where it is open."""

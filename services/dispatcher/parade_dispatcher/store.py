@@ -16,6 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.audit import Record
+from parade_chassis.audit_log import AuditLog
 from parade_chassis.store import Database
 from parade_dispatcher import records
 from parade_dispatcher.changes import (
@@ -40,7 +42,7 @@ from parade_dispatcher.changes import (
     WithdrawEffect,
 )
 from parade_dispatcher.model import Content
-from parade_dispatcher.tables import CALLS, DISPATCHERS, EFFECTS, ITEMS
+from parade_dispatcher.tables import AUDIT, CALLS, DISPATCHERS, EFFECTS, ITEMS
 
 _CHUNK: Final = 200
 """How many rows are looked up, taken over or deleted at once."""
@@ -68,6 +70,7 @@ class Store:
             name: Which replica this is, the same over restarts.
         """
         self._database = database
+        self.audit_log = AuditLog(database, AUDIT)
         self._id = id
         self._name = name
         dialect = sqlite if database.is_sqlite else postgresql
@@ -85,6 +88,15 @@ class Store:
             pass  # its lease will pass
         finally:
             await self._database.close()
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Writes into the audit log.
+
+        Raises:
+            ParadeError: UNAVAILABLE or NO_CAPACITY, where the database fails.
+        """
+        async with reachable(), self._database.transaction() as connection:
+            await AUDIT.append(connection, records)
 
     async def write(self, changes: Sequence[Change]) -> list[Given]:
         """Writes everything or nothing, and returns what each change gives.

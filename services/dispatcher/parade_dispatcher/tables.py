@@ -6,7 +6,10 @@ bytes: a text of PostgreSQL holds no NUL.
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
+from parade_chassis.audit_log import AuditTables
+
 METADATA = MetaData()
+AUDIT = AuditTables("dispatcher", METADATA)
 
 DISPATCHERS = Table(
     "dispatcher",
