@@ -1,6 +1,5 @@
 """What the agent_manager's store promises, on every database."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,14 +9,12 @@ import pytest
 from parade_agent_manager.model import Agent, AgentState, Instance, InstanceState
 from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
-from parade_agent_manager.tokens import JoinToken
 from parade_chassis.store import Database
 from tests.support.registrations import function, registration
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 AGENT = Agent("default", "cleaner", AgentState.ACTIVE, (function(),))
 INSTANCE = Instance("i-1", "default", "cleaner", "i-1.cleaner.default.agent.parade.local", registration(), InstanceState.JOINING, NOW, NOW)
-TOKEN = JoinToken("0" * 64, "default", "cleaner", NOW + timedelta(minutes=10))
 
 
 @pytest.fixture
@@ -80,43 +77,3 @@ async def test_a_schema_that_is_up_to_date_is_opened_again(store: Store, databas
     await database.close()
 
     assert again == [INSTANCE]
-
-
-async def test_a_token_is_bound_to_the_first_key_only(store: Store) -> None:
-    await store.add_token(TOKEN)
-
-    first = await store.use_token(TOKEN.hash, "key-1", "i-1", NOW)
-    second = await store.use_token(TOKEN.hash, "key-2", "i-2", NOW)
-
-    assert first == second == replace(TOKEN, key_fingerprint="key-1", instance="i-1")
-
-
-async def test_of_200_uses_at_once_one_binds_the_token(store: Store) -> None:
-    await store.add_token(TOKEN)
-
-    answers = await asyncio.gather(*(store.use_token(TOKEN.hash, f"key-{number}", f"i-{number}", NOW) for number in range(200)))
-
-    winners = [number for number, answer in enumerate(answers) if answer is not None and answer.key_fingerprint == f"key-{number}"]
-    assert len(winners) == 1
-    assert len(set(answers)) == 1
-
-
-async def test_an_expired_or_unknown_token_is_not_bound(store: Store) -> None:
-    await store.add_token(TOKEN)
-
-    expired = await store.use_token(TOKEN.hash, "key-1", "i-1", TOKEN.expires)
-    unknown = await store.use_token("1" * 64, "key-1", "i-1", NOW)
-
-    assert expired == TOKEN
-    assert unknown is None
-
-
-async def test_expired_tokens_are_removed_and_others_stay(store: Store) -> None:
-    later = replace(TOKEN, hash="1" * 64, expires=TOKEN.expires + timedelta(microseconds=1))
-    await store.add_token(TOKEN)
-    await store.add_token(later)
-
-    await store.remove_tokens(TOKEN.expires)
-
-    assert await store.token(TOKEN.hash) is None
-    assert await store.token(later.hash) == later

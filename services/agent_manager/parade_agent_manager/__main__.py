@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 
+from parade.wire.join_token import root_fingerprint
+from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
 from parade_agent_manager.config import Config
+from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.registry import Registry
+from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.servicer import Servicer
 from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
@@ -21,7 +25,7 @@ from parade_chassis.store import Database
 
 async def serve(process: Process[Config]) -> None:
     """Serves until the process is asked to end."""
-    config, clock, log = process.config, process.clock, process.log
+    config, clock, log, trusted = process.config, process.clock, process.log, process.certificates
     lifetime = timedelta(seconds=config.certificate_lifetime)
     timings = Timings(config.heartbeat_interval, config.lease_duration, config.lost_retention, config.certificate_lifetime)
     authority = CertificateAuthority.load(config.ca_private_key.read_bytes(), config.ca_certificate.read_bytes())
@@ -30,19 +34,26 @@ async def serve(process: Process[Config]) -> None:
     if ownership is None:
         await database.close()
         return
-    store, waits = Store(database), Waits()
+    store, credentials, waits = Store(database), CredentialStore(database), Waits()
     registry = Registry(config.watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
+    feed = AccessFeed(config.watch_capacity, waits)
+    revoker = Revoker(
+        store=credentials, feed=feed, own=process.revocations, dismiss=engine.dismiss, clock=clock, log=log, domain=config.domain,
+        certificate_lifetime=lifetime, retention=timedelta(seconds=config.revocation_retention),
+    )  # fmt: skip
     enrolment = Enrolment(
-        store=store, registry=registry, authority=authority, clock=clock, ids=process.ids, log=log, domain=config.domain,
+        store=credentials, registry=registry, revoker=revoker, authority=authority,
+        fingerprint=lambda: root_fingerprint(trusted.current()), clock=clock, ids=process.ids, log=log, domain=config.domain,
         certificate_lifetime=lifetime,
     )  # fmt: skip
     await engine.load()
-    upkeep = Upkeep(engine, enrolment, clock, log)
+    await revoker.load()
+    upkeep = Upkeep(engine, enrolment, revoker, clock, log)
     process.background(upkeep.end_leases(), "lease")
     process.background(upkeep.write(), "writing")
     process.background(ownership.keep(clock), "ownership")
-    servicer = Servicer(engine, Catalogue(registry), enrolment, waits, lambda: process.certificates.current().trust_bundle)
+    servicer = Servicer(engine, Catalogue(registry), enrolment, revoker, feed, waits, lambda: trusted.current().trust_bundle)
     async with running(process, servicer, enrolment_listen=config.enrolment_listen, options=MANY_CONNECTIONS) as server:
         log.info("enrolment open", address=server.enrolment_address)
         await process.stopped()

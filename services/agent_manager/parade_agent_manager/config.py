@@ -16,14 +16,16 @@ class Config(ServiceConfig):
 
     enrolment_listen: str = ""
     """Where instances enrol, with TLS and without a certificate of theirs: `host:port`; empty for nowhere."""
-    database_url: str
+    database_url: str = Field(repr=False)
     """Where agents are kept: `sqlite:///path` or `postgresql://user:password@host/database`."""
     ca_certificate: Path
     """The authority that signs the certificates of instances, PEM."""
     ca_private_key: Path
     """The authority's key, PEM."""
-    certificate_lifetime: float = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
+    certificate_lifetime: float = Field(default=3600, ge=60, le=30 * 24 * 3600)
     """Seconds that an instance's certificate is good. One that has left is remembered as long, so that it cannot come back with one."""
+    revocation_retention: float = Field(default=90 * 24 * 3600, ge=3600, le=10 * 366 * 24 * 3600)
+    """Seconds that a revocation of clients and services is kept: as long as the longest of their certificates, which others issue."""
     heartbeat_interval: float = Field(default=4.0, ge=0.05, le=60)
     """Seconds between two heartbeats of an instance."""
     lease_duration: float = Field(default=8.5, ge=0.2, le=600)

@@ -33,7 +33,7 @@ from parade_agent_manager.model import (
 from parade_agent_manager.registration import faults
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.store import Store
-from parade_agent_manager.watchers import Watcher
+from parade_agent_manager.watchers import Change, Watcher
 from parade_chassis.clock import Clock
 
 
@@ -159,6 +159,14 @@ class Engine:
             await self._carry_out(instance, lambda known: moved(known, InstanceState.GONE, self._clock.now()))
             self._leases.end(instance.id)
 
+    async def dismiss(self, id: str) -> None:
+        """Takes an instance out of its agent that is not believed to be who it says any more. One that is not there is no fault."""
+        async with self._order:
+            instance = self._registry.instance(id)
+            if instance is not None and instance.state is not InstanceState.GONE:
+                await self._carry_out(instance, lambda known: moved(known, InstanceState.GONE, self._clock.now()))
+                self._leases.end(id)
+
     async def drain(self, key: AgentKey, id: str) -> Instance:
         """Tells an instance to finish what it runs and leave. One that is LOST drains if it returns; one that is GONE has left already.
 
@@ -188,7 +196,7 @@ class Engine:
                 self._log.info(event, namespace=agent.namespace, agent=agent.name, principal=principal)
             return self._registry.roster(agent)
 
-    def watch(self, namespace: str) -> AbstractContextManager[Watcher]:
+    def watch(self, namespace: str) -> AbstractContextManager[Watcher[Change]]:
         """Opens a watch: the picture of this moment and every change after it.
 
         Args:

@@ -26,7 +26,7 @@ class Registry:
         self._agents: dict[AgentKey, Agent] = {}
         self._instances: dict[str, Instance] = {}
         self._of_agent: dict[AgentKey, dict[str, None]] = {}
-        self._watchers: set[Watcher] = set()
+        self._watchers: set[Watcher[Change]] = set()
 
     def agent(self, key: AgentKey) -> Agent | None:
         """Returns an agent, where there is one."""
@@ -70,7 +70,7 @@ class Registry:
         del self._of_agent[instance.agent_key][instance.id]
 
     @contextmanager
-    def watch(self, namespace: str) -> Iterator[Watcher]:
+    def watch(self, namespace: str) -> Iterator[Watcher[Change]]:
         """Opens a watch for the block.
 
         Args:

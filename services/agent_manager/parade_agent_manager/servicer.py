@@ -6,14 +6,16 @@ from typing import Any
 import grpc
 from grpc.aio import EOF
 
+from parade.v1 import access_watch_pb2, agent_manager_pb2_grpc, certificate_pb2
 from parade.v1 import agent_manager_pb2 as pb
-from parade.v1 import agent_manager_pb2_grpc
 from parade.wire.identity import Kind
-from parade_agent_manager import convert
+from parade_agent_manager import certificates, convert
+from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
 from parade_agent_manager.engine import Engine
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.model import AgentKey, AgentState
+from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.tokens import DEFAULT_LIFETIME
 from parade_agent_manager.waits import Waits
 from parade_chassis.context import current, required_namespace
@@ -27,19 +29,32 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
     """What `agent_manager.proto` says."""
 
-    def __init__(self, engine: Engine, catalogue: Catalogue, enrolment: Enrolment, waits: Waits, trust_bundle: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        enrolment: Enrolment,
+        revoker: Revoker,
+        feed: AccessFeed,
+        waits: Waits,
+        trust_bundle: Callable[[], bytes],
+    ) -> None:
         """Takes what decides and answers.
 
         Args:
             engine: Takes orders and heartbeats.
             catalogue: Answers questions.
             enrolment: Gives tokens and certificates.
+            revoker: Takes certificates back.
+            feed: Tells services of access.
             waits: Bounds the waiting on streams.
             trust_bundle: Gives the roots that instances are to trust, PEM.
         """
         self._engine = engine
         self._catalogue = catalogue
         self._enrolment = enrolment
+        self._revoker = revoker
+        self._feed = feed
         self._waits = waits
         self._trust_bundle = trust_bundle
 
@@ -53,18 +68,21 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
         """See the contract."""
         enrolled = await self._enrolment.enrol(request.token, request.csr)
         return pb.EnrollResponse(
-            certificate_chain=enrolled.issued.chain,
+            certificate_chain=enrolled.certificate.chain.encode(),
             trust_bundle=self._trust_bundle(),
             instance_id=enrolled.identity.instance,
             spiffe_id=enrolled.identity.uri,
-            expire_time=convert.to_timestamp(enrolled.issued.expires),
+            expire_time=convert.to_timestamp(enrolled.certificate.expires),
         )
 
     async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Context) -> pb.RenewCertificateResponse:
         """See the contract."""
-        issued = self._enrolment.renew(current().caller, request.csr)
+        shown = next(iter(context.auth_context()["x509_pem_cert"]))
+        renewed = await self._enrolment.renew(current().caller, shown, request.csr)
         return pb.RenewCertificateResponse(
-            certificate_chain=issued.chain, trust_bundle=self._trust_bundle(), expire_time=convert.to_timestamp(issued.expires)
+            certificate_chain=renewed.chain.encode(),
+            trust_bundle=self._trust_bundle(),
+            expire_time=convert.to_timestamp(renewed.expires),
         )
 
     async def RegisterInstance(self, request: pb.RegisterInstanceRequest, context: Context) -> pb.RegisterInstanceResponse:
@@ -81,6 +99,7 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
     ) -> AsyncIterator[pb.HeartbeatResponse]:
         """See the contract."""
         identity = current().caller
+        told = 0
         wait = self._waits.bounded(SILENT_LEASES * self._engine.timings.lease_duration)
         try:
             while True:
@@ -89,7 +108,12 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
                 if request is EOF:
                     return
                 instance, lease_end = self._engine.heartbeat(identity, convert.heartbeat(request))
-                yield pb.HeartbeatResponse(state=convert.to_state(instance), lease_expire_time=convert.to_timestamp(lease_end))
+                news, told = self._revoker.of_services(told)
+                yield pb.HeartbeatResponse(
+                    state=convert.to_state(instance),
+                    lease_expire_time=convert.to_timestamp(lease_end),
+                    revocations=map(certificates.to_revocation, news),
+                )
         finally:
             wait.forget()
 
@@ -137,6 +161,35 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
         """See the contract."""
         instance = await self._engine.drain(_key(request.agent), request.instance_id)
         return pb.DrainInstanceResponse(instance=convert.to_instance(instance))
+
+    async def ListCertificates(self, request: certificate_pb2.ListCertificatesRequest, context: Context) -> Any:
+        """See the contract."""
+        state = certificates.state(request.state)
+        found, token = await self._revoker.certificates(_scope(), request.spiffe_id, state, request.page_size, request.page_token)
+        return certificate_pb2.ListCertificatesResponse(certificates=map(certificates.to_certificate, found), next_page_token=token)
+
+    async def RevokeCertificate(self, request: certificate_pb2.RevokeCertificateRequest, context: Context) -> Any:
+        """See the contract."""
+        certificates.require_one_subject(request)
+        revoke = self._revoker.revoke_serial if request.serial else self._revoker.revoke_identity
+        revocation = await revoke(request.serial or request.spiffe_id, _scope(), request.reason, current().principal)
+        return certificate_pb2.RevokeCertificateResponse(revocation=certificates.to_revocation(revocation))
+
+    async def WatchAccess(
+        self, request: access_watch_pb2.WatchAccessRequest, context: Context
+    ) -> AsyncIterator[access_watch_pb2.WatchAccessResponse]:
+        """See the contract."""
+        with self._feed.watch() as watcher:
+            for change in watcher.picture():
+                yield certificates.to_news(change)
+            yield certificates.SYNCED
+            async for change in watcher.changes():
+                yield certificates.to_news(change)
+
+
+def _scope() -> str:
+    """Returns the namespace whose certificates may be seen and taken back; empty for those of all and of the services themselves."""
+    return "" if current().caller.kind is Kind.AGENT_MANAGER else required_namespace()
 
 
 def _key(name: str) -> AgentKey:

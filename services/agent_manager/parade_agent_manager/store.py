@@ -1,7 +1,6 @@
-"""What is written of agents, instances and join tokens. Each method is one transaction; none decides anything."""
+"""What is written of agents and instances. Each method is one transaction; none decides anything."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
@@ -9,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade_agent_manager.model import Agent, AgentKey, AgentState, Instance, InstanceState
 from parade_agent_manager.records import functions_from_text, functions_to_text, registration_from_text, registration_to_text
-from parade_agent_manager.tables import AGENTS, INSTANCES, JOIN_TOKENS, from_micros, to_micros
-from parade_agent_manager.tokens import JoinToken
+from parade_agent_manager.tables import AGENTS, INSTANCES, from_micros, to_micros
 from parade_agent_manager.transactions import reading, writing
 from parade_chassis.store import Database
 
@@ -71,46 +69,12 @@ class Store:
             for namespace, name in agents:
                 await connection.execute(delete(AGENTS).where(AGENTS.c.namespace == namespace, AGENTS.c.name == name))
 
-    async def add_token(self, token: JoinToken) -> None:
-        """Writes a new join token."""
-        async with writing(self._database) as connection:
-            row = {"hash": token.hash, "namespace": token.namespace, "agent": token.agent, "expires": to_micros(token.expires)}
-            await connection.execute(insert(JOIN_TOKENS).values(row))
-
-    async def token(self, hash: str) -> JoinToken | None:
-        """Returns a join token, where there is one."""
-        async with reading(self._database) as connection:
-            return await _token(connection, hash)
-
-    async def use_token(self, hash: str, key_fingerprint: str, instance: str, now: datetime) -> JoinToken | None:
-        """Binds a token that is neither used nor expired to a key and an instance: of many attempts one does it.
-
-        Returns:
-            The token as it is now, whoever has bound it; None where there is none.
-        """
-        unused = (JOIN_TOKENS.c.hash == hash, JOIN_TOKENS.c.key_fingerprint.is_(None), JOIN_TOKENS.c.expires > to_micros(now))
-        async with writing(self._database) as connection:
-            await connection.execute(update(JOIN_TOKENS).where(*unused).values(key_fingerprint=key_fingerprint, instance=instance))
-            return await _token(connection, hash)
-
-    async def remove_tokens(self, expired_by: datetime) -> None:
-        """Removes the tokens that have expired."""
-        async with writing(self._database) as connection:
-            await connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires <= to_micros(expired_by)))
-
 
 async def _put_agent(connection: AsyncConnection, agent: Agent) -> None:
     values = {"state": agent.state.value, "functions": functions_to_text(agent.functions)}
     there = AGENTS.c.namespace == agent.namespace, AGENTS.c.name == agent.name
     if (await connection.execute(update(AGENTS).where(*there).values(values))).rowcount == 0:
         await connection.execute(insert(AGENTS).values(namespace=agent.namespace, name=agent.name, **values))
-
-
-async def _token(connection: AsyncConnection, hash: str) -> JoinToken | None:
-    row = (await connection.execute(select(JOIN_TOKENS).where(JOIN_TOKENS.c.hash == hash))).one_or_none()
-    if row is None:
-        return None
-    return JoinToken(row.hash, row.namespace, row.agent, from_micros(row.expires), row.key_fingerprint or "", row.instance or "")
 
 
 def _changing(instance: Instance) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Times are whole microseconds since 1970, which both databases keep exactly.
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
 
 METADATA = MetaData()
 
@@ -42,6 +42,33 @@ JOIN_TOKENS = Table(
     Column("expires", BigInteger, nullable=False, index=True),
     Column("key_fingerprint", Text),
     Column("instance", Text),
+)
+
+CERTIFICATES = Table(
+    "certificate",
+    METADATA,
+    Column("serial", Text, primary_key=True),
+    Column("spiffe_id", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("key_fingerprint", Text, nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),
+    Column("superseded_by", Text),
+    # A key has one certificate: a retry finds it, and no renewal goes back to a key that was used before.
+    Index("certificate_by_key", "spiffe_id", "key_fingerprint", unique=True),
+    Index("certificate_by_namespace", "namespace", "serial"),
+)
+
+REVOCATIONS = Table(
+    "revocation",
+    METADATA,
+    Column("subject", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("revoked", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("revoked_by", Text, nullable=False),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,7 +1,6 @@
 """Join tokens: secrets with which one instance of one agent can enrol, once. Only their hashes are kept."""
 
 import hashlib
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +8,12 @@ from datetime import datetime
 
 from parade.wire.errors import Violation, invalid
 from parade.wire.identity import NAME
+from parade.wire.join_token import SHAPE
 
 DEFAULT_LIFETIME = 600.0
 """Seconds that a token can be used where nobody says otherwise."""
 MAX_LIFETIME = 3600.0
 SECRET_BYTES = 32
-PREFIX = "parade_join_"
-"""By which people and scanners for leaked secrets recognise a token."""
-
-_SHAPE = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +35,16 @@ class JoinToken:
 
 
 def new_secret(random_text: Callable[[int], str] = secrets.token_urlsafe) -> str:
-    """Returns a new token, of 256 random bits."""
-    return PREFIX + random_text(SECRET_BYTES)
+    """Returns 256 random bits."""
+    return random_text(SECRET_BYTES)
 
 
-def hash_of(secret: str) -> str:
+def hash_of(token: str) -> str:
     """Returns what is kept of a token; empty where the text is no token at all.
 
     A plain hash is enough: there is nothing to guess in 256 random bits.
     """
-    return hashlib.sha256(secret.encode()).hexdigest() if _SHAPE.fullmatch(secret) else ""
+    return hashlib.sha256(token.encode()).hexdigest() if SHAPE.fullmatch(token) else ""
 
 
 def require_grantable(agent: str, lifetime: float) -> None:

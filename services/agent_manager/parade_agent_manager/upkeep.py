@@ -9,6 +9,7 @@ from parade.wire.errors import ParadeError
 from parade.wire.log import Log
 from parade_agent_manager.engine import Engine
 from parade_agent_manager.enrolment import Enrolment
+from parade_agent_manager.revoker import Revoker
 from parade_chassis.clock import Clock
 
 INTERVAL = 1.0
@@ -21,10 +22,11 @@ FORGET_INTERVAL = 60.0
 class Upkeep:
     """What has to be done from time to time."""
 
-    def __init__(self, engine: Engine, enrolment: Enrolment, clock: Clock, log: Log) -> None:
+    def __init__(self, engine: Engine, enrolment: Enrolment, revoker: Revoker, clock: Clock, log: Log) -> None:
         """Takes what it works on."""
         self._engine = engine
         self._enrolment = enrolment
+        self._revoker = revoker
         self._clock = clock
         self._log = log
         self._unwritten = False
@@ -54,6 +56,7 @@ class Upkeep:
                 forgotten = now
                 await self._engine.forget()
                 await self._attempt(self._enrolment.forget_expired)
+                await self._attempt(self._revoker.forget_expired)
             await self._attempt(self._engine.save)
 
     async def _attempt(self, write: Callable[[], Awaitable[None]]) -> None:

@@ -4,6 +4,7 @@ from asyncio import Queue, QueueFull
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from math import inf
+from typing import Generic, Protocol, TypeVar
 
 from parade.wire.errors import ParadeError, Reason
 from parade_agent_manager.model import Agent, Instance
@@ -13,11 +14,23 @@ Change = Agent | Instance
 """An agent or an instance as it is after the change."""
 
 
-class Watcher:
+class Placed(Protocol):
+    """What is in a namespace."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace; empty for what belongs to the whole mesh."""
+        ...
+
+
+ChangeT = TypeVar("ChangeT", bound=Placed)
+
+
+class Watcher(Generic[ChangeT]):
     """One reader: the picture at the moment it came, then every change since, in order."""
 
-    def __init__(self, namespace: str, picture: Iterable[Change], capacity: int, waits: Waits) -> None:
-        """Takes what the reader sees; made by `Registry.watch`.
+    def __init__(self, namespace: str, picture: Iterable[ChangeT], capacity: int, waits: Waits) -> None:
+        """Takes what the reader sees; made by who knows the picture.
 
         Args:
             namespace: The namespace whose changes it wants; empty for all.
@@ -27,11 +40,11 @@ class Watcher:
         """
         self._picture = deque(picture)
         self._namespace = namespace
-        self._queue: Queue[Change] = Queue(capacity)
+        self._queue: Queue[ChangeT] = Queue(capacity)
         self._waits = waits
         self._behind = False
 
-    def offer(self, change: Change) -> None:
+    def offer(self, change: ChangeT) -> None:
         """Queues a change, or marks the reader as too slow."""
         if self._namespace not in ("", change.namespace):
             return
@@ -40,12 +53,12 @@ class Watcher:
         except QueueFull:
             self._behind = True
 
-    def picture(self) -> Iterator[Change]:
+    def picture(self) -> Iterator[ChangeT]:
         """Yields what there was when the reader came, once."""
         while self._picture:
             yield self._picture.popleft()
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncIterator[ChangeT]:
         """Yields the changes since the picture.
 
         Raises:

@@ -14,6 +14,7 @@ from parade.wire.certificates import FileSource
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
 from parade.wire.log import Log, for_machines, for_people
+from parade.wire.revocations import Revocations
 from parade.wire.telemetry import Collector, Telemetry
 from parade_chassis.clock import Clock, SystemClock
 from parade_chassis.config import ServiceConfig
@@ -48,6 +49,7 @@ class Process(Generic[ConfigT]):
         self.tasks = tasks
         self.clock: Clock = SystemClock()
         self.ids = Ids(self.clock)
+        self.revocations = Revocations()
         if config.log_format == "console":
             self.log = Log(telemetry, level=config.log_level, layout=for_people)
         else:

@@ -1,5 +1,6 @@
 """The dispatcher's process: `python -m parade_dispatcher`."""
 
+from parade_chassis.access import AccessWatch
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_dispatcher.calling import Calling
@@ -21,6 +22,7 @@ async def serve(process: Process[Config]) -> None:
     for part, name in keeping.loops():
         process.background(part, name)
     async with process.channel("agent_manager", config.agent_manager) as channel:
+        process.background(AccessWatch(process, channel).follow(), "access watch")
         process.background(calling.directory(channel).follow(), "agent watch")
         process.background(started.keep(), "started calls")
         async with running(process, DispatcherServicer(calling.engine, calling.acceptor, started, clock), drain=calling.drain):

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from parade.wire.identity import Identity
+from parade_chassis.access import AccessWatch
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_gateway import pages
@@ -37,6 +38,8 @@ async def serve(process: Process[Config]) -> None:
     artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, process.clock, process.log)
     with listen(config.rest_listen) as opened:
         async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts)):
+            if config.agent_manager:
+                process.background(AccessWatch(process, upstream.channel("agent_manager")).follow(), "access watch")
             process.background(artifacts.sweep(), "artifact sweep")
             calls = Calls(upstream, artifacts, closing)
             handlers: dict[str, Handler] = {route.rpc: Transcoded(route, upstream, closing) for route in routes}

@@ -68,19 +68,24 @@ class Upstream:
             ParadeError: UNAVAILABLE where this gateway knows of no dispatcher.
         """
         if self._dispatcher is None:
-            self._link = Link(self._channel("dispatcher").channels, DISPATCHER_SESSION, log=self._process.log)
+            self._link = Link(self.channel("dispatcher").channels, DISPATCHER_SESSION, log=self._process.log)
             self._dispatcher = SessionCaller(self._link)
         return self._dispatcher
 
     def _caller(self, route: Route) -> Callable[..., Any]:
         if route.rpc not in self._callers:
-            channel = self._channel(route.service)
+            channel = self.channel(route.service)
             make = channel.unary_stream if route.streams else channel.unary_unary
             request, response = message_class(route.method.input_type), message_class(route.method.output_type)
             self._callers[route.rpc] = make(route.rpc, request.SerializeToString, response.FromString)
         return self._callers[route.rpc]
 
-    def _channel(self, service: str) -> Replicas:
+    def channel(self, service: str) -> Replicas:
+        """Returns the channels to the replicas of a service.
+
+        Raises:
+            ParadeError: UNAVAILABLE where this gateway has not been told where it is.
+        """
         if service not in self._channels:
             target = getattr(self._process.config, service, "")
             if not target:

@@ -28,7 +28,7 @@ class Service:
 
 
 SERVICES = (
-    Service("monitor", stores=True),
+    Service("monitor", ("agent_manager",), stores=True),
     Service("agent_manager", stores=True),
     Service("dispatcher", ("agent_manager",), stores=True),
     Service("scheduler", ("dispatcher", "agent_manager"), stores=True),

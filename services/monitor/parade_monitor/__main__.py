@@ -2,6 +2,7 @@
 
 import asyncio
 
+from parade_chassis.access import AccessWatch
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
 from parade_chassis.store import Database
@@ -27,6 +28,9 @@ async def serve(process: Process[Config]) -> None:
     retention = Retention(store, clock, process.log, days=config.retention_days, most_rows=config.max_rows)
     process.background(intake.run(), "writing")
     process.background(retention.run(), "retention")
+    agent_manager = process.channel("agent_manager", config.agent_manager)
+    if config.agent_manager:
+        process.background(AccessWatch(process, agent_manager).follow(), "access watch")
     receivers = LogsReceiver(engine, clock), TraceReceiver(engine, clock), MetricsReceiver(engine, clock)
     async with running(process, MonitorServicer(engine), *receivers, foreign=RECEIVERS):
         await process.stopped()
@@ -34,6 +38,7 @@ async def serve(process: Process[Config]) -> None:
         await asyncio.to_thread(process.telemetry.end)
         tail.close()
     await intake.finish()
+    await agent_manager.close()
     await database.close()
 
 

@@ -11,7 +11,9 @@ class Config(ServiceConfig):
 
     model_config = SettingsConfigDict(env_prefix="PARADE_MONITOR_")
 
-    database_url: str
+    agent_manager: str = ""
+    """Where the agent_manager listens: `host:port`. It says what is revoked; empty for a monitor that is not told."""
+    database_url: str = Field(repr=False)
     """Where records are kept: `sqlite:///path` or `postgresql://user:password@host/database`. One monitor to a database."""
     retention_days: float = Field(default=7.0, gt=0, le=3650)
     """How long a record is kept, in days."""

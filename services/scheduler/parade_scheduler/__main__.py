@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from parade_chassis.access import AccessWatch
 from parade_chassis.leading import sharing
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -30,6 +31,7 @@ async def serve(process: Process[Config]) -> None:
         store = Store(database)
         stack.push_async_callback(store.close)
         agents = await stack.enter_async_context(process.channel("agent_manager", process.config.agent_manager))
+        process.background(AccessWatch(process, agents).follow(), "access watch")
         caller = await stack.enter_async_context(DispatcherCaller.connected(process))
         functions = AgentManagerFunctions(agents)
         patience = timedelta(days=process.config.agent_patience).total_seconds()

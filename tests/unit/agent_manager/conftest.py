@@ -9,10 +9,14 @@ import pytest
 
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
 from parade.wire.log import Log
+from parade.wire.revocations import Revocations
+from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
+from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.registry import Registry
+from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
 from parade_agent_manager.upkeep import Upkeep
@@ -22,15 +26,25 @@ from parade_chassis.clock import ManualClock
 from parade_chassis.ids import Ids
 from parade_chassis.store import Database
 
+LIFETIME = timedelta(hours=1)
+"""How long a certificate is good."""
+FINGERPRINT = "5" * 32
+"""What stands at the end of a join token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manager:
     """The parts of an agent_manager."""
 
     store: Store
+    credentials: CredentialStore
     registry: Registry
     engine: Engine
     catalogue: Catalogue
+    feed: AccessFeed
+    refused: Revocations
+    """What the process itself refuses."""
+    revoker: Revoker
     enrolment: Enrolment
     upkeep: Upkeep
     waits: Waits
@@ -42,31 +56,56 @@ class Manager:
         return Identity.agent(agent, self.ids.new("i"), namespace)
 
 
-def manager_of(store: Store, clock: ManualClock, watch_capacity: int = 100) -> Manager:
+def manager_of(store: Store, credentials: CredentialStore, clock: ManualClock, watch_capacity: int = 100) -> Manager:
     """Wires an agent_manager over a store: a second one over the same store is the first one after a restart."""
     log, ids, waits = Log(), Ids(clock), Waits()
     registry = Registry(watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=Timings(heartbeat_interval=2, lease_duration=6))
+    feed, refused = AccessFeed(watch_capacity, waits), Revocations()
+    revoker = Revoker(
+        store=credentials,
+        feed=feed,
+        own=refused,
+        dismiss=engine.dismiss,
+        clock=clock,
+        log=log,
+        domain=DEFAULT_DOMAIN,
+        certificate_lifetime=LIFETIME,
+        retention=timedelta(days=90),
+    )
     enrolment = Enrolment(
-        store=store,
+        store=credentials,
         registry=registry,
+        revoker=revoker,
         authority=CertificateAuthority.create(DEFAULT_DOMAIN, clock.now()),
+        fingerprint=lambda: FINGERPRINT,
         clock=clock,
         ids=ids,
         log=log,
         domain=DEFAULT_DOMAIN,
-        certificate_lifetime=timedelta(hours=24),
+        certificate_lifetime=LIFETIME,
     )
-    return Manager(store, registry, engine, Catalogue(registry), enrolment, Upkeep(engine, enrolment, clock, log), waits, clock, ids)
+    upkeep = Upkeep(engine, enrolment, revoker, clock, log)
+    return Manager(store, credentials, registry, engine, Catalogue(registry), feed, refused, revoker, enrolment, upkeep, waits, clock, ids)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'agents.db'}", "parade_agent_manager", METADATA)
-    yield Store(database)
-    await database.close()
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await Database.open(f"sqlite:///{tmp_path / 'agents.db'}", "parade_agent_manager", METADATA)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
-def manager(store: Store) -> Manager:
-    return manager_of(store, ManualClock())
+def store(database: Database) -> Store:
+    return Store(database)
+
+
+@pytest.fixture
+def credentials(database: Database) -> CredentialStore:
+    return CredentialStore(database)
+
+
+@pytest.fixture
+def manager(store: Store, credentials: CredentialStore) -> Manager:
+    return manager_of(store, credentials, ManualClock())

@@ -10,6 +10,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.model import Agent, AgentState, Heartbeat, Instance, InstanceState, Load
 from parade_agent_manager.store import Store
 from parade_chassis.clock import ManualClock
@@ -185,7 +186,7 @@ async def test_pausing_is_seen_survives_and_is_undone(manager: Manager, store: S
     key = ("default", "cleaner")
 
     paused = await manager.engine.set_state(key, AgentState.PAUSED, "somebody")
-    restarted = manager_of(store, manager.clock)
+    restarted = manager_of(store, manager.credentials, manager.clock)
     await restarted.engine.load()
     kept = restarted.catalogue.roster(key).agent.state
     resumed = await restarted.engine.set_state(key, AgentState.ACTIVE, "somebody")
@@ -198,7 +199,7 @@ async def test_after_a_restart_live_instances_have_a_full_lease_to_come_back(man
     await manager.engine.save()
     await manager.clock.advance(300)
 
-    restarted = manager_of(store, manager.clock)
+    restarted = manager_of(store, manager.credentials, manager.clock)
     await restarted.engine.load()
     restarted.engine.expire()
     at_once = state(restarted, identity)
@@ -221,8 +222,8 @@ class StallingClock(ManualClock):
         await super().sleep(seconds + stall)
 
 
-async def test_nobody_is_lost_because_the_process_stood_still(store: Store) -> None:
-    manager = manager_of(store, StallingClock())
+async def test_nobody_is_lost_because_the_process_stood_still(store: Store, credentials: CredentialStore) -> None:
+    manager = manager_of(store, credentials, StallingClock())
     identity = await joined(manager)
 
     async with asyncio.TaskGroup() as tasks:
@@ -402,7 +403,7 @@ async def test_a_watcher_of_one_namespace_hears_of_no_other(manager: Manager) ->
 
 
 async def test_a_watcher_that_falls_behind_is_sent_away(store: Store, manager: Manager) -> None:
-    narrow = manager_of(store, manager.clock, watch_capacity=2)
+    narrow = manager_of(store, manager.credentials, manager.clock, watch_capacity=2)
     with narrow.engine.watch("") as watcher:
         await joined(narrow)
         with pytest.raises(ParadeError) as raised:

@@ -1,5 +1,4 @@
 import asyncio
-from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -7,14 +6,19 @@ from cryptography import x509
 from parade.wire.certificates import new_key_and_request
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.join_token import PREFIX, SHAPE
+from parade_agent_manager.certificate import Certificate
 from parade_agent_manager.enrolment import Enrolled
-from parade_agent_manager.tokens import PREFIX
 from tests.support.registrations import registration
-from tests.unit.agent_manager.conftest import Manager
+from tests.unit.agent_manager.conftest import FINGERPRINT, LIFETIME, Manager
 
 
 def request() -> bytes:
     return new_key_and_request()[1]
+
+
+async def renewed(manager: Manager, identity: Identity, shown: Certificate, csr: bytes = b"") -> Certificate:
+    return await manager.enrolment.renew(identity, shown.chain.encode(), csr or request())
 
 
 async def token(manager: Manager, lifetime: float = 600) -> str:
@@ -24,32 +28,43 @@ async def token(manager: Manager, lifetime: float = 600) -> str:
 async def test_a_token_and_a_request_give_a_certificate_of_the_agents_namespace(manager: Manager) -> None:
     enrolled = await manager.enrolment.enrol(await token(manager), request())
 
-    certificate = x509.load_pem_x509_certificate(enrolled.issued.chain)
+    certificate = x509.load_pem_x509_certificate(enrolled.certificate.chain.encode())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     identity = Identity.parse(names.get_values_for_type(x509.UniformResourceIdentifier)[0])
     assert identity == enrolled.identity
     assert (enrolled.identity.namespace, enrolled.identity.name) == ("default", "cleaner")
-    assert enrolled.issued.expires - manager.clock.now() == timedelta(hours=24)
+    assert enrolled.certificate.expires - manager.clock.now() == LIFETIME
+    assert f"{certificate.serial_number:x}" == enrolled.certificate.serial
 
 
-async def test_a_token_is_recognisable_and_kept_as_a_hash_only(manager: Manager) -> None:
+async def test_a_token_is_recognisable_names_the_authority_and_is_kept_as_a_hash_only(manager: Manager) -> None:
     secret = await token(manager)
 
-    kept = await manager.store.token(secret)
+    kept = await manager.credentials.token(secret)
 
-    assert secret.startswith(PREFIX)
-    assert len(secret) == len(PREFIX) + 43
+    assert SHAPE.fullmatch(secret)
+    assert secret.endswith(f"_{FINGERPRINT}")
     assert kept is None
 
 
-async def test_the_same_token_and_key_again_give_the_same_instance(manager: Manager) -> None:
+async def test_the_same_token_and_key_again_give_the_same_certificate(manager: Manager) -> None:
     secret, csr = await token(manager), request()
 
     first = await manager.enrolment.enrol(secret, csr)
     again = await manager.enrolment.enrol(secret, csr)
 
-    assert first.identity == again.identity
-    assert first.issued.chain != again.issued.chain
+    assert first == again
+
+
+async def test_a_token_gives_nothing_any_more_once_its_certificate_was_renewed(manager: Manager) -> None:
+    secret, csr = await token(manager), request()
+    enrolled = await manager.enrolment.enrol(secret, csr)
+    await renewed(manager, enrolled.identity, enrolled.certificate)
+
+    with pytest.raises(ParadeError) as raised:
+        await manager.enrolment.enrol(secret, csr)
+
+    assert raised.value.reason is Reason.UNAUTHENTICATED
 
 
 async def test_another_key_finds_the_token_used(manager: Manager) -> None:
@@ -62,7 +77,7 @@ async def test_another_key_finds_the_token_used(manager: Manager) -> None:
     assert raised.value.reason is Reason.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("secret", ["", "nonsense", PREFIX + "A" * 43, PREFIX + "A" * 1_000_000])
+@pytest.mark.parametrize("secret", ["", "nonsense", PREFIX + "A" * 43, f"{PREFIX}{'A' * 43}_{FINGERPRINT}", PREFIX + "A" * 1_000_000])
 async def test_an_unknown_token_is_refused_before_the_request_is_looked_at(manager: Manager, secret: str) -> None:
     with pytest.raises(ParadeError) as raised:
         await manager.enrolment.enrol(secret, b"no request")
@@ -104,12 +119,13 @@ async def test_of_many_keys_at_once_exactly_one_gets_a_certificate(manager: Mana
     assert sum(isinstance(answer, ParadeError) for answer in answers) == 199
 
 
-async def test_one_key_many_times_at_once_is_one_instance(manager: Manager) -> None:
+async def test_one_key_many_times_at_once_gets_one_certificate(manager: Manager) -> None:
     secret, csr = await token(manager), request()
 
-    answers = await asyncio.gather(*(manager.enrolment.enrol(secret, csr) for _ in range(20)))
+    answers = await asyncio.gather(*(manager.enrolment.enrol(secret, csr) for _ in range(200)))
 
-    assert len({answer.identity for answer in answers}) == 1
+    assert len(set(answers)) == 1
+    assert len(await manager.credentials.certificates("", "", None, manager.clock.now(), "", 10)) == 1
 
 
 @pytest.mark.parametrize(("agent", "lifetime"), [("Cleaner", 600), ("", 600), ("cleaner", 0), ("cleaner", -1), ("cleaner", 3601)])
@@ -124,15 +140,15 @@ async def test_an_instance_that_has_left_gets_no_certificate_any_more(manager: M
     secret, csr = await token(manager), request()
     enrolled = await manager.enrolment.enrol(secret, csr)
     await manager.engine.register(enrolled.identity, registration())
-    renewed = manager.enrolment.renew(enrolled.identity, request())
+    certificate = await renewed(manager, enrolled.identity, enrolled.certificate)
 
     await manager.engine.deregister(enrolled.identity)
 
     with pytest.raises(ParadeError) as renewal:
-        manager.enrolment.renew(enrolled.identity, request())
+        await renewed(manager, enrolled.identity, certificate)
     with pytest.raises(ParadeError) as retry:
         await manager.enrolment.enrol(secret, csr)
-    assert renewed.expires - manager.clock.now() == timedelta(hours=24)
+    assert certificate.expires - manager.clock.now() == LIFETIME
     assert (renewal.value.reason, retry.value.reason) == (Reason.FAILED_PRECONDITION, Reason.UNAUTHENTICATED)
 
 

@@ -1,0 +1,80 @@
+"""What the agent_manager says of who is let in: followed by every service, for as long as it lives.
+
+While the agent_manager is away what it said last stands: nobody can be revoked in that time, and no role taken away.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from parade.v1 import access_watch_pb2 as pb
+from parade.wire.errors import ParadeError
+from parade.wire.revocation_messages import from_message
+from parade.wire.revocations import Revocation
+from parade_chassis.lifecycle import Process
+
+METHOD = "/parade.v1.AgentManagerService/WatchAccess"
+"""By its name: the agent_manager's whole contract takes a megabyte, and the monitor has no other use for it."""
+SYNC_TIMEOUT = 30.0
+"""Seconds that the agent_manager may take to say everything there is."""
+SHORTEST_PAUSE = 0.2
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to watch, at first and at last."""
+
+
+class Watched(Protocol):
+    """The way to the agent_manager: a `Channel`, or the `Replicas` of it."""
+
+    def unary_stream(self, path: str, request_serializer: Any, response_deserializer: Any) -> Any:
+        """Returns the caller of a method with one request and a stream of responses."""
+        ...
+
+
+class AccessWatch:
+    """Keeps what a process refuses as the agent_manager has it."""
+
+    def __init__(self, process: Process[Any], agent_manager: Watched) -> None:
+        """Takes the process that is to know, and the way to who tells."""
+        self._revocations = process.revocations
+        self._clock = process.clock
+        self._log = process.log
+        self._watch = agent_manager.unary_stream(METHOD, pb.WatchAccessRequest.SerializeToString, pb.WatchAccessResponse.FromString)
+        self._synced = False
+
+    async def follow(self) -> None:
+        """Watches for as long as the process lives, and watches again when a watch has ended."""
+        pause, away = SHORTEST_PAUSE, False
+        while True:
+            self._synced = False
+            try:
+                await self._read()
+                reason = "the watch ended"
+            except (ParadeError, TimeoutError) as error:
+                reason = str(error) or "no complete picture in time"
+            if self._synced:
+                pause, away = SHORTEST_PAUSE, False
+            if not away:
+                self._log.info("the agent_manager is away; what it said of access stands", reason=reason)
+                away = True
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _read(self) -> None:
+        revoked: list[Revocation] = []
+        events: AsyncIterator[pb.WatchAccessResponse]
+        async with asyncio.timeout(SYNC_TIMEOUT) as limit, aclosing(self._watch(pb.WatchAccessRequest())) as events:
+            async for event in events:
+                match event.WhichOneof("event"):
+                    case "synced":
+                        limit.reschedule(None)
+                        self._revocations.replace(revoked, self._now())
+                        self._synced = True
+                    case "revocation" if (revocation := from_message(event.revocation)) is not None:
+                        if self._synced:
+                            self._revocations.add(revocation, self._now())
+                        else:
+                            revoked.append(revocation)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
