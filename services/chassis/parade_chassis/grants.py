@@ -1,5 +1,6 @@
 """Which client holds which role where, as the agent_manager has told it last. Looked up for every request of a client."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,11 +24,16 @@ class Grants:
 
     def __init__(self) -> None:
         """Knows of none."""
-        self.known = False
-        """Whether a whole picture has come. Afterwards the last one stands, whoever is away."""
+        self.told = asyncio.Event()
+        """Set once a whole picture has come. Afterwards the last one stands, whoever is away."""
         self._roles: dict[str, dict[str, Role]] = {}
         """Roles by subject and namespace."""
         self._subscribers: dict[object, Callable[[], None]] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether anybody's role is known."""
+        return self.told.is_set()
 
     def role_of(self, subject: str, namespace: str) -> Role:
         """Returns what a subject may do in a namespace."""
@@ -41,7 +47,7 @@ class Grants:
         before, self._roles = self._roles, {}
         for granted in picture:
             self._put(granted)
-        self.known = True
+        self.told.set()
         if before != self._roles:
             self._tell()
 
