@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from parade.wire.ca import CertificateAuthority
 from parade.wire.certificates import Certificates, MemorySource, new_key_and_request, write_private
 from parade.wire.channel import Channel
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
-from parade_chassis.ca import CertificateAuthority
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,21 @@ class Authority:
         """Makes a certificate that ended a minute ago."""
         return MemorySource(self.certificates(identity, lifetime=timedelta(minutes=-1)))
 
-    def files(self, identity: Identity, *, lifetime: timedelta = timedelta(hours=1)) -> CertificateFiles:
-        """Makes certificates and writes them, over those that were written for the same identity before."""
-        made = self.certificates(identity, lifetime=lifetime)
-        stem = identity.server_name
-        files = CertificateFiles(self.folder / f"{stem}.ca.pem", self.folder / f"{stem}.crt.pem", self.folder / f"{stem}.key.pem")
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def files(
+        self, identity: Identity, *, lifetime: timedelta = timedelta(hours=1), trust_bundle: bytes | None = None, folder: Path | None = None
+    ) -> CertificateFiles:
+        """Makes certificates and writes them, over those that were written for the same identity before.
+
+        Args:
+            identity: Who the holder is.
+            lifetime: How long from now the certificate is good.
+            trust_bundle: What the holder trusts; this authority's root where not given.
+            folder: Where to; this authority's folder where not given.
+        """
+        made = self.certificates(identity, lifetime=lifetime, trust_bundle=trust_bundle)
+        stem, folder = identity.server_name, folder or self.folder
+        files = CertificateFiles(folder / f"{stem}.ca.pem", folder / f"{stem}.crt.pem", folder / f"{stem}.key.pem")
+        folder.mkdir(parents=True, exist_ok=True)
         write_private(files.trust_bundle, made.trust_bundle)
         write_private(files.private_key, made.private_key)
         write_private(files.certificate, made.certificate_chain)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from parade.wire.ca import FileAuthority
 from parade.wire.join_token import root_fingerprint
 from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
@@ -16,7 +17,6 @@ from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
-from parade_chassis.ca import CertificateAuthority
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
 from parade_chassis.server import MANY_CONNECTIONS, running
@@ -28,7 +28,7 @@ async def serve(process: Process[Config]) -> None:
     config, clock, log, trusted = process.config, process.clock, process.log, process.certificates
     lifetime = timedelta(seconds=config.certificate_lifetime)
     timings = Timings(config.heartbeat_interval, config.lease_duration, config.lost_retention, config.certificate_lifetime)
-    authority = CertificateAuthority.load(config.ca_private_key.read_bytes(), config.ca_certificate.read_bytes())
+    authority = FileAuthority(config.ca_private_key, config.ca_certificate)
     database = await Database.open(config.database_url, "parade_agent_manager", METADATA)
     ownership = await process.unless_stopped(Ownership.acquire(database, "agent_manager", clock, log))
     if ownership is None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from parade.wire.ca import Issuer, fingerprint
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import Identity
 from parade.wire.join_token import join_token
@@ -24,7 +25,6 @@ from parade_agent_manager.model import InstanceState
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.tokens import JoinToken, hash_of, new_secret, require_grantable
-from parade_chassis.ca import CertificateAuthority, fingerprint
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
 
@@ -62,7 +62,7 @@ class Enrolment:
         store: CredentialStore,
         registry: Registry,
         revoker: Revoker,
-        authority: CertificateAuthority,
+        authority: Issuer,
         fingerprint: Callable[[], str],
         clock: Clock,
         ids: Ids,

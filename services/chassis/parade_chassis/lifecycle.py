@@ -132,7 +132,7 @@ async def _run(service: str, config: ConfigT, serve: Callable[[Process[ConfigT]]
         loop.add_signal_handler(number, stopping.set)
     try:
         certificates = FileSource(config.trust_bundle, config.certificate, config.private_key)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"The certificates cannot be read: {error}\n")
         return 2
     collector = None

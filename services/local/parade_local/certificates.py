@@ -1,61 +1,51 @@
-"""The certificates of a mesh on one machine: a development root, one certificate a service, one for the user's client.
+"""The certificates of a mesh on one machine: an authority, one certificate a service, one for the user's client, good for an hour each.
 
 Run as a process of its own, `python -m parade_local.certificates FOLDER DOMAIN NAMESPACE`: the supervisor needs none of it while it waits.
 """
 
-from __future__ import annotations
-
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from parade.wire.certificates import new_key_and_request, write_private
+from parade.wire import authority, x509
+from parade.wire.authority import DEFAULT_LIFETIME, State
+from parade.wire.errors import ParadeError
 from parade.wire.identity import Identity
-from parade_local.services import SERVICES, certificate_path, key_path
+from parade_local.services import SERVICES, certificate_path, certificates_folder, key_path
 
-if TYPE_CHECKING:
-    from parade_chassis.ca import CertificateAuthority
-
-LIFETIME = timedelta(days=30)
 CLIENT = "developer"
 """The name of the user's client."""
 
 
 def are_fresh(folder: Path, now: datetime) -> bool:
-    """Returns whether every certificate is there and before half of its life."""
-    paths = [certificate_path(folder, "ca"), key_path(folder, "ca")]
-    for name in (*(service.name for service in SERVICES), "client"):
-        paths += [certificate_path(folder, name), key_path(folder, name)]
+    """Returns whether nothing is to be done: every certificate is there and before half of its life, and no step of a rotation is due."""
     try:
-        oldest = min(path.stat().st_mtime for path in paths[2:])
-        return all(path.stat().st_size > 0 for path in paths) and now.timestamp() - oldest < LIFETIME.total_seconds() / 2
-    except OSError:
+        state = State.read(certificates_folder(folder))
+        left = min(_end(certificate_path(folder, name)) for name in _names() if key_path(folder, name).stat().st_size)
+    except (OSError, ValueError, ParadeError):
         return False
+    return left - now.timestamp() > DEFAULT_LIFETIME.total_seconds() / 2 and (state.due is None or now < state.due)
 
 
 def write_all(folder: Path, domain: str, namespace: str, now: datetime) -> None:
-    """Makes the root where there is none, and every other certificate anew. Running services take them up by themselves."""
-    certificate_path(folder, "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    authority = _authority(folder, domain, now)
+    """Makes the authority where there is none, and every certificate anew. Running services take them up by themselves."""
+    certificates = certificates_folder(folder)
+    try:
+        authority.advance(certificates, now)
+    except ParadeError:
+        authority.create(certificates, domain, DEFAULT_LIFETIME, now)
     identities = {service.name: Identity.service(service.name, domain) for service in SERVICES}
     identities["client"] = Identity.client(CLIENT, namespace, domain)
-    for name, identity in identities.items():
-        key, request = new_key_and_request()
-        write_private(key_path(folder, name), key)
-        write_private(certificate_path(folder, name), authority.issue(request, identity, LIFETIME, now).chain)
+    authority.issue(certificates, identities, DEFAULT_LIFETIME, now)
 
 
-def _authority(folder: Path, domain: str, now: datetime) -> CertificateAuthority:
-    from parade_chassis.ca import CertificateAuthority  # the supervisor asks what is fresh, and needs no cryptography for that
+def _names() -> list[str]:
+    return [*(service.name for service in SERVICES), "client"]
 
-    certificate, key = certificate_path(folder, "ca"), key_path(folder, "ca")
-    if certificate.exists() and key.exists():
-        return CertificateAuthority.load(key.read_bytes(), certificate.read_bytes())
-    authority = CertificateAuthority.create(domain, now)
-    write_private(key, authority.private_key())
-    write_private(certificate, authority.trust_bundle)
-    return authority
+
+def _end(certificate: Path) -> float:
+    first, *_ = x509.encodings(certificate.read_bytes())
+    return x509.read(first).not_after
 
 
 if __name__ == "__main__":

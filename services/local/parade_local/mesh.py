@@ -52,7 +52,7 @@ async def run(folder: StateFolder, log_level: str, dispatchers: int, say: Say) -
                 await write_certificates(folder.path, mesh.domain, mesh.namespace)
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(one.keep_running()) for one in supervised]
-                renewal = tasks.create_task(renew_certificates(folder.path, mesh.domain, mesh.namespace))
+                renewal = tasks.create_task(renew_certificates(folder.path, mesh.domain, mesh.namespace, say))
                 ready = tasks.create_task(_announce_when_ready(supervised, mesh, started, say))
                 await stopping.wait()
                 for task in (renewal, ready):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from parade.wire.authority import DEFAULT_LIFETIME, ISSUER, ISSUER_KEY
 from parade.wire.mesh_file import MeshFile
 
 DRAIN_TIMEOUT = 2
@@ -87,8 +88,10 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
     if service.name == "agent_manager":
         told |= {
             "ENROLMENT_LISTEN": mesh.enrolment,
-            "CA_CERTIFICATE": str(folder / mesh.trust_bundle),
-            "CA_PRIVATE_KEY": str(key_path(folder, "ca")),
+            "CA_CERTIFICATE": str(certificates_folder(folder) / ISSUER),
+            "CA_PRIVATE_KEY": str(certificates_folder(folder) / ISSUER_KEY),
+            # What the authority says, for a rotation waits until the certificates of instances have ended too.
+            "CERTIFICATE_LIFETIME": str(DEFAULT_LIFETIME.total_seconds()),
         }
     if service.name == "scheduler":
         told["SECRETS"] = str(folder / SECRETS)
@@ -102,11 +105,16 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
     return {prefix + key: value for key, value in told.items()}
 
 
+def certificates_folder(folder: Path) -> Path:
+    """Returns where the certificates of a mesh lie, and the authority that signs them."""
+    return folder / "certificates"
+
+
 def certificate_path(folder: Path, name: str) -> Path:
     """Returns where a certificate lies."""
-    return folder / "certificates" / f"{name}.pem"
+    return certificates_folder(folder) / f"{name}.pem"
 
 
 def key_path(folder: Path, name: str) -> Path:
     """Returns where a certificate's key lies."""
-    return folder / "certificates" / f"{name}.key"
+    return certificates_folder(folder) / f"{name}.key"

@@ -30,7 +30,8 @@ START_TRIES = 4
 """How often a service may die before it was ever ready; then the mesh gives up."""
 STOP_GRACE = 3.0
 """Seconds from SIGTERM to SIGKILL."""
-RENEWAL_CHECK = 3600.0
+RENEWAL_CHECK = 60.0
+"""Seconds between two looks at the certificates: short, since a machine that slept has missed half of their life before it knows."""
 LAST_LINES = 20
 """How many lines of a service's output are shown when it cannot be started."""
 _PR_SET_PDEATHSIG = 1
@@ -161,11 +162,14 @@ class Supervised:
         self._changed()
 
 
-async def renew_certificates(folder: Path, domain: str, namespace: str) -> None:
+async def renew_certificates(folder: Path, domain: str, namespace: str, say: Callable[[str, str], None]) -> None:
     """Makes new certificates when the old are past half of their life; the services take them up by themselves. Runs for ever."""
     while True:
         if not certificates.are_fresh(folder, datetime.now(UTC)):
-            await write_certificates(folder, domain, namespace)
+            try:
+                await write_certificates(folder, domain, namespace)
+            except StartError as error:  # a full disk, perhaps: the old ones are good for another while
+                say("mesh", f"{error}; trying again in {RENEWAL_CHECK:g} s")
         await asyncio.sleep(RENEWAL_CHECK)
 
 

@@ -9,7 +9,7 @@ from parade.hosting.backoff import Backoff
 from parade.hosting.settings import Settings
 from parade.v1 import agent_manager_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
-from parade.wire.certificates import Certificates, MemorySource, new_key_and_request
+from parade.wire.certificates import Certificates, MemorySource, new_key_and_request, roots_in
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
@@ -43,8 +43,6 @@ class Enrolled:
     expires: datetime
     """When the newest certificate ends."""
     mesh: MeshFile
-    trust_bundle: bytes
-    """The roots that the mesh file named when the instance enrolled."""
 
     def channel(self, service: str) -> Channel:
         """Returns a channel to a service on which the instance shows its certificate; its user closes it."""
@@ -69,7 +67,8 @@ class Enrolled:
             roots = _trust_bundle(mesh)
         except ParadeError:
             return ""  # the mesh is away, not another
-        if roots != self.trust_bundle:
+        # While one root takes the place of another both are trusted, and the instance learns of the new one when it is renewed.
+        if not roots_in(roots) & roots_in(self.source.current().trust_bundle):
             return "the mesh has a new authority"
         return "" if mesh.services == self.mesh.services else "the mesh has moved"
 
@@ -148,7 +147,7 @@ class Joining:
         if identity is None or identity.name != self._agent:
             raise ParadeError(Reason.PERMISSION_DENIED, f"the join token is for {response.spiffe_id}, not for an agent {self._agent!r}")
         certificates = Certificates(response.trust_bundle, response.certificate_chain, self._key)
-        return Enrolled(identity, MemorySource(certificates), response.expire_time.ToDatetime(UTC), mesh, roots)
+        return Enrolled(identity, MemorySource(certificates), response.expire_time.ToDatetime(UTC), mesh)
 
 
 async def keep_renewed(enrolled: Enrolled, channel: Channel, log: Log) -> None:

@@ -2,9 +2,14 @@
 
 import os
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from parade.wire.files import FileGroup
+from parade.wire.key_pair import require_pair
+from parade.wire.x509 import encodings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +50,51 @@ class MemorySource:
 
 
 class FileSource:
-    """Certificates in three files, read again when one of them has changed, whoever wrote them."""
+    """Certificates in three files, read again when one of them has changed, whoever wrote them and in whichever order."""
 
     def __init__(self, trust_bundle: Path, certificate_chain: Path, private_key: Path) -> None:
         """Reads the files.
 
         Raises:
             OSError: A file cannot be read.
+            ValueError: Certificate and key are none, or do not belong together.
         """
-        self._paths = (trust_bundle, certificate_chain, private_key)
-        self._stamp = self._stamps()
-        self._certificates = Certificates(*(path.read_bytes() for path in self._paths))
+        self._files = FileGroup(trust_bundle, certificate_chain, private_key)
+        self._reading = threading.Lock()
+        self._stamp, contents = self._files.read()
+        self._certificates = _fitting(contents)
 
     def current(self) -> Certificates:
-        """Returns what the files hold. While they are being replaced, and cannot be read, what they held before."""
+        """Returns what the files hold. While they are being replaced, and do not fit together yet, what they held before."""
         try:
-            stamp = self._stamps()
-            if stamp != self._stamp:
-                self._certificates, self._stamp = Certificates(*(path.read_bytes() for path in self._paths)), stamp
-        except OSError:
+            if self._files.stamp() != self._stamp:
+                self._read()
+        except (OSError, ValueError):
             return self._certificates
         return self._certificates
 
-    def _stamps(self) -> tuple[tuple[int, int], ...]:
-        return tuple((status.st_mtime_ns, status.st_ino) for status in map(os.stat, self._paths))
+    def _read(self) -> None:
+        # gRPC and the exporters of telemetry look from threads of their own.
+        with self._reading:
+            stamp, contents = self._files.read()
+            newest = _fitting(contents)
+            if newest != self._certificates:  # who only writes them anew, as they were, costs nobody a connection
+                self._certificates = newest
+            self._stamp = stamp
+
+
+def _fitting(contents: tuple[bytes, ...]) -> Certificates:
+    certificates = Certificates(*contents)
+    require_pair(certificates.certificate_chain, certificates.private_key)
+    return certificates
+
+
+def roots_in(trust_bundle: bytes) -> frozenset[bytes]:
+    """Returns the certificates of a trust bundle, in DER; none where it cannot be read."""
+    try:
+        return frozenset(encodings(trust_bundle))
+    except ValueError:
+        return frozenset()
 
 
 def new_key_and_request() -> tuple[bytes, bytes]:

@@ -93,5 +93,5 @@ class MeshFile:
         """
         try:
             return FileSource(self.folder / self.trust_bundle, self.folder / self.certificate, self.folder / self.private_key)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ParadeError(Reason.UNAVAILABLE, f"the certificates of the mesh cannot be read: {error}") from error
