@@ -17,11 +17,13 @@ from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
+from parade.wire.tls import channel_credentials
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import current
-from parade_chassis.server import running
+from parade_chassis.server import MAX_STREAMS, running
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
+from tests.support.waiting import eventually
 
 DISPATCHER = Identity.service("dispatcher")
 CLIENT = Identity.client("dev")
@@ -227,6 +229,25 @@ async def test_a_burst_of_calls_on_one_channel_all_succeed(authority: Authority)
     assert servicer.entered == 3000
 
 
+async def test_one_connection_cannot_take_every_place(authority: Authority) -> None:
+    request = dispatcher_pb2.CallRequest(function="wait").SerializeToString()
+    options = [("grpc.ssl_target_name_override", DISPATCHER.server_name)]
+    async with serving(authority) as (address, _, servicer):
+        async with grpc.aio.secure_channel(address, channel_credentials(authority.source(CLIENT).current()), options) as greedy:
+            plain: Any = greedy.unary_unary("/parade.v1.DispatcherService/Call")
+            calls = [plain(request, timeout=50) for _ in range(512)]  # many more at once fail in gRPC
+            for wanted in range(512, MAX_STREAMS + 1, 512):
+                await _entered(servicer, wanted)
+                calls += [plain(request, timeout=50) for _ in range(512)]
+
+            answer = await call(address, authority.source(Identity.client("modest")))
+
+            assert answer.endswith("/client/modest")
+            assert servicer.entered == MAX_STREAMS + 1
+            servicer.release.set()
+            await eventually(lambda: servicer.entered > MAX_STREAMS + 1, within=40)
+
+
 async def test_without_a_row_for_a_method_the_server_does_not_start(authority: Authority) -> None:
     async with process_of("dispatcher", Config, authority) as process:
         with pytest.raises(ValueError, match="no such method"):
@@ -270,3 +291,7 @@ async def test_health_says_that_it_ends_while_what_is_longer_than_a_request_is_l
 
 async def _answer(stub: Any, function: str, timeout: float = 10) -> str:
     return (await stub.Call(dispatcher_pb2.CallRequest(function=function), timeout=timeout)).call_id  # type: ignore[no-any-return]
+
+
+async def _entered(servicer: Dispatcher, count: int) -> None:
+    await eventually(lambda: servicer.entered >= count, within=40)

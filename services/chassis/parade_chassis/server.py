@@ -26,12 +26,17 @@ from parade_chassis.sessions import Requests, SessionServicer
 
 MAX_CONCURRENT_REQUESTS = 4096
 """Requests at once; the rest are refused with RESOURCE_EXHAUSTED."""
+MAX_STREAMS = MAX_CONCURRENT_REQUESTS // 2
+"""Requests at once on one connection; further ones wait at who makes them, so that one connection cannot take all places."""
+MAX_CONCURRENT_PROBES = 64
+"""Probes at once, which anybody may make."""
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.so_reuseport", 0),  # two processes on one port would share its connections without a word
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -111,7 +116,7 @@ async def running(
     enrolment = ""
     if enrolment_listen:
         enrolment = _listen(server, enrolment_listen, server_credentials(process.certificates, require_client=False))
-    probes = grpc.aio.server(options=OPTIONS)
+    probes = grpc.aio.server(interceptors=[Pipeline(failing=errors)], options=OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_PROBES)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, probes)
     health_address = _listen(probes, config.health_listen, None) if config.health_listen else ""
     await server.start()

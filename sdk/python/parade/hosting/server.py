@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from parade.hosting.decoding import Decoding
 from parade.hosting.servicer import AgentServicer
 from parade.v1 import agent_pb2, agent_pb2_grpc
 from parade.wire.certificates import CertificateSource
@@ -39,7 +40,7 @@ async def listening(servicer: AgentServicer, source: CertificateSource, address:
     Raises:
         OSError: The address cannot be listened on.
     """
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=OPTIONS, interceptors=[Decoding(servicer.gate)])
     agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
     register_sessions(server, servicer, agent_pb2.DESCRIPTOR.services_by_name["AgentService"])
     try:

@@ -21,6 +21,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self._acceptor = acceptor
         self._description = description
 
+    @property
+    def gate(self) -> Gate:
+        """Who is let in."""
+        return self._gate
+
     async def Describe(self, request: agent_pb2.DescribeRequest, context: Any) -> agent_pb2.DescribeResponse:
         """Tells which agent this is."""
         async with self._gate.passing("Describe", context):

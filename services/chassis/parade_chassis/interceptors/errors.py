@@ -20,6 +20,9 @@ class ErrorsConcern:
 
     async def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
         """Turns an exception into the RPC's status. One that aborts the RPC by itself is left alone."""
+        if isinstance(error, NotImplementedError) and context.code() == grpc.StatusCode.UNIMPLEMENTED:
+            # What generated code says of a method of a contract that is not ours, as health's, which its servicer leaves out.
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served here")
         if not isinstance(error, grpc.aio.AbortError):
             await context.abort_with_status(rpc_status.to_status(to_status(self.typed(method, error))))
 

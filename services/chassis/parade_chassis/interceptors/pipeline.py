@@ -5,9 +5,12 @@ stack of context managers.
 """
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any
 
 import grpc
+
+from parade.wire.decoding import decoding
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Concern = Callable[[str, Context], Callable[[], None] | None]
@@ -48,12 +51,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return made
 
     def _around(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
-        coders = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
+        decode = decoding(handler.request_deserializer)
+        # A single request is decoded here, inside the concerns: nothing that a caller sends is looked at before it is known who they are.
+        coders = {"request_deserializer": decode if handler.request_streaming else None, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
-            streamed = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            streamed = handler.stream_stream if handler.request_streaming else _decoded(handler.unary_stream, decode)
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             return make(self._streaming(method, streamed), **coders)
-        unary = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        unary = handler.stream_unary if handler.request_streaming else _decoded(handler.unary_unary, decode)
         make_unary = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         return make_unary(self._answering(method, unary), **coders)
 
@@ -79,6 +84,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
             try:
                 self._begin(method, context, endings)
                 responses = inner(request, context)
+                if isawaitable(responses):  # gRPC's own health servicer, which writes its responses itself
+                    await responses
+                    return
                 try:
                     async for response in responses:
                         await context.write(response)
@@ -98,3 +106,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             ending = concern(method, context)
             if ending is not None:
                 endings.append(ending)
+
+
+def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    return lambda data, context: inner(decode(data), context)

@@ -186,14 +186,14 @@ class _Stream:
         try:
             async for frame in self._frames:
                 self._heard = True
-                self._admit()
+                try:
+                    self._admit()
+                except ParadeError as error:
+                    self.failure = error
+                    return
                 if session.stream is not self:
                     return
-                try:
-                    session.received(frame)
-                except ParadeError:
-                    self.broken_rules = True
-                    raise
+                session.received(frame)
                 if self._timer is None and session.known:
                     self._timer = loop.call_later(TICK, self._tick, session, loop)
                 while session.argument_bytes > MAX_ARGUMENT_BYTES:
@@ -201,8 +201,8 @@ class _Stream:
                     await asyncio.sleep(PAUSE)
                 self._paused = False
             self.finished = True
-        except ParadeError as error:
-            self.failure = error
+        except ParadeError as error:  # of a frame that cannot be decoded, or breaks the rules
+            self.failure, self.broken_rules = error, True
         except Exception as error:  # noqa: BLE001  # whatever the transport raises, the stream is broken
             self.failure = ParadeError(Reason.UNAVAILABLE, f"the stream broke: {type(error).__name__}")
         finally:

@@ -1,0 +1,1 @@
+"""Those who wish a mesh harm, or send it what they do not understand themselves."""
