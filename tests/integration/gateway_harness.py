@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,19 @@ from parade.v1 import (
     call_pb2,
     dispatcher_pb2,
     dispatcher_pb2_grpc,
+    key_pb2,
+    key_pb2_grpc,
     scheduler_pb2,
     scheduler_pb2_grpc,
     session_pb2,
     value_pb2,
 )
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade.wire.role_numbers import number_of
+from parade.wire.roles import Role
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.status import to_record
+from parade_chassis.api_key import KeyMark, mark_of, new_key
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import RequestContext, current
 from parade_chassis.lifecycle import Process
@@ -54,6 +60,10 @@ class Seen:
     metadata: list[dict[str, Any]] = field(default_factory=list)
     remaining: list[float] = field(default_factory=list)
     """Seconds of the deadline that were left."""
+    keys: dict[str, Role] = field(default_factory=dict)
+    """The API keys that there are."""
+    authenticated: int = 0
+    """How often it was asked whose a key is."""
     pulled: int = 0
     cancelled: int = 0
 
@@ -87,6 +97,22 @@ class Agents(agent_manager_pb2_grpc.AgentManagerServiceServicer):
                 yield agent_manager_pb2.WatchAgentsResponse(agent=agent_manager_pb2.Agent(name="x" * 100_000))
         finally:
             self.seen.cancelled += 1
+
+
+class KeyService(key_pb2_grpc.KeyServiceServicer):
+    """Knows the keys that a test has made."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    async def AuthenticateKey(self, request: key_pb2.AuthenticateKeyRequest, context: Any) -> key_pb2.AuthenticateKeyResponse:
+        self.seen.authenticated += 1
+        for key, role in self.seen.keys.items():
+            if mark_of(key) == KeyMark(request.id, request.digest):
+                response = key_pb2.AuthenticateKeyResponse(subject=f"key:{request.id}", namespace="sales", role=number_of(role))
+                response.expire_time.FromDatetime(datetime.now(UTC) + timedelta(days=1))
+                return response
+        raise ParadeError(Reason.UNAUTHENTICATED, "not known")
 
 
 class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
@@ -195,6 +221,8 @@ class Edge:
 
     client: httpx.AsyncClient
     """A client with the key."""
+    key: str
+    """The API key of an admin."""
     url: str
     seen: Seen
     process: Process[Config]
@@ -203,20 +231,20 @@ class Edge:
 
 @asynccontextmanager
 async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, absent: str = "", **settings: Any) -> AsyncIterator[Edge]:
-    seen = Seen()
-    servicers = {
-        "agent_manager": Agents(seen),  # type: ignore[abstract]
-        "dispatcher": Dispatcher(seen),  # type: ignore[abstract]
-        "scheduler": Scheduler(seen),  # type: ignore[abstract]
+    seen, key = Seen(), new_key()
+    seen.keys[key] = Role.ADMIN
+    servicers: dict[str, list[object]] = {
+        "agent_manager": [Agents(seen), KeyService(seen)],  # type: ignore[abstract]
+        "dispatcher": [Dispatcher(seen)],  # type: ignore[abstract]
+        "scheduler": [Scheduler(seen)],  # type: ignore[abstract]
     }
     async with AsyncExitStack() as stack:
         addresses = {}
-        for service, servicer in servicers.items():
+        for service, served_there in servicers.items():
             upstream = await stack.enter_async_context(process_of(service, UpstreamConfig, authority))
-            addresses[service] = (await stack.enter_async_context(running(upstream, servicer))).address
+            addresses[service] = (await stack.enter_async_context(running(upstream, *served_there))).address
         if absent:
             addresses["dispatcher"] = f"{absent},{addresses['dispatcher']}"
-        key_file = folder / "api-key"
         listen = f"127.0.0.1:{unused_port}"
         process = await stack.enter_async_context(
             process_of(
@@ -224,8 +252,6 @@ async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, ab
                 Config,
                 authority,
                 rest_listen=listen,
-                api_key_file=key_file,
-                namespace="sales",
                 artifacts=folder / "artifacts",
                 **{**addresses, **settings},
             )
@@ -241,9 +267,9 @@ async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, ab
                 return False
 
         await eventually(lambda: served.done() or healthy())
-        client.headers["authorization"] = f"Bearer {key_file.read_text().strip()}"
+        client.headers["authorization"] = f"Bearer {key}"
         try:
-            yield Edge(client, url, seen, process, served)
+            yield Edge(client, key, url, seen, process, served)
         finally:
             process.stop()
             await served

@@ -60,7 +60,7 @@ async def store_of(
     authority: Authority, folder: Path, *, limit: int = 1024**3, retention: float = DAY, clock: ManualClock | None = None
 ) -> AsyncIterator[Store]:
     async with AsyncExitStack() as stack:
-        process = await stack.enter_async_context(process_of("gateway", Config, authority, api_key_file=folder / "key"))
+        process = await stack.enter_async_context(process_of("gateway", Config, authority))
         artifacts = await stack.enter_async_context(Artifacts(folder / "artifacts", limit, retention, clock or process.clock, process.log))
         process.background(artifacts.sweep(), "artifact sweep")
         server = await stack.enter_async_context(running(process, GatewayServicer(artifacts)))

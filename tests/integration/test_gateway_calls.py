@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from parade.v1 import (
+    access_pb2,
     call_pb2,
     value_pb2,
 )
@@ -42,7 +43,7 @@ async def test_a_call_reaches_the_dispatcher_for_the_holder_of_the_key(edge: Edg
         "timing": {"queued": "0.001500s", "transport": "0.000020s", "executing": "3s"},
     }
     assert (call.function, call.arguments) == ("a.echo", value_pb2.Value(data='{"rows":[1,{"é":null}]}'.encode()))
-    assert call.origin == call_pb2.CallOrigin(namespace="sales", principal="spiffe://parade.local/ns/sales/client/api-key")
+    assert call.origin == call_pb2.CallOrigin(namespace="sales", principal=f"key:{edge.key[7:17]}", role=access_pb2.ROLE_ADMIN)
     assert call.timeout == pytest.approx(65, abs=2)
 
 
@@ -185,7 +186,7 @@ async def test_a_reader_that_leaves_cancels_a_call_that_says_nothing(edge: Edge,
 
 @pytest.mark.parametrize(
     ("function", "status", "reason"),
-    [("a.fail", 500, "AGENT_ERROR"), ("a.full", 429, "NO_CAPACITY"), ("a.wrong", 400, "INVALID_ARGUMENTS"), ("a.crash", 500, "INTERNAL")],
+    [("a.fail", 422, "AGENT_ERROR"), ("a.full", 429, "NO_CAPACITY"), ("a.wrong", 400, "INVALID_ARGUMENTS"), ("a.crash", 500, "INTERNAL")],
 )
 async def test_a_failure_keeps_its_reason(edge: Edge, function: str, status: int, reason: str) -> None:
     response = await edge.client.post(f"/v1/functions/{function}:call", json={})

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from parade_agent_manager.certificate import Revocation
 from parade_agent_manager.waits import Waits
 from parade_agent_manager.watchers import Watcher
+from parade_chassis.grants import Granted
 
-AccessChange = Revocation
+AccessChange = Revocation | Granted
 """One thing to know, as it is after the change."""
 
 

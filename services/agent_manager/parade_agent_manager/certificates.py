@@ -2,9 +2,11 @@
 
 from parade.v1 import access_watch_pb2, certificate_pb2
 from parade.wire.errors import Violation, invalid
+from parade.wire.role_numbers import number_of
 from parade_agent_manager.access_feed import AccessChange
 from parade_agent_manager.certificate import CertificateState, KnownCertificate, Revocation
 from parade_agent_manager.convert import to_timestamp
+from parade_chassis.grants import Granted
 
 SYNCED = access_watch_pb2.WatchAccessResponse(synced=access_watch_pb2.WatchAccessResponse.Synced())
 
@@ -60,6 +62,9 @@ def to_revocation(revocation: Revocation) -> certificate_pb2.Revocation:
 
 def to_news(change: AccessChange) -> access_watch_pb2.WatchAccessResponse:
     """Writes what a watcher of access is told."""
+    if isinstance(change, Granted):
+        role = access_watch_pb2.ClientRole(subject=change.subject, namespace=change.namespace, role=number_of(change.role))
+        return access_watch_pb2.WatchAccessResponse(client_role=role)
     return access_watch_pb2.WatchAccessResponse(revocation=to_revocation(change))
 
 

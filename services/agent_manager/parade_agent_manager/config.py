@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from parade.wire.identity import Identity, Kind
 from parade_chassis.config import ServiceConfig
 
 
@@ -26,6 +27,10 @@ class Config(ServiceConfig):
     """Seconds that an instance's certificate is good. One that has left is remembered as long, so that it cannot come back with one."""
     revocation_retention: float = Field(default=90 * 24 * 3600, ge=3600, le=10 * 366 * 24 * 3600)
     """Seconds that a revocation of clients and services is kept: as long as the longest of their certificates, which others issue."""
+    initial_admin: str = ""
+    """The SPIFFE id of a client that is made admin of all namespaces, at a start where nobody is."""
+    initial_key_file: Path | None = None
+    """Where an API key of that client's is written, for its owner alone. It is made where the file has none that opens anything."""
     heartbeat_interval: float = Field(default=4.0, ge=0.05, le=60)
     """Seconds between two heartbeats of an instance."""
     lease_duration: float = Field(default=8.5, ge=0.2, le=600)
@@ -34,6 +39,14 @@ class Config(ServiceConfig):
     """Seconds that a LOST instance is kept."""
     watch_capacity: int = Field(default=8192, ge=1)
     """Changes that may wait for one reader of `WatchAgents`; one that is further behind is sent away."""
+
+    @field_validator("initial_admin")
+    @classmethod
+    def _admin_is_a_client(cls, text: str) -> str:
+        identity = Identity.parse(text)
+        if text and (identity is None or identity.kind is not Kind.CLIENT):
+            raise ValueError("must be a client's SPIFFE id, spiffe://<domain>/ns/<namespace>/client/<name>")
+        return text
 
     @model_validator(mode="after")
     def _lease_outlasts_heartbeats(self) -> Self:

@@ -71,6 +71,30 @@ REVOCATIONS = Table(
     Column("revoked_by", Text, nullable=False),
 )
 
+API_KEYS = Table(
+    "api_key",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+ROLE_GRANTS = Table(
+    "role_grant",
+    METADATA,
+    Column("subject", Text, primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("granted_by", Text, nullable=False),
+    Column("granted", BigInteger, nullable=False),
+)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -12,6 +12,8 @@ from parade.v1 import access_watch_pb2 as pb
 from parade.wire.errors import ParadeError
 from parade.wire.revocation_messages import from_message
 from parade.wire.revocations import Revocation
+from parade.wire.role_numbers import role_of
+from parade_chassis.grants import Granted
 from parade_chassis.lifecycle import Process
 
 METHOD = "/parade.v1.AgentManagerService/WatchAccess"
@@ -37,6 +39,7 @@ class AccessWatch:
     def __init__(self, process: Process[Any], agent_manager: Watched) -> None:
         """Takes the process that is to know, and the way to who tells."""
         self._revocations = process.revocations
+        self._grants = process.grants
         self._clock = process.clock
         self._log = process.log
         self._watch = agent_manager.unary_stream(METHOD, pb.WatchAccessRequest.SerializeToString, pb.WatchAccessResponse.FromString)
@@ -62,6 +65,7 @@ class AccessWatch:
 
     async def _read(self) -> None:
         revoked: list[Revocation] = []
+        granted: list[Granted] = []
         events: AsyncIterator[pb.WatchAccessResponse]
         async with asyncio.timeout(SYNC_TIMEOUT) as limit, aclosing(self._watch(pb.WatchAccessRequest())) as events:
             async for event in events:
@@ -69,12 +73,19 @@ class AccessWatch:
                     case "synced":
                         limit.reschedule(None)
                         self._revocations.replace(revoked, self._now())
+                        self._grants.replace(granted)
                         self._synced = True
                     case "revocation" if (revocation := from_message(event.revocation)) is not None:
                         if self._synced:
                             self._revocations.add(revocation, self._now())
                         else:
                             revoked.append(revocation)
+                    case "client_role":
+                        grant = Granted(event.client_role.subject, event.client_role.namespace, role_of(event.client_role.role))
+                        if self._synced:
+                            self._grants.put(grant)
+                        else:
+                            granted.append(grant)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 
-from parade.wire.identity import Identity
 from parade_chassis.access import AccessWatch
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -11,7 +10,7 @@ from parade_gateway import pages
 from parade_gateway.api import Api
 from parade_gateway.artifact_http import ArtifactHttp
 from parade_gateway.artifacts import Artifacts
-from parade_gateway.authentication import KEY_NAME, ApiKey, read_or_make
+from parade_gateway.authentication import Keys
 from parade_gateway.calls import BATCH_CALL, CALL, CALL_STREAM, Calls
 from parade_gateway.config import Config
 from parade_gateway.edge import Edge, with_cors
@@ -33,7 +32,6 @@ async def serve(process: Process[Config]) -> None:
     config = process.config
     closing = asyncio.Event()
     routes = Routes(public_services())
-    key = ApiKey(read_or_make(config.api_key_file), Identity.client(KEY_NAME, config.namespace, config.domain))
     guard = Guard(config.rest_listen, config.hosts, config.cors_origins)
     artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, process.clock, process.log)
     with listen(config.rest_listen) as opened:
@@ -44,7 +42,8 @@ async def serve(process: Process[Config]) -> None:
             calls = Calls(upstream, artifacts, closing)
             handlers: dict[str, Handler] = {route.rpc: Transcoded(route, upstream, closing) for route in routes}
             handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
-            api = Api(process, Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), key)
+            api = Api(process, Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), Keys(upstream.authenticate, process.clock))
+            process.background(api.end_revoked(), "revocation")
             edge = Edge(guard, pages.routes(routes, closing), api)
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):
                 await process.stopped()

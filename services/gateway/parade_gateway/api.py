@@ -1,17 +1,22 @@
 """One HTTP request from its arrival to its answer: endpoint, key, handler, and what is recorded of it. The work is the handlers'."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 from starlette.types import Receive, Scope, Send
 
 from parade.wire.call_span import CallSpan
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.grants import lacking
 from parade_chassis.lifecycle import Process
 from parade_gateway.answer import Answer
-from parade_gateway.authentication import ApiKey
+from parade_gateway.authentication import Keys, shown_key
+from parade_gateway.caller import Caller
 from parade_gateway.config import Config
 from parade_gateway.connection import CONNECTION
 from parade_gateway.endpoints import Endpoint, Endpoints
@@ -21,22 +26,38 @@ from parade_gateway.request import Request
 MAX_REQUESTS = 1024
 """Requests at once, streams among them; the rest are refused with NO_CAPACITY."""
 
+_REFUSALS = frozenset({Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED})
+REVOCATION_CHECK: Final = 4.0
+"""Seconds between two looks at who still has requests under way. With what is remembered of a key it stays below 10."""
+
+
+@dataclass(slots=True)
+class _Open:
+    shown: str
+    endpoint: Endpoint
+    began: float
+    refusal: ParadeError | None = None
+    """Why it is ended, where it is."""
+
 
 class Api:
     """The RPCs over HTTP."""
 
-    def __init__(self, process: Process[Config], endpoints: Endpoints, key: ApiKey) -> None:
+    def __init__(self, process: Process[Config], endpoints: Endpoints, keys: Keys) -> None:
         """Takes what the steps need.
 
         Args:
             process: For its telemetry and log.
             endpoints: Who answers what.
-            key: Who may come in.
+            keys: Who may come in.
         """
         self._telemetry = process.telemetry
         self._log = process.log
+        self._clock = process.clock
         self._endpoints = endpoints
-        self._key = key
+        self._keys = keys
+        self._open: dict[asyncio.Task[Any], _Open] = {}
+        """The requests under way that were let in."""
         self._under_way = 0
         self._durations = process.telemetry.tally(
             ("http.request.method", "http.route", "http.response.status_code"), {"http.server.duration": "How long requests took"}
@@ -55,12 +76,14 @@ class Api:
         answer = Answer(send, scope[CONNECTION], span.traceparent if span is not None else "")
         self._under_way += 1
         try:
+            shown = shown_key(headers)
+            caller = self._keys.known(shown) or await self._keys.caller(shown)
             if refusal is not None:
                 raise refusal
-            caller = self._key.authenticate(headers)
+            demand_role(caller, endpoint)
             if self._under_way > MAX_REQUESTS:
                 raise ParadeError(Reason.NO_CAPACITY, "too many requests are under way; try again", metadata={"retry_after": "1s"})
-            await endpoint.handler(Request(scope, headers, receive, endpoint.fields, caller, span), answer)
+            await self._handled(shown, endpoint, Request(scope, headers, receive, endpoint.fields, caller, span), answer)
         except ParadeError as error:
             await answer.fail(error)
         except Exception as error:  # noqa: BLE001 - nobody foresaw it: it is logged here and leaves masked
@@ -70,6 +93,36 @@ class Api:
         finally:
             self._under_way -= 1
             self._record(endpoint, headers, answer, span, time.perf_counter() - started)
+
+    async def end_revoked(self) -> None:
+        """Ends the requests under way of those who may not make them any more, until it is cancelled."""
+        while True:
+            await self._clock.sleep(REVOCATION_CHECK)
+            await self._end_revoked()
+
+    async def _end_revoked(self) -> None:
+        long_ago = self._clock.monotonic() - REVOCATION_CHECK
+        for task, request in [(task, request) for task, request in self._open.items() if request.began < long_ago]:
+            try:
+                demand_role(self._keys.known(request.shown) or await self._keys.caller(request.shown), request.endpoint)
+            except ParadeError as error:
+                # Where nobody can say at the moment, nobody could have been kept out either.
+                if error.reason in _REFUSALS and self._open.get(task) is request:
+                    request.refusal = error
+                    task.cancel()
+
+    async def _handled(self, shown: str, endpoint: Endpoint, request: Request, answer: Answer) -> None:
+        """Has a request answered; it ends where who makes it may not make it any more."""
+        task: Any = asyncio.current_task()
+        mine = self._open[task] = _Open(shown, endpoint, self._clock.monotonic())
+        try:
+            await endpoint.handler(request, answer)
+        except asyncio.CancelledError:
+            if mine.refusal is None or task.uncancel():
+                raise
+            raise mine.refusal from None
+        finally:
+            del self._open[task]
 
     def _record(self, endpoint: Endpoint, headers: Mapping[str, str], answer: Answer, span: CallSpan | None, seconds: float) -> None:
         verb, route, status, error = endpoint.verb, endpoint.template, answer.status, answer.error
@@ -89,3 +142,13 @@ class Api:
             parent = headers.get("traceparent", "")
             self._telemetry.failed_call(endpoint.name, SpanKind.SERVER, seconds, reason, error.message, parent, endpoint.attributes)
         self._log.error("request answered", method=verb, route=route, status=status, milliseconds=milliseconds, reason=reason)
+
+
+def demand_role(caller: Caller, endpoint: Endpoint) -> None:
+    """Lets a request through to its endpoint.
+
+    Raises:
+        ParadeError: PERMISSION_DENIED where who asks has too little of a role.
+    """
+    if caller.role < endpoint.role:
+        raise lacking(caller.principal, caller.namespace, caller.role, endpoint.role, endpoint.purpose)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from urllib.parse import parse_qsl
 
-from parade.v1 import value_pb2
+from parade.v1 import gateway_pb2, value_pb2
 from parade.wire.errors import Violation, invalid
 from parade_gateway.answer import Answer
 from parade_gateway.artifact_paths import PATH
@@ -24,6 +24,8 @@ _GUARDED = (
     (b"x-content-type-options", b"nosniff"),
 )
 
+_METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name
+
 
 class ArtifactHttp:
     """The handlers."""
@@ -32,8 +34,8 @@ class ArtifactHttp:
         """Takes the artifacts."""
         self._artifacts = artifacts
         self.routes = (
-            OwnRoute("POST", PATH, re.compile(re.escape(PATH)), self.put),
-            OwnRoute("GET", f"{PATH}/{{digest}}", re.compile(rf"{re.escape(PATH)}/(?P<digest>[^/]+)"), self.get),
+            OwnRoute("POST", PATH, re.compile(re.escape(PATH)), self.put, _METHODS["PutArtifact"]),
+            OwnRoute("GET", f"{PATH}/{{digest}}", re.compile(rf"{re.escape(PATH)}/(?P<digest>[^/]+)"), self.get, _METHODS["GetArtifact"]),
         )
 
     async def put(self, request: Request, answer: Answer) -> None:

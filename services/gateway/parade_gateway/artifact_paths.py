@@ -19,7 +19,7 @@ def operations(schemas: Schemas, failures: Callable[[str], dict[str, Any]]) -> d
         "summary": "Stores bytes under their hash.",
         "description": "The body is the artifact, of at most 1 GiB, and its `Content-Type` is kept with it. "
         "The same bytes are stored once. "
-        "Called by whoever holds the API key.",
+        "Called by whoever holds an API key with the role `developer`.",
         "parameters": [{"name": "digest", "in": "query", "description": "What the bytes must have as their digest.", "schema": digest}],
         "requestBody": {"content": {"application/octet-stream": binary}},
         "responses": {
@@ -34,7 +34,8 @@ def operations(schemas: Schemas, failures: Callable[[str], dict[str, Any]]) -> d
         "operationId": "GatewayService_GetArtifact",
         "tags": ["GatewayService"],
         "summary": "Returns the bytes of an artifact.",
-        "description": "They come with the `Content-Type` that they were stored with. Called by whoever holds the API key.",
+        "description": "They come with the `Content-Type` that they were stored with. "
+        "Called by whoever holds an API key with the role `viewer`.",
         "parameters": [{"name": "digest", "in": "path", "required": True, "description": "The artifact's digest.", "schema": digest}],
         "responses": {
             "200": {"description": "The bytes.", "content": {"application/octet-stream": binary}},

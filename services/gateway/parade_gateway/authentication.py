@@ -1,69 +1,171 @@
-"""Who may come in: holders of the API key. It lies in a file of its own, is compared in constant time and is never written to a log."""
+"""Who may come in: holders of an API key, as the agent_manager says. What it has said is remembered for a moment.
 
-import hmac
-import os
-import secrets
-from collections.abc import Mapping
-from hashlib import sha256
-from pathlib import Path
+A key is told from anything else by its checksum, without asking. Keys that were good are asked for at any time; those that nobody has
+shown before are asked for so often and no more, so that who tries keys out costs the agent_manager little and holds nobody else up.
+"""
 
+from asyncio import Lock
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from parade.v1 import key_pb2
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import Identity
+from parade.wire.role_numbers import role_of
+from parade_chassis.api_key import KeyMark, digest_of, mark_of
+from parade_chassis.clock import Clock
+from parade_gateway.caller import Caller
 from parade_gateway.errors import HttpError
 
-KEY_NAME = "api-key"
-"""The client's name that requests with the key are made under."""
-PREFIX = "pk_"
-_SCHEME = "bearer "
-_LEAST_LENGTH = 20
+FRESH: Final = 5.0
+"""Seconds that a good answer is believed."""
+REFUSED: Final = 1.0
+"""Seconds that a refusal is."""
+MOST: Final = 4096
+"""How many answers of each kind are remembered."""
+STRANGERS: Final = 100.0
+"""How many unknown keys are asked for in a second."""
+BURST: Final = 1000.0
+"""How many are, where there were few before."""
+ASK_TIMEOUT: Final = 2.0
+"""Seconds that the agent_manager may take."""
+_SCHEME: Final = "bearer "
+_AWAY: Final = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
+
+AnswerT = TypeVar("AnswerT")
+
+Ask = Callable[[key_pb2.AuthenticateKeyRequest, float], Awaitable[key_pb2.AuthenticateKeyResponse]]
+"""Asks the agent_manager, which may take so many seconds."""
 
 
-class ApiKey:
-    """The key, kept as its hash."""
+@dataclass(slots=True)
+class _Answer:
+    caller: Caller
+    until: float
+    """Until when it is believed, by the monotonic clock."""
+    end: float
+    """When the key itself ends, by the same clock."""
 
-    def __init__(self, key: str, identity: Identity) -> None:
-        """Takes the key and who its holder is."""
-        self._digest = sha256(key.encode()).digest()
-        self.identity = identity
 
-    def authenticate(self, headers: Mapping[str, str]) -> Identity:
-        """Returns who a request comes from.
+@dataclass(slots=True)
+class _Turn:
+    lock: Lock
+    waiting: int = 0
 
-        Args:
-            headers: The request's headers, of which `Authorization` or `x-api-key` holds the key.
+
+class Keys:
+    """The keys that are shown, and whose they are."""
+
+    def __init__(self, ask: Ask, clock: Clock) -> None:
+        """Takes who knows the keys, and the time."""
+        self._ask = ask
+        self._clock = clock
+        self._good: OrderedDict[bytes, _Answer] = OrderedDict()
+        """By the digests of keys; the keys themselves are not kept."""
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        """Until when a refusal is believed."""
+        self._turns: dict[bytes, _Turn] = {}
+        """Who asks for what at the moment."""
+        self._room = BURST
+        self._measured = clock.monotonic()
+
+    def known(self, shown: str) -> Caller | None:
+        """Returns whose key this is, where that was said a moment ago."""
+        return self._believed(digest_of(shown))
+
+    async def caller(self, shown: str) -> Caller:
+        """Returns whose key this is.
 
         Raises:
-            HttpError: 401 where there is no key or a wrong one.
+            HttpError: 401 where it is nobody's.
+            ParadeError: NO_CAPACITY where too many unknown keys were shown; UNAVAILABLE or DEADLINE_EXCEEDED where nobody can say.
         """
-        shown = headers.get("authorization", "")
-        key = shown[len(_SCHEME) :].strip() if shown.lower().startswith(_SCHEME) else headers.get("x-api-key", "").strip()
-        if not key:
-            raise _refusal("show the API key, as `Authorization: Bearer pk_…` or `x-api-key: pk_…`", 'Bearer realm="parade"')
-        if not hmac.compare_digest(sha256(key.encode()).digest(), self._digest):
-            raise _refusal("this API key is not valid", 'Bearer realm="parade", error="invalid_token"')
-        return self.identity
+        mark = mark_of(shown)
+        if mark is None:
+            raise invalid_key()
+        async with self._turn(mark.digest):
+            # Somebody else may have asked meanwhile.
+            known = self._believed(mark.digest)
+            if known is not None:
+                return known
+            if self._refused.get(mark.digest, 0.0) > self._clock.monotonic():
+                raise invalid_key()
+            return await self._asked(mark)
+
+    async def _asked(self, mark: KeyMark) -> Caller:
+        before = self._good.get(mark.digest)
+        if before is None:
+            self._take_room()
+        try:
+            response = await self._ask(key_pb2.AuthenticateKeyRequest(id=mark.id, digest=mark.digest), ASK_TIMEOUT)
+        except ParadeError as error:
+            now = self._clock.monotonic()
+            if error.reason is Reason.UNAUTHENTICATED:
+                self._good.pop(mark.digest, None)
+                _remember(self._refused, mark.digest, now + REFUSED)
+                raise invalid_key() from error
+            # While the agent_manager is away nobody can be kept out, by certificates no more than by keys: what it said last stands.
+            if error.reason not in _AWAY or before is None or now >= before.end:
+                raise
+            before.until = min(now + FRESH, before.end)
+            return before.caller
+        caller = Caller(response.subject, response.namespace, role_of(response.role))
+        left = response.expire_time.ToNanoseconds() / 1e9 - self._clock.now().timestamp()
+        now = self._clock.monotonic()
+        _remember(self._good, mark.digest, _Answer(caller, now + min(FRESH, left), now + left))
+        return caller
+
+    def _believed(self, digest: bytes) -> Caller | None:
+        answer = self._good.get(digest)
+        return answer.caller if answer is not None and self._clock.monotonic() < answer.until else None
+
+    def _take_room(self) -> None:
+        now = self._clock.monotonic()
+        self._room = min(BURST, self._room + (now - self._measured) * STRANGERS)
+        self._measured = now
+        if self._room < 1:
+            raise ParadeError(Reason.NO_CAPACITY, "too many unknown API keys are shown; try again", metadata={"retry_after": "1s"})
+        self._room -= 1
+
+    @asynccontextmanager
+    async def _turn(self, digest: bytes) -> AsyncIterator[None]:
+        turn = self._turns.setdefault(digest, _Turn(Lock()))
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.waiting -= 1
+            if turn.waiting == 0:
+                del self._turns[digest]
 
 
-def read_or_make(path: Path) -> str:
-    """Returns the key in a file, which is made with a new key, readable by its owner alone, where it does not exist.
+def shown_key(headers: Mapping[str, str]) -> str:
+    """Returns the key that a request shows, in `Authorization` or `x-api-key`.
 
     Raises:
-        ParadeError: FAILED_PRECONDITION where what the file holds is no key.
+        HttpError: 401 where it shows none.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_text().strip()
-        if not key.startswith(PREFIX) or len(key) < _LEAST_LENGTH:
-            raise ParadeError(Reason.FAILED_PRECONDITION, f"{path} holds no API key; delete it, and a new one is made") from None
-        return key
-    key = PREFIX + secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    said = headers.get("authorization", "")
+    key = said[len(_SCHEME) :].strip() if said.lower().startswith(_SCHEME) else headers.get("x-api-key", "").strip()
+    if not key:
+        raise _refusal("show an API key, as `Authorization: Bearer parade_…` or `x-api-key: parade_…`", 'Bearer realm="parade"')
     return key
+
+
+def invalid_key() -> HttpError:
+    """Makes the error for a key that is nobody's. To the outside all such keys are one."""
+    challenge = 'Bearer realm="parade", error="invalid_token"'
+    return _refusal("this API key is not known, has expired or was revoked; ask an admin for another", challenge)
+
+
+def _remember(answers: OrderedDict[bytes, AnswerT], digest: bytes, answer: AnswerT) -> None:
+    answers[digest] = answer
+    answers.move_to_end(digest)
+    if len(answers) > MOST:
+        answers.popitem(last=False)
 
 
 def _refusal(message: str, challenge: str) -> HttpError:

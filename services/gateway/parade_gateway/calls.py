@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 
-from parade.v1 import call_pb2, dispatcher_pb2, session_pb2, value_pb2
+from parade.v1 import dispatcher_pb2, session_pb2, value_pb2
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
-from parade.wire.identity import Identity
 from parade.wire.session.caller import SessionCaller
 from parade.wire.status import to_record
 from parade_gateway import call_json, deadline
 from parade_gateway.answer import Answer
 from parade_gateway.artifacts import Artifacts
+from parade_gateway.caller import Caller
 from parade_gateway.request import MAX_BODY_BYTES, Request
 from parade_gateway.sse import EventStream
 from parade_gateway.transcode import JSON_TYPES, encode, parse
@@ -42,7 +42,6 @@ class Calls:
         self._upstream = upstream
         self._artifacts = artifacts
         self._closing = closing
-        self._origins: dict[Identity, call_pb2.CallOrigin] = {}
 
     async def call(self, request: Request, answer: Answer) -> None:
         """Calls a function and answers with its result."""
@@ -102,7 +101,7 @@ class Calls:
     def _made(
         self, request: Request, function: str, arguments: bytes | None, described: dispatcher_pb2.CallRequest | None, longest: float
     ) -> tuple[session_pb2.SessionCall, float]:
-        call = session_pb2.SessionCall(function=function, origin=self._origin(request.caller), traceparent=request.traceparent)
+        call = session_pb2.SessionCall(function=function, origin=request.caller.origin, traceparent=request.traceparent)
         if arguments is not None:
             call.arguments.data = arguments
         stated = deadline.stated(request.headers) if request.headers else None
@@ -110,7 +109,7 @@ class Calls:
         if described is not None:
             if described.HasField("step"):
                 raise ParadeError(
-                    Reason.PERMISSION_DENIED, f"{request.caller.uri} may not say for which step a call is made; the scheduler may"
+                    Reason.PERMISSION_DENIED, f"{request.caller.principal} may not say for which step a call is made; the scheduler may"
                 )
             if described.HasField("options"):
                 call.options.CopyFrom(described.options)
@@ -119,13 +118,7 @@ class Calls:
                 timeout = wished if stated is None else min(stated, wished)
         return call, timeout
 
-    def _origin(self, caller: Identity) -> call_pb2.CallOrigin:
-        origin = self._origins.get(caller)
-        if origin is None:
-            origin = self._origins[caller] = call_pb2.CallOrigin(namespace=caller.namespace, principal=caller.uri)
-        return origin
-
-    async def _outcome(self, call: session_pb2.SessionCall, timeout: float, caller: Identity, room: list[int]) -> bytes:
+    async def _outcome(self, call: session_pb2.SessionCall, timeout: float, caller: Caller, room: list[int]) -> bytes:
         try:
             result = await self._caller.call(call, timeout)
             value = None
@@ -136,7 +129,7 @@ class Calls:
         except ParadeError as error:
             return b'{"error":%b}' % encode(to_record(error))
 
-    async def _value(self, value: value_pb2.Value, caller: Identity, most: int) -> bytes:
+    async def _value(self, value: value_pb2.Value, caller: Caller, most: int) -> bytes:
         """Returns a result as JSON: one that is an artifact of JSON as what it holds, where that is at most so many bytes and here."""
         if not value.media_type and not value.HasField("artifact"):
             try:
@@ -155,7 +148,7 @@ class Calls:
         return encode(value)
 
     async def _events(
-        self, call: session_pb2.SessionCall, timeout: float, caller: Identity
+        self, call: session_pb2.SessionCall, timeout: float, caller: Caller
     ) -> AsyncGenerator[dispatcher_pb2.CallStreamResponse]:
         async with aclosing(self._caller.stream(call, timeout)) as events:
             async for event in events:

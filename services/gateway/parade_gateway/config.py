@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from parade.wire.identity import DEFAULT_NAMESPACE
 from parade_chassis.config import ServiceConfig
 
 
@@ -26,15 +25,11 @@ class Config(ServiceConfig):
     rest_listen: str = Field(default="127.0.0.1:8080", pattern=r"^\S+:\d{1,5}$")
     """Where REST is served: `host:port`. In plain HTTP on the loopback interface; anywhere else over TLS with the service's certificate."""
     agent_manager: str = ""
-    """Where the agent manager is: `host:port`. Calls to a service that is nowhere fail with UNAVAILABLE."""
+    """Where the agent manager is: `host:port`. It says whose an API key is. Calls to a service that is nowhere fail with UNAVAILABLE."""
     dispatcher: str = ""
     """Where the dispatcher is; with several replicas `host:port,host:port`."""
     scheduler: str = ""
     """Where the scheduler is."""
-    api_key_file: Path
-    """The file with the API key. It is made, readable by its owner alone, where it does not exist."""
-    namespace: str = DEFAULT_NAMESPACE
-    """The namespace that the API key opens."""
     cors_origins: Names = ()
     """The origins, for example `https://console.example.com`, whose pages may call the gateway; none by default."""
     hosts: Names = ()

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote
 
+from google.protobuf.descriptor import MethodDescriptor
+
 from parade.wire.errors import Reason
+from parade.wire.roles import Role
 from parade_gateway.answer import Answer
 from parade_gateway.errors import HttpError
 from parade_gateway.request import Request
-from parade_gateway.routes import Routes
+from parade_gateway.routes import Routes, needed_role
 
 REMEMBERED = 1024
 """How many paths are remembered with their endpoints."""
@@ -30,6 +33,10 @@ class Endpoint:
     handler: Handler
     fields: Mapping[str, str]
     """What stands in the path, decoded."""
+    role: Role
+    """What who asks must be allowed."""
+    purpose: str
+    """What for, as `to call GetRun`."""
     name: str = field(init=False)
     """Verb and template."""
     attributes: Mapping[str, str] = field(init=False)
@@ -43,18 +50,20 @@ class Endpoint:
     @classmethod
     def nothing(cls, verb: str) -> "Endpoint":
         """Returns where a request to nowhere ends."""
-        return cls(verb, "", _nothing, {})
+        return cls(verb, "", _nothing, {}, Role.NONE, "")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRoute:
-    """A way in that no contract describes."""
+    """A way in whose bytes no contract describes."""
 
     verb: str
     template: str
     pattern: re.Pattern[str]
     """What the undecoded path must look like; its groups are the fields."""
     handler: Handler
+    method: MethodDescriptor
+    """The RPC that it stands for."""
 
 
 class Endpoints:
@@ -89,12 +98,17 @@ class Endpoints:
         found = [(own, match) for own in self._own if (match := own.pattern.fullmatch(path)) is not None]
         if not found:
             route, fields = self._routes.find(verb, path)
-            return Endpoint(verb, route.template, self._handlers[route.rpc], fields)
+            return _endpoint(verb, route.template, self._handlers[route.rpc], fields, route.method)
         for own, match in found:
             if own.verb == verb:
-                return Endpoint(verb, own.template, own.handler, {name: unquote(text) for name, text in match.groupdict().items()})
+                fields = {name: unquote(text) for name, text in match.groupdict().items()}
+                return _endpoint(verb, own.template, own.handler, fields, own.method)
         listed = ", ".join(sorted(own.verb for own, _ in found))
         raise HttpError(405, Reason.INVALID_ARGUMENTS, f"{unquote(path)} takes {listed}, not {verb}", {"allow": listed})
+
+
+def _endpoint(verb: str, template: str, handler: Handler, fields: Mapping[str, str], method: MethodDescriptor) -> Endpoint:
+    return Endpoint(verb, template, handler, fields, needed_role(method), f"to call {method.name}")
 
 
 async def _nothing(_request: Request, _answer: Answer) -> None:

@@ -27,6 +27,9 @@ event."""
 _ALWAYS = (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Reason.INTERNAL, Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED)
 """Why any request can fail, whatever its comment says."""
 
+SEPARATOR = "\n\n"
+"""What stands between the summary of a comment and the rest."""
+
 _ERROR = {
     "type": "object",
     "description": "A failure, as `google.rpc.Status` in JSON.",
@@ -92,8 +95,8 @@ def document(routes: Routes) -> dict[str, Any]:
             "schemas": dict(sorted(schemas.components.items())),
             "parameters": {"Timeout": _TIMEOUT, "LastEventId": _LAST_EVENT},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "The API key, `pk_…`."},
-                "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The API key, `pk_…`."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `parade_…`."},
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An API key, `parade_…`."},
             },
         },
     }
@@ -104,8 +107,8 @@ def _operation(route: Route, comments: Comments, schemas: Schemas) -> dict[str, 
     operation: dict[str, Any] = {
         "operationId": f"{route.method.containing_service.name}_{route.method.name}",
         "tags": [route.method.containing_service.name],
-        "summary": comment.partition("\n\n")[0].replace("\n", " "),
-        "description": comment.partition("\n\n")[2],
+        "summary": comment.partition(SEPARATOR)[0].replace("\n", " "),
+        "description": f"{comment.partition(SEPARATOR)[2]}{SEPARATOR}Needs the role `{route.role.label}` in the key's namespace.".lstrip(),
         "parameters": _parameters(route, schemas),
         "responses": {"200": _answer(route, schemas), **_failures(comment)},
     }

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope
 
 from parade.wire.call_span import CallSpan
 from parade.wire.errors import Reason
-from parade.wire.identity import Identity
+from parade_gateway.caller import Caller
 from parade_gateway.connection import ARRIVED, CONNECTION, Connection
 from parade_gateway.errors import CLIENT_CLOSED_REQUEST, HttpError
 
@@ -28,7 +28,7 @@ class Request:
     __slots__ = ("_receive", "caller", "fields", "headers", "scope", "span")
 
     def __init__(
-        self, scope: Scope, headers: Mapping[str, str], receive: Receive, fields: Mapping[str, str], caller: Identity, span: CallSpan | None
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, fields: Mapping[str, str], caller: Caller, span: CallSpan | None
     ) -> None:
         """Takes the parts.
 

@@ -18,11 +18,16 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from parade import v1
+from parade.v1 import access_pb2
 from parade.wire.errors import Reason
+from parade.wire.role_numbers import role_of
+from parade.wire.roles import Role
 from parade_gateway.errors import HttpError
 
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _TEMPLATE = re.compile(r"(/([a-z0-9.-]+|\{[a-z][a-z0-9_]*\}))+(:[A-Za-z-]+)?")
+SERVED_BY = {"key": "agent_manager"}
+"""Who serves the services whose contracts are not named after it."""
 RESUME_FIELD = "after_sequence"
 """The field of a request that says after which number its stream starts."""
 
@@ -45,12 +50,18 @@ class Route:
     @property
     def service(self) -> str:
         """The service behind it, for example `agent_manager`."""
-        return str(self.method.containing_service.file.name).rpartition("/")[2].removesuffix(".proto")
+        name = str(self.method.containing_service.file.name).rpartition("/")[2].removesuffix(".proto")
+        return SERVED_BY.get(name, name)
 
     @property
     def rpc(self) -> str:
         """The RPC's full name, `/package.Service/Method`."""
         return f"/{self.method.containing_service.full_name}/{self.method.name}"
+
+    @property
+    def role(self) -> Role:
+        """The role that it demands."""
+        return needed_role(self.method)
 
     @property
     def path_fields(self) -> list[str]:
@@ -128,6 +139,11 @@ def public_services() -> list[ServiceDescriptor]:
     names = sorted(module.name for module in pkgutil.iter_modules(v1.__path__) if module.name.endswith("_pb2"))
     files = [importlib.import_module(f"{v1.__name__}.{name}").DESCRIPTOR for name in names]
     return [service for file in files for service in file.services_by_name.values()]
+
+
+def needed_role(method: MethodDescriptor) -> Role:
+    """Returns the role that a method demands."""
+    return role_of(method.GetOptions().Extensions[access_pb2.role])
 
 
 def message_class(descriptor: Descriptor) -> type[Message]:

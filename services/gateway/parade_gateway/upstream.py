@@ -7,15 +7,15 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from parade.v1 import dispatcher_pb2, scheduler_pb2
+from parade.v1 import dispatcher_pb2, key_pb2, key_pb2_grpc, scheduler_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from parade.wire.metadata import on_behalf_of
 from parade.wire.replicas import Replicas
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
 from parade.wire.session.methods import DISPATCHER_SESSION
 from parade_chassis.lifecycle import Process
+from parade_gateway.caller import Caller
 from parade_gateway.config import Config
 from parade_gateway.routes import Route, message_class
 
@@ -28,6 +28,7 @@ class Upstream:
         self._process = process
         self._channels: dict[str, Replicas] = {}
         self._callers: dict[str, Callable[..., Any]] = {}
+        self._keys: key_pb2_grpc.KeyServiceAsyncStub | None = None
         self._link: Link | None = None
         self._dispatcher: SessionCaller | None = None
 
@@ -42,24 +43,34 @@ class Upstream:
         for channel in self._channels.values():
             await channel.close()
 
-    async def call(self, route: Route, request: Message, caller: Identity, timeout: float | None) -> Message:
+    async def call(self, route: Route, request: Message, caller: Caller, timeout: float | None) -> Message:
         """Calls an RPC with one answer.
 
         Raises:
             ParadeError: What the service answered, or UNAVAILABLE where there is none.
         """
         _name(request)
-        response: Message = await self._caller(route)(request, timeout=timeout, metadata=on_behalf_of(caller.namespace, caller.uri))
+        response: Message = await self._caller(route)(request, timeout=timeout, metadata=caller.metadata)
         return response
 
-    def stream(self, route: Route, request: Message, caller: Identity, timeout: float | None) -> AsyncGenerator[Message]:
+    def stream(self, route: Route, request: Message, caller: Caller, timeout: float | None) -> AsyncGenerator[Message]:
         """Calls an RPC with a stream of answers, which are fetched as they are asked for.
 
         Raises:
             ParadeError: UNAVAILABLE where the service is nowhere; what it answers is raised by the stream.
         """
-        stream: AsyncGenerator[Message] = self._caller(route)(request, timeout=timeout, metadata=on_behalf_of(caller.namespace, caller.uri))
+        stream: AsyncGenerator[Message] = self._caller(route)(request, timeout=timeout, metadata=caller.metadata)
         return stream
+
+    async def authenticate(self, request: key_pb2.AuthenticateKeyRequest, timeout: float) -> key_pb2.AuthenticateKeyResponse:
+        """Asks the agent_manager whose key this is.
+
+        Raises:
+            ParadeError: What it answered, or UNAVAILABLE where there is none.
+        """
+        if self._keys is None:
+            self._keys = key_pb2_grpc.KeyServiceStub(self.channel("agent_manager").for_stubs())
+        return await self._keys.AuthenticateKey(request, timeout=timeout)
 
     def dispatcher(self) -> SessionCaller:
         """Returns the session with the dispatcher, which opens with the first call.

@@ -11,10 +11,7 @@ from parade.wire import authority, x509
 from parade.wire.authority import DEFAULT_LIFETIME, State
 from parade.wire.errors import ParadeError
 from parade.wire.identity import Identity
-from parade_local.services import SERVICES, certificate_path, certificates_folder, key_path
-
-CLIENT = "developer"
-"""The name of the user's client."""
+from parade_local.services import CLIENT, SERVICES, certificate_path, certificates_folder, key_path
 
 
 def are_fresh(folder: Path, now: datetime) -> bool:

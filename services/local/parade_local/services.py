@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parade.wire.authority import DEFAULT_LIFETIME, ISSUER, ISSUER_KEY
+from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 
 DRAIN_TIMEOUT = 2
 """Seconds that requests under way may still take when the mesh is stopped."""
+CLIENT = "developer"
+"""The name of the user's client, which is admin at first."""
 SECRETS = "secrets"
 """The folder, within a mesh's, of the secrets that its workflows may use: `<namespace>/<name>`."""
 
@@ -88,6 +91,8 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
     if service.name == "agent_manager":
         told |= {
             "ENROLMENT_LISTEN": mesh.enrolment,
+            "INITIAL_ADMIN": Identity.client(CLIENT, mesh.namespace, mesh.domain).uri,
+            "INITIAL_KEY_FILE": str(folder / mesh.api_key),
             "CA_CERTIFICATE": str(certificates_folder(folder) / ISSUER),
             "CA_PRIVATE_KEY": str(certificates_folder(folder) / ISSUER_KEY),
             # What the authority says, for a rotation waits until the certificates of instances have ended too.
@@ -98,8 +103,6 @@ def settings(replica: Replica, mesh: MeshFile, log_level: str) -> dict[str, str]
     if service.name == "gateway":
         told |= {
             "REST_LISTEN": mesh.rest.removeprefix("http://"),
-            "API_KEY_FILE": str(folder / mesh.api_key),
-            "NAMESPACE": mesh.namespace,
             "ARTIFACTS": str(folder / "data" / "artifacts"),
         }
     return {prefix + key: value for key, value in told.items()}

@@ -1,18 +1,29 @@
-"""The last concern: lets a request through only where the contract's allow list names its caller's kind."""
+"""The last concern: lets a request through only where the contract's allow list names its caller's kind.
+
+Behind clients and the gateway stand people and programs outside the mesh: they must have the role, too, that the contract demands.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from parade.v1 import access_pb2
+from parade.v1 import access_pb2, session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Kind
-from parade_chassis.context import current
+from parade.wire.role_numbers import role_of
+from parade.wire.roles import Role
+from parade_chassis.context import current, enter
+from parade_chassis.grants import Grants, lacking
 
 AllowList = Mapping[str, frozenset[Kind]]
 """The kinds of caller that each method admits, by its full name."""
+Needs = Mapping[tuple[str, Kind], Role]
+"""The role that each method demands of a client, and of whom the gateway acts for; where none is demanded there is no entry."""
+OUTSIDERS = frozenset({Kind.CLIENT, Kind.GATEWAY})
+"""The kinds of caller behind which somebody outside the mesh stands."""
 
 
 def allow_list(services: Iterable[ServiceDescriptor], foreign: AllowList) -> AllowList:
@@ -40,20 +51,61 @@ def allow_list(services: Iterable[ServiceDescriptor], foreign: AllowList) -> All
     return rows
 
 
-class AuthorizationConcern:
-    """Refuses who is not on the list."""
+def needed_roles(services: Iterable[ServiceDescriptor]) -> Needs:
+    """Returns the roles that the methods of a server demand, which stand in the contract as `(parade.v1.role)`.
 
-    def __init__(self, rows: AllowList) -> None:
-        """Takes the allow list."""
+    Args:
+        services: The services that it serves. Those whose contract is not ours, as health and OTLP, demand none.
+
+    Raises:
+        ValueError: A method that outsiders may call says nothing of a role, or one that they may not says something.
+    """
+    needs: dict[tuple[str, Kind], Role] = {}
+    for service in services:
+        for method in service.methods:
+            options = method.GetOptions()
+            admits = {_kind(number) for number in options.Extensions[access_pb2.callers]} & OUTSIDERS
+            number = options.Extensions[access_pb2.role]
+            name = f"/{service.full_name}/{method.name}"
+            if bool(admits) != bool(number):
+                raise ValueError(f"{name} must name a role exactly where it admits clients or the gateway")
+            if number == access_pb2.ROLE_NONE and Kind.CLIENT in admits:
+                raise ValueError(f"{name} admits clients, and must name their role")
+            if method.input_type is session_pb2.SessionFrame.DESCRIPTOR:
+                admits -= {Kind.GATEWAY}  # whose session is for many, and says with each call what its caller may do
+            if (role := role_of(number)) is not Role.NONE:
+                needs |= dict.fromkeys(((name, kind) for kind in admits), role)
+    return needs
+
+
+class AuthorizationConcern:
+    """Refuses who is not on the list, and who has too little of a role."""
+
+    def __init__(self, rows: AllowList, needs: Needs, grants: Grants) -> None:
+        """Takes the allow list, the roles that methods demand, and the roles that clients have."""
         self._rows = rows
+        self._needs = needs
+        self._grants = grants
 
     def __call__(self, method: str, context: grpc.aio.ServicerContext[Any, Any] | None = None) -> None:
-        """Lets the request through, or raises UNAUTHENTICATED or PERMISSION_DENIED."""
-        caller = current().caller
+        """Lets the request through, or raises UNAUTHENTICATED or PERMISSION_DENIED; UNAVAILABLE while nobody's role is known yet."""
+        request = current()
+        caller = request.caller
         if caller.kind not in self._rows[method]:
             if caller.kind is Kind.ANONYMOUS:
                 raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh; an agent gets its own by enrolling")
             raise ParadeError(Reason.PERMISSION_DENIED, f"{caller.uri} may not call {method}")
+        needed = self._needs.get((method, caller.kind))
+        if needed is None:
+            return
+        held = request.role
+        if caller.kind is Kind.CLIENT:
+            if not self._grants.known:
+                raise ParadeError(Reason.UNAVAILABLE, "this service has not been told yet who may do what; try again")
+            held = self._grants.role_of(request.principal, request.namespace)
+            enter(replace(request, role=held))
+        if held < needed:
+            raise lacking(request.principal, request.namespace, held, needed, f"to call {method.rpartition('/')[2]}")
 
 
 def _kind(number: access_pb2.CallerKind.ValueType) -> Kind:
