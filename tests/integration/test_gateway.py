@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from parade.v1.value_pb2 import Value
 from parade.wire.identity import Identity
 from parade_chassis.clock import ManualClock
 from parade_gateway import __main__ as gateway
-from parade_gateway import sse
+from parade_gateway import connection, sse
 from parade_gateway.config import Config
 from tests.integration.gateway_harness import TRACE, Edge, error_of, events, gateway_of
 from tests.support.certificates import Authority
@@ -105,6 +106,56 @@ async def test_without_the_key_nothing_is_called(edge: Edge) -> None:
     assert missing.headers["www-authenticate"].startswith("Bearer")
     assert error_of(wrong)["status"] == "UNAUTHENTICATED"
     assert edge.seen.requests == []
+
+
+async def test_without_the_key_nobody_learns_which_routes_there_are(edge: Edge) -> None:
+    async with httpx.AsyncClient(base_url=edge.url) as stranger:
+        statuses = [(await stranger.request(verb, path)).status_code for verb, path in (("GET", "/v1/nothing"), ("DELETE", "/v1/agents"))]
+
+    assert statuses == [401, 401]
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /v1/agents HTTP/1.1\r\nHost:", b"\r\n"])
+async def test_who_does_not_say_what_they_want_is_not_waited_for(edge: Edge, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.1)
+    reader, writer = await _connected(edge)
+
+    writer.write(said)
+
+    async with asyncio.timeout(10):  # which is less than a connection is kept for its next request
+        while await reader.read(65536):
+            pass
+    writer.close()
+
+
+async def test_who_says_nothing_of_a_next_request_is_not_waited_for_either(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.1)
+    reader, writer = await _connected(edge)
+    writer.write(b"GET /v1/agents HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await reader.read(65536)
+
+    writer.write(b"\r\n")
+
+    async with asyncio.timeout(10):
+        assert await reader.read(65536) == b""
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
+async def test_a_head_without_end_is_refused(edge: Edge) -> None:
+    reader, writer = await _connected(edge)
+
+    answering = asyncio.create_task(reader.read(65536))
+    writer.write(b"GET /v1/agents HTTP/1.1\r\n")
+    async with asyncio.timeout(10):
+        while not answering.done():
+            writer.write(b"x: " + b"v" * 1000 + b"\r\n")
+            await asyncio.sleep(0)
+        answer = await answering
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (await edge.client.get("/v1/agents")).status_code == 200
+    writer.close()
 
 
 async def test_the_key_is_never_logged(edge: Edge, capfd: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +287,7 @@ async def test_the_pages_need_no_key_and_load_nothing_from_elsewhere(edge: Edge)
     assert "unsafe" not in page.headers["content-security-policy"]
     assert (script.status_code, start.status_code) == (200, 200)
     assert document.json()["paths"]
-    assert (elsewhere.status_code, posted.status_code) == (404, 405)
+    assert (elsewhere.status_code, posted.status_code) == (401, 405)  # what is no page is the API's
 
 
 async def test_listed_origins_may_call_and_ask_first(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
@@ -289,3 +340,8 @@ async def test_off_loopback_rest_is_served_over_tls_with_the_newest_certificate(
         await served
 
     assert first != second
+
+
+async def _connected(edge: Edge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    url = urlsplit(edge.url)
+    return await asyncio.open_connection(url.hostname, url.port)

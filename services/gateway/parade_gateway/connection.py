@@ -1,4 +1,7 @@
-"""uvicorn's connection, for less than it costs: an answer is sent in one piece, and a client that leaves is noticed without a task."""
+"""uvicorn's connection, for less than it costs: an answer is sent in one piece, and a client that leaves is noticed without a task.
+
+It bounds what uvicorn does not: how long the head of a request may take to arrive, and how much it may be.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +16,11 @@ ARRIVED = "parade.arrived"
 """What a scope holds once the whole request has arrived."""
 LARGEST_PIECE = 64 * 1024
 """Bytes of the largest answer that is copied behind its head."""
+
+HEAD_TIMEOUT = 10.0
+"""Seconds in which the head of a request must have arrived, from its first byte or from the beginning of the connection."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes that a head may have, beside those that came with its first byte."""
 
 
 class Connection(Protocol):
@@ -45,23 +53,50 @@ class HttpConnection(HttpToolsProtocol):
 
     lost = False
     leaving: Callable[[], object] | None = None
+    _late: asyncio.TimerHandle | None = None
+    """Hangs up where no head has arrived."""
+    _in_head = False
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins."""
         super().connection_made(transport)
         self._together = self.transport = _Together(transport)
+        self._late = self.loop.call_later(HEAD_TIMEOUT, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends, and with it the request under way."""
         super().connection_lost(exc)
+        self._in_time()
         self.lost = True
         if self.leaving is not None:
             self.leaving()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what has arrived."""
+        began_before = self._in_head
+        super().data_received(data)
+        if self._in_head and began_before:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The head of the request is too large.")
+                return
+        # Between requests, too: uvicorn waits for no next one once anything has arrived, were it an empty line.
+        if self._late is None and (self._in_head or self.cycle.response_complete) and not self.transport.is_closing():
+            self._late = self.loop.call_later(HEAD_TIMEOUT, self.transport.close)
 
     def on_message_begin(self) -> None:
         """Begins a request."""
         super().on_message_begin()
         self._extended[CONNECTION] = self
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Begins to answer it."""
+        self._in_head = False
+        if self._late is not None:
+            self._in_time()
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Notes that a request has arrived."""
@@ -92,6 +127,11 @@ class HttpConnection(HttpToolsProtocol):
         cycle.message_event.set()
         self.on_response_complete()
         return True
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     @property
     def _extended(self) -> Scope:

@@ -26,13 +26,17 @@ HTTP_STATUSES: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.ABORTED: 409,
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNKNOWN: 422,  # AGENT_ERROR, see below
     grpc.StatusCode.CANCELLED: CLIENT_CLOSED_REQUEST,
-    grpc.StatusCode.UNKNOWN: 500,
     grpc.StatusCode.INTERNAL: 500,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-"""The HTTP status of every code that a reason has."""
+"""The HTTP status of every code that a reason has.
+
+All are those of the code but one. UNKNOWN is AGENT_ERROR alone: a function raised. Neither the gateway nor the mesh is at fault, and what
+stands in between sends a request that was answered by 5xx again (502 to 504 first of all), which a function with effects must not see.
+"""
 
 DEFAULT_RETRY_AFTER = 1
 """Seconds to wait where a refusal for want of capacity does not say how long."""

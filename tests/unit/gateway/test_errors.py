@@ -19,6 +19,12 @@ def test_every_reason_has_a_status_and_travels_in_the_details(reason: Reason) ->
     assert body["details"][0]["metadata"]["function"] == "a.b"
 
 
+def test_a_function_that_raises_is_no_fault_of_the_server() -> None:
+    failures = {reason for reason in Reason if status_of(ParadeError(reason, "why")) >= 500}
+
+    assert failures == {Reason.INTERNAL, Reason.UNAVAILABLE, Reason.AGENT_LOST, Reason.DEADLINE_EXCEEDED}
+
+
 def test_violations_travel_as_a_bad_request() -> None:
     body = json.loads(body_of(invalid([Violation("steps.a", "is unknown", 3)])))["error"]
 
