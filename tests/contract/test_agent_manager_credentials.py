@@ -12,6 +12,7 @@ from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.tables import METADATA
 from parade_agent_manager.tokens import JoinToken
 from parade_chassis.store import Database
+from tests.support.recorder import RECORDER
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -30,7 +31,7 @@ def revocation(subject: str, expires: datetime = NOW + HOUR) -> Revocation:
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[CredentialStore]:
     database = await Database.open(database_url, "parade_agent_manager", METADATA)
-    yield CredentialStore(database)
+    yield CredentialStore(database, RECORDER)
     await database.close()
 
 

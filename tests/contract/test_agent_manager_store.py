@@ -10,6 +10,7 @@ from parade_agent_manager.model import Agent, AgentState, Instance, InstanceStat
 from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
 from parade_chassis.store import Database
+from tests.support.recorder import RECORDER
 from tests.support.registrations import function, registration
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
@@ -20,7 +21,7 @@ INSTANCE = Instance("i-1", "default", "cleaner", "i-1.cleaner.default.agent.para
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
     database = await Database.open(database_url, "parade_agent_manager", METADATA)
-    yield Store(database)
+    yield Store(database, RECORDER)
     await database.close()
 
 
@@ -73,7 +74,7 @@ async def test_a_schema_that_is_up_to_date_is_opened_again(store: Store, databas
     await store.add_instance(AGENT, INSTANCE)
 
     database = await Database.open(database_url, "parade_agent_manager", METADATA)
-    again = await Store(database).instances()
+    again = await Store(database, RECORDER).instances()
     await database.close()
 
     assert again == [INSTANCE]

@@ -3,20 +3,29 @@
 from datetime import timedelta
 
 from parade.wire.ca import FileAuthority
+from parade.wire.identity import Identity
 from parade.wire.join_token import root_fingerprint
+from parade_agent_manager import first_key
 from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
 from parade_agent_manager.config import Config
 from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
+from parade_agent_manager.key_servicer import KeyServicer
+from parade_agent_manager.permissions import Permissions
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
+from parade_agent_manager.rights_store import RightsStore
 from parade_agent_manager.servicer import Servicer
 from parade_agent_manager.store import Store
-from parade_agent_manager.tables import METADATA
+from parade_agent_manager.tables import AUDIT, METADATA
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
+from parade_chassis.audit_decisions import Decisions
+from parade_chassis.audit_log import AuditLog
+from parade_chassis.audit_recorder import Recorder
+from parade_chassis.audit_servicer import AuditServicer
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
 from parade_chassis.server import MANY_CONNECTIONS, running
@@ -34,7 +43,9 @@ async def serve(process: Process[Config]) -> None:
     if ownership is None:
         await database.close()
         return
-    store, credentials, waits = Store(database), CredentialStore(database), Waits()
+    recorder, decisions = Recorder(clock, Identity.service("agent_manager", config.domain).uri), Decisions(clock, log)
+    audit = AuditLog(database, AUDIT)
+    store, credentials, waits = Store(database, recorder), CredentialStore(database, recorder), Waits()
     registry = Registry(config.watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
     feed = AccessFeed(config.watch_capacity, waits)
@@ -47,17 +58,27 @@ async def serve(process: Process[Config]) -> None:
         fingerprint=lambda: root_fingerprint(trusted.current()), clock=clock, ids=process.ids, log=log, domain=config.domain,
         certificate_lifetime=lifetime,
     )  # fmt: skip
+    permissions = Permissions(
+        store=RightsStore(database, recorder), feed=feed, own=process.grants, clock=clock, log=log, domain=config.domain
+    )  # fmt: skip
     await engine.load()
     await revoker.load()
+    await permissions.load()
+    await first_key.let_in(permissions, config.initial_admin, config.initial_key_file, clock)
     upkeep = Upkeep(engine, enrolment, revoker, clock, log)
     process.background(upkeep.end_leases(), "lease")
     process.background(upkeep.write(), "writing")
     process.background(ownership.keep(clock), "ownership")
+    process.background(decisions.keep(audit.record), "audit")
     servicer = Servicer(engine, Catalogue(registry), enrolment, revoker, feed, waits, lambda: trusted.current().trust_bundle)
-    async with running(process, servicer, enrolment_listen=config.enrolment_listen, options=MANY_CONNECTIONS) as server:
+    servicers = servicer, KeyServicer(permissions), AuditServicer("agent_manager", audit, clock)
+    enrolment_listen = config.enrolment_listen
+    served = running(process, *servicers, enrolment_listen=enrolment_listen, options=MANY_CONNECTIONS, decisions=decisions)
+    async with served as server:
         log.info("enrolment open", address=server.enrolment_address)
         await process.stopped()
         waits.end()
+    await decisions.end(audit.record)
     engine.note_heartbeats()
     await engine.save()
     await ownership.release()

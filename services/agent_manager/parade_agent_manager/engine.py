@@ -190,7 +190,7 @@ class Engine:
             if agent.state is not state:
                 agent = replace(agent, state=state)
                 self._unsaved_agents.add(key)
-                await self._store.put_agent(agent)
+                await self._store.put_agent(agent, ordered=True)
                 self._registry.put_agent(agent)
                 event = "agent paused" if state is AgentState.PAUSED else "agent resumed"
                 self._log.info(event, namespace=agent.namespace, agent=agent.name, principal=principal)
@@ -266,7 +266,7 @@ class Engine:
             return instance
         # Marked before the write: where it is cut short nobody knows what the store has, and `save` writes again what the memory has.
         self._unsaved_instances.add(instance.id)
-        await self._store.put_states([after])
+        await self._store.put_states([after], ordered=True)
         latest = self._registry.instance(instance.id) or instance
         return self._take_up(latest, change(latest))
 

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
 
+from parade_chassis.audit_log import AuditTables
+
 METADATA = MetaData()
+AUDIT = AuditTables("agent_manager", METADATA)
 
 AGENTS = Table(
     "agent",

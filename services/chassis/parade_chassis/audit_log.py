@@ -28,9 +28,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.audit import Entry, Fault, Head, Verification
+from parade.wire.errors import ParadeError, Reason
 from parade_chassis.audit import Record, chained, first_head
 from parade_chassis.store import Database
 
@@ -111,6 +114,18 @@ class AuditLog:
     def log(self) -> str:
         """Whose log it is."""
         return self._tables.log
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Writes records into the log, in a transaction of their own.
+
+        Raises:
+            ParadeError: UNAVAILABLE, where the database cannot be written.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                await self._tables.append(connection, records)
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            raise ParadeError(Reason.UNAVAILABLE, f"the {self.log}'s database cannot be written") from error
 
     async def heads(self) -> dict[int, Head]:
         """Returns where each chain ends now."""

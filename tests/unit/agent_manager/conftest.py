@@ -25,6 +25,7 @@ from parade_chassis.ca import CertificateAuthority
 from parade_chassis.clock import ManualClock
 from parade_chassis.ids import Ids
 from parade_chassis.store import Database
+from tests.support.recorder import RECORDER
 
 LIFETIME = timedelta(hours=1)
 """How long a certificate is good."""
@@ -98,12 +99,12 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def store(database: Database) -> Store:
-    return Store(database)
+    return Store(database, RECORDER)
 
 
 @pytest.fixture
 def credentials(database: Database) -> CredentialStore:
-    return CredentialStore(database)
+    return CredentialStore(database, RECORDER)
 
 
 @pytest.fixture

@@ -319,8 +319,8 @@ async def test_an_order_cut_short_after_its_write_leaves_store_and_memory_agreei
     for method, order in orders.items():
         write, written = getattr(store, method), asyncio.Event()
 
-        async def write_and_hang(*arguments: object, write: Any = write, written: asyncio.Event = written) -> None:
-            await write(*arguments)
+        async def write_and_hang(*arguments: object, write: Any = write, written: asyncio.Event = written, **options: bool) -> None:
+            await write(*arguments, **options)
             written.set()
             await asyncio.Event().wait()
 

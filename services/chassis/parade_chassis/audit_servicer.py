@@ -1,0 +1,127 @@
+"""AuditService: decodes, asks the audit log, encodes. Every service that has a log serves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from parade.v1 import audit_pb2 as pb
+from parade.v1 import audit_pb2_grpc
+from parade.wire.audit import Entry, Head
+from parade.wire.errors import Violation, invalid
+from parade_chassis import paging
+from parade_chassis.context import required_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    import grpc
+
+    from parade_chassis.audit_log import AuditLog
+    from parade_chassis.clock import Clock
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+HASH_BYTES: Final = 32
+
+
+class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
+    """What `audit.proto` says."""
+
+    def __init__(self, service: str, log: AuditLog | Callable[[], Awaitable[AuditLog]], clock: Clock) -> None:
+        """Takes the service that it belongs to, its log or what opens it, and the time."""
+        self._service = service
+        self._opened = log
+        self._clock = clock
+
+    async def ListAudit(self, request: pb.ListAuditRequest, context: Context) -> pb.ListAuditResponse:
+        """See the contract."""
+        self._check_service(request.service)
+        namespace = required_namespace()
+        wanted = {name: value for name in ("action", "subject", "resource") if (value := getattr(request, name))}
+        if request.kind:
+            wanted["kind"] = pb.AuditKind.Name(request.kind).removeprefix("AUDIT_KIND_")
+        scope = f"audit {self._service} {namespace} {sorted(wanted.items())}"
+        size, last = paging.size_of(request.page_size), paging.last_of(scope, request.page_token)
+        log = await self._log()
+        found = await log.newest(namespace, wanted, _place(last) if last else None, size + 1)
+        page, token = paging.page_of(found, size, scope, _name, lambda entry: 300 + 4 * len(entry.facts))
+        return pb.ListAuditResponse(entries=map(_message, page), next_page_token=token)
+
+    async def ExportAudit(self, request: pb.ExportAuditRequest, context: Context) -> AsyncIterator[pb.ExportAuditResponse]:
+        """See the contract."""
+        self._check_service(request.service)
+        namespace = required_namespace()
+        log = await self._log()
+        heads = await log.heads()
+        checkpoint = self._checkpoint(heads)
+        async for entries in log.everything(heads):
+            for entry in entries:
+                yield pb.ExportAuditResponse(entry=_message(entry) if entry.namespace == namespace else _sealed(entry))
+        yield pb.ExportAuditResponse(checkpoint=checkpoint)
+
+    async def VerifyAudit(self, request: pb.VerifyAuditRequest, context: Context) -> pb.VerifyAuditResponse:
+        """See the contract."""
+        self._check_service(request.service)
+        checkpoint = _heads(request.heads)
+        log = await self._log()
+        count, faults, heads = await log.verify(checkpoint)
+        return pb.VerifyAuditResponse(
+            entry_count=count, faults=[pb.AuditFault(**fault._asdict()) for fault in faults], checkpoint=self._checkpoint(heads)
+        )
+
+    async def GetAuditCheckpoint(self, request: pb.GetAuditCheckpointRequest, context: Context) -> pb.GetAuditCheckpointResponse:
+        """See the contract."""
+        self._check_service(request.service)
+        log = await self._log()
+        return pb.GetAuditCheckpointResponse(checkpoint=self._checkpoint(await log.heads()))
+
+    async def _log(self) -> AuditLog:
+        return await self._opened() if callable(self._opened) else self._opened
+
+    def _check_service(self, service: str) -> None:
+        if service not in ("", self._service):
+            raise invalid([Violation("service", f"is another one; this is the {self._service}")])
+
+    def _checkpoint(self, heads: Mapping[int, Head]) -> pb.AuditCheckpoint:
+        ends = [pb.AuditHead(chain=head.chain, sequence=head.sequence, hash=head.hash) for _, head in sorted(heads.items())]
+        made = pb.AuditCheckpoint(service=self._service, heads=ends)
+        made.time.FromDatetime(self._clock.now())
+        return made
+
+
+def _heads(messages: Sequence[pb.AuditHead]) -> list[Head]:
+    faults = [
+        Violation(f"heads[{place}]", f"is no end of a chain: a sequence from 1 on, and {HASH_BYTES} bytes of hash")
+        for place, head in enumerate(messages)
+        if head.chain < 0 or head.sequence < 1 or len(head.hash) != HASH_BYTES
+    ]
+    if faults:
+        raise invalid(faults)
+    return [Head(head.chain, head.sequence, 0, head.hash) for head in messages]
+
+
+def _message(entry: Entry) -> pb.AuditEntry:
+    # Only a log that somebody has tampered with holds what is no text, or of no kind.
+    texts = {
+        name: getattr(entry, name).encode("utf-8", "replace").decode() for name in ("action", "subject", "namespace", "resource", "facts")
+    }
+    name = f"AUDIT_KIND_{entry.kind}"
+    kind = pb.AuditKind.Value(name) if name in pb.AuditKind.keys() else pb.AUDIT_KIND_UNSPECIFIED  # noqa: SIM118  # no mapping
+    message = pb.AuditEntry(
+        chain=entry.chain, sequence=entry.sequence, kind=kind, previous_hash=entry.previous_hash, hash=entry.hash, **texts
+    )
+    message.time.FromMicroseconds(entry.time)
+    return message
+
+
+def _sealed(entry: Entry) -> pb.AuditEntry:
+    return pb.AuditEntry(chain=entry.chain, sequence=entry.sequence, previous_hash=entry.previous_hash, hash=entry.hash, sealed=True)
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.time} {entry.chain} {entry.sequence}"
+
+
+def _place(last: str) -> tuple[int, int, int]:
+    time, chain, sequence = map(int, last.split())
+    return time, chain, sequence
