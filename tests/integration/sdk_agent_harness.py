@@ -72,6 +72,7 @@ class SmallMesh:
                 "database_url": f"sqlite:///{self._folder}/agents.db",
                 "ca_certificate": certificate,
                 "ca_private_key": key,
+                "initial_admin": CLIENT.uri,
                 "heartbeat_interval": 0.1,
                 "lease_duration": 2.0,
             }

@@ -15,6 +15,7 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from parade_agent_manager.__main__ import serve
 from parade_agent_manager.config import Config
 from tests.support.certificates import Authority
@@ -93,6 +94,7 @@ async def mesh(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> As
         "database_url": f"sqlite:///{tmp_path / 'agents.db'}",
         "ca_certificate": certificate,
         "ca_private_key": key,
+        "initial_admin": CLIENT.uri,
         "heartbeat_interval": 0.2,
         "lease_duration": 1.0,
     }
@@ -263,7 +265,7 @@ async def test_a_namespace_is_the_callers_own(mesh: Mesh) -> None:
         mesh.as_(Identity.service("scheduler")),
         mesh.as_(Identity.service("gateway")),
     )
-    claimed = on_behalf_of("default", CLIENT.uri)
+    claimed = on_behalf_of("default", CLIENT.uri, Role.VIEWER)
 
     assert not (await elsewhere.ListAgents(pb.ListAgentsRequest(), metadata=claimed)).agents
     assert await refusal(elsewhere.GetAgent(pb.GetAgentRequest(name="cleaner"))) is Reason.NOT_FOUND

@@ -13,8 +13,10 @@ from parade.wire.certificates import Certificates, MemorySource, new_key_and_req
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.join_token import pinned_roots
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
+from parade.wire.peer import CERTIFICATE, Refusal
 from parade.wire.replicas import Replicas
 
 RPC_TIMEOUT = 5.0
@@ -22,12 +24,18 @@ LONGEST_PAUSE = 1.0
 """Seconds between two tries to join: an agent that waits for its mesh should be there as soon as it is."""
 SAY_EVERY = 5.0
 """Seconds between two lines that say what is being waited for."""
+LONGEST_RENEWAL_PAUSE = 60.0
+"""Seconds between two tries to renew, once one has failed."""
 PASSING = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.NO_CAPACITY, Reason.INTERNAL})
 """Failures that pass by themselves."""
 
 
 class EnrolmentOverError(Exception):
     """The instance's identity is no longer accepted, or its mesh has gone elsewhere: it must join again as another instance."""
+
+
+class RevokedError(Exception):
+    """The mesh has revoked the instance: whoever runs the mesh wants it out, so it does not come back by itself as another one."""
 
 
 class NotJoinedError(Exception):
@@ -139,7 +147,7 @@ class Joining:
                     agent_manager_pb2.CreateJoinTokenRequest(agent=self._agent), timeout=RPC_TIMEOUT
                 )
             self._token = created.token
-        async with Channel(mesh.enrolment, None, server_name, trust_bundle=roots, peer="agent_manager") as channel:
+        async with Channel(mesh.enrolment, None, server_name, trust_bundle=_pinned(self._token, roots), peer="agent_manager") as channel:
             response = await AgentManagerServiceStub(channel.for_stubs()).Enroll(
                 agent_manager_pb2.EnrollRequest(token=self._token, csr=self._request), timeout=RPC_TIMEOUT
             )
@@ -151,29 +159,56 @@ class Joining:
 
 
 async def keep_renewed(enrolled: Enrolled, channel: Channel, log: Log) -> None:
-    """Renews the certificate with a fresh key at half of its life, and again at half of what is left where that failed.
+    """Renews the certificate with a fresh key at half of its life; where that failed again every minute, and faster towards its end.
+
+    A try that failed is repeated with the same key: its answer may have been lost, and another key would look like a thief's.
 
     Raises:
         EnrolmentOverError: The certificate has ended, or will not be renewed.
+        RevokedError: The mesh wants the instance out.
     """
+    fresh: tuple[bytes, bytes] | None = None
     while True:
         left = (enrolled.expires - datetime.now(UTC)).total_seconds()
         if left <= 0:
             raise EnrolmentOverError("the certificate has expired")
-        await asyncio.sleep(max(1.0, left / 2))
-        key, request = new_key_and_request()
+        await asyncio.sleep(max(1.0, left / 2) if fresh is None else min(max(1.0, left / 2), LONGEST_RENEWAL_PAUSE))
+        key, request = fresh = fresh or new_key_and_request()
         try:
             response = await AgentManagerServiceStub(channel.for_stubs()).RenewCertificate(
                 agent_manager_pb2.RenewCertificateRequest(csr=request), timeout=RPC_TIMEOUT
             )
         except ParadeError as error:
             if error.reason not in PASSING:
-                raise EnrolmentOverError(error.message) from error
+                raise ended(error) from error
             log.warning("certificate not renewed; it will be tried again", why=error.message, expires=enrolled.expires.isoformat())
             continue
+        fresh = None
         enrolled.source.replace(Certificates(response.trust_bundle, response.certificate_chain, key))
         enrolled.expires = response.expire_time.ToDatetime(UTC)
         log.debug("certificate renewed", expires=enrolled.expires.isoformat())
+
+
+def ended(error: ParadeError) -> EnrolmentOverError | RevokedError:
+    """Returns what it means for an instance that the mesh does not let it in any more."""
+    if error.metadata.get(CERTIFICATE) == Refusal.REVOKED:
+        return RevokedError(f"{error.message}\nWhoever runs the mesh can let another instance in, with a new join token.")
+    return EnrolmentOverError(error.message)
+
+
+def _pinned(token: str, roots: bytes) -> bytes:
+    """Returns those of the mesh's roots to which a token may be shown."""
+    try:
+        pinned = pinned_roots(token, roots)
+    except ValueError as error:
+        raise ParadeError(Reason.INVALID_ARGUMENTS, f"the join token is not usable: {error}") from error
+    if not pinned:
+        raise ParadeError(
+            Reason.PERMISSION_DENIED,
+            "the join token is not for the mesh that was found: none of its roots is the one that the token names, so it was not sent. "
+            "Look whether PARADE_MESH names the right mesh, or ask for a new token",
+        )
+    return pinned
 
 
 def _trust_bundle(mesh: MeshFile) -> bytes:

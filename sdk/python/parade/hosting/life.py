@@ -26,6 +26,7 @@ from parade.wire.identity import Identity
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
 from parade.wire.replicas import Replicas
+from parade.wire.revocations import Revocations
 from parade.wire.session.acceptor import Acceptor
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.limits import MAX_CALLS
@@ -47,6 +48,7 @@ async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Cal
     Raises:
         OSError: The address cannot be listened on.
         EnrolmentOverError: The identity ended meanwhile; join again.
+        RevokedError: The mesh wants the instance out.
         ParadeError: The mesh refuses what the agent offers.
     """
     identity = enrolled.identity
@@ -65,7 +67,9 @@ async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Cal
             servicer = AgentServicer(gate, executor, acceptor, offer.description(identity))
             port = await stack.enter_async_context(listening(servicer, enrolled.source, settings.listen))
             instance = Instance(identity.instance, identity.name, settings.address(port), identity.server_name, capacity)
-            registration = Registration(agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), log)
+            registration = Registration(
+                agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), Revocations(), log
+            )
             log.info("serving", agent=offer.agent, instance=instance.id, address=instance.address, functions=",".join(offer.functions))
             async with _looping(instance, heartbeat=registration.keep(), renewal=keep_renewed(enrolled, agent_manager, log)):
                 yield instance

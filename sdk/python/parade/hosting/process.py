@@ -1,7 +1,7 @@
 """An agent's process: joins, serves until it is told to stop, joins again where it must, and ends with a status that says how.
 
-Exit statuses: 0 after SIGTERM, Ctrl-C or an order to leave; 1 where the mesh is not there or does not let the agent in; 2 where the
-environment or the agent itself is not usable; 130 after a second Ctrl-C.
+Exit statuses: 0 after SIGTERM, Ctrl-C or an order to leave; 1 where the mesh is not there, does not let the agent in, or has revoked it; 2
+where the environment or the agent itself is not usable; 130 after a second Ctrl-C.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from parade.hosting.backoff import Backoff
-from parade.hosting.enrolment import Enrolled, EnrolmentOverError, Joining, NotJoinedError
+from parade.hosting.enrolment import Enrolled, EnrolmentOverError, Joining, NotJoinedError, RevokedError
 from parade.hosting.instance import Instance
 from parade.hosting.life import living
 from parade.hosting.offer import Offer
@@ -54,7 +54,7 @@ async def _serve(offer: Offer, settings: Settings) -> int:
             patience = None  # an agent that served once waits for its mesh for ever
             await _unless(stopping, asyncio.sleep(backoff.pause()))
             continue
-        except (NotJoinedError, ParadeError, OSError) as error:
+        except (NotJoinedError, RevokedError, ParadeError, OSError) as error:
             return _explained(f"{offer.agent}: {error}", 1)
         if cut_off:
             _exit_now(0)  # a thread that runs on would hold up the interpreter's end for ever

@@ -1,21 +1,25 @@
 """An instance's place in the mesh: registered, alive by heartbeat, and taken back whenever the agent_manager was away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from parade.hosting.backoff import Backoff
-from parade.hosting.enrolment import PASSING, RPC_TIMEOUT, EnrolmentOverError
+from parade.hosting.enrolment import PASSING, RPC_TIMEOUT, EnrolmentOverError, RevokedError, ended
 from parade.hosting.instance import Instance
 from parade.hosting.memory import resident_bytes
-from parade.v1 import agent_manager_pb2
+from parade.v1 import agent_manager_pb2, certificate_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
+from parade.wire.peer import has_expired
+from parade.wire.revocation_messages import from_message
+from parade.wire.revocations import Revocations
 
 GOODBYE_TIMEOUT = 1.0
 """Seconds that the agent_manager is given to hear that the instance leaves."""
@@ -32,6 +36,7 @@ class Registration:
         offer: agent_manager_pb2.RegisterInstanceRequest,
         instance: Instance,
         over: Callable[[], str],
+        revocations: Revocations,
         log: Log,
     ) -> None:
         """Makes a registration.
@@ -41,12 +46,14 @@ class Registration:
             offer: What the instance says of itself.
             instance: The instance: made ready once it is registered, and told to leave when the agent_manager says so.
             over: Tells why the instance's identity can be of no more use; empty where it still can.
+            revocations: What the instance refuses; the agent_manager says it with its answers to heartbeats.
             log: Where coming and going is told.
         """
         self._stub = AgentManagerServiceStub(channel.for_stubs())
         self._offer = offer
         self._instance = instance
         self._over = over
+        self._revocations = revocations
         self._log = log
         self._known_to_leave = asyncio.Event()
         self._away = False
@@ -56,6 +63,7 @@ class Registration:
 
         Raises:
             EnrolmentOverError: The instance must join again as another.
+            RevokedError: The mesh wants it out.
             ParadeError: The mesh refuses what the instance says of itself.
         """
         backoff = Backoff(LONGEST_PAUSE)
@@ -85,6 +93,7 @@ class Registration:
 
     async def _beat(self, interval: float, lease: float) -> None:
         responses: Any = self._stub.Heartbeat(self._heartbeats(interval))  # a Channel's stream is an asynchronous generator
+        first = True
         async with aclosing(responses):
             while True:
                 try:
@@ -94,6 +103,8 @@ class Registration:
                     return
                 except TimeoutError:
                     raise ParadeError(Reason.UNAVAILABLE, "the agent_manager does not answer heartbeats") from None
+                self._refuse(response.revocations, first=first)
+                first = False
                 self._heed(response.state)
 
     async def _heartbeats(self, interval: float) -> AsyncIterator[agent_manager_pb2.HeartbeatRequest]:
@@ -108,6 +119,16 @@ class Registration:
                     await (asyncio.sleep(interval) if leaving else self._instance.leaving.wait())
             except TimeoutError:
                 continue
+
+    def _refuse(self, told: Iterable[certificate_pb2.Revocation], *, first: bool) -> None:
+        """Takes up what is revoked: with the first answer on a stream everything, then what is new."""
+        revoked = [revocation for revocation in map(from_message, told) if revocation is not None]
+        now = time.time()
+        if first:
+            self._revocations.replace(revoked, now)
+            return
+        for revocation in revoked:
+            self._revocations.add(revocation, now)
 
     def _heed(self, state: "agent_manager_pb2.InstanceState.ValueType") -> None:
         if self._away:
@@ -124,13 +145,18 @@ class Registration:
 
     def _judge(self, error: ParadeError) -> None:
         """Decides what a failure means: try again, join again, or give up."""
+        lost = ended(error)
+        if isinstance(lost, RevokedError):
+            raise lost from error
         over = self._over()
         if over:
             raise EnrolmentOverError(over) from error
         if error.reason is Reason.INVALID_ARGUMENTS:
             raise error
+        if has_expired(error):
+            return  # a heartbeat stream ends with the certificate that opened it, half a life after there is a newer one
         if error.reason is not Reason.NOT_FOUND and error.reason not in PASSING:
-            raise EnrolmentOverError(error.message) from error
+            raise lost from error
         if not self._away:
             self._away = True
             self._log.warning("the agent_manager is away; calls go on", why=error.message)
