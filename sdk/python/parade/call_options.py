@@ -1,6 +1,6 @@
 """How a call is to be made, where its caller has something to say of that."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,9 @@ MAX_PRIORITY = 100
 MAX_KEY = 256
 """Characters that a key or a label may have."""
 MAX_LABELS = 64
+MAX_SECRETS = 64
+MAX_SECRET_BYTES = 256 * 1024
+"""Bytes that the secrets of a call may have together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,12 @@ class CallOptions:
     """Calls with the same key go to the same instance while it lives and is ready."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels that the instance must carry."""
+    secrets: Collection[str] = field(default=(), repr=False)
+    """Secrets that stand in the arguments, as they are or within longer texts.
+
+    What the mesh and the agent say of the call, in errors, progress notes, logs and spans, is said without them; its result is passed on as
+    it is. Not for calls that are started, whose arguments are kept on record.
+    """
 
     def __post_init__(self) -> None:
         """Looks at every field."""
@@ -38,10 +47,12 @@ class CallOptions:
             *_priority_faults(self.priority),
             *_key_faults("affinity_key", self.affinity_key),
             *_label_faults(self.labels),
+            *_secret_faults(self.secrets),
         ]
         if faults:
             raise invalid(faults, "the options of the call have a fault" if len(faults) == 1 else "the options of the call have faults")
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        object.__setattr__(self, "secrets", tuple(self.secrets))
 
     def write(self, message: call_pb2.CallOptions) -> None:
         """Puts the options into a message."""
@@ -53,6 +64,8 @@ class CallOptions:
             message.affinity_key = self.affinity_key
         if self.labels:
             message.labels.update(self.labels)
+        if self.secrets:
+            message.secrets.extend(self.secrets)
 
 
 def checked(options: Any) -> CallOptions:
@@ -90,3 +103,14 @@ def _label_faults(labels: Any) -> list[Violation]:
     if len(labels) > MAX_LABELS:
         faults.append(Violation("labels", f"are {len(labels)}; at most {MAX_LABELS} can be asked for"))
     return faults
+
+
+def _secret_faults(secrets: Any) -> list[Violation]:
+    if isinstance(secrets, str) or not isinstance(secrets, Collection) or not all(isinstance(one, str) and one for one in secrets):
+        return [Violation("secrets", "must be texts, in a list or a set")]
+    if len(secrets) > MAX_SECRETS:
+        return [Violation("secrets", f"are {len(secrets)}; at most {MAX_SECRETS} are taken")]
+    size = sum(len(secret.encode(errors="replace")) for secret in secrets)
+    if size > MAX_SECRET_BYTES:
+        return [Violation("secrets", f"have {size:,} bytes together; at most {MAX_SECRET_BYTES:,} are taken")]
+    return []

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from parade import values
 from parade.artifact import BYTES, Artifact, Content
-from parade.call_options import CallOptions
+from parade.call_options import CallOptions, checked
 from parade.cancellation import Cancellation
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
@@ -98,6 +100,7 @@ class Context:
         reports: Reports | None = None,
         calls: Calls | None = None,
         artifacts: Artifacts | None = None,
+        secrets: Collection[str] = (),
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Makes a context; agents make one for every call."""
@@ -114,6 +117,8 @@ class Context:
         self._reports = reports
         self._calls = calls
         self._artifacts = artifacts
+        self._secrets = secrets
+        """What its arguments hold that nobody may quote."""
         self._loop = loop
         self._nested: set[asyncio.Task[Any]] = set()
 
@@ -170,9 +175,10 @@ class Context:
         Raises:
             ParadeError: With the reason why there is no result.
         """
+        given = {**(arguments or {}), **named}
         with self._part():
             return await self._mesh().call(
-                function, {**(arguments or {}), **named}, self._limit(timeout), options=options, parent_call_id=self.call_id
+                function, given, self._limit(timeout), options=self._marked(options, given), parent_call_id=self.call_id
             )
 
     async def stream(
@@ -186,9 +192,10 @@ class Context:
         **named: Any,
     ) -> AsyncIterator[Any]:
         """Calls another function and yields its items as they come. Arguments and errors are those of `call`."""
+        given = {**(arguments or {}), **named}
         with self._part():
             async for item in self._mesh().stream(
-                function, {**(arguments or {}), **named}, self._limit(timeout), options=options, parent_call_id=self.call_id
+                function, given, self._limit(timeout), options=self._marked(options, given), parent_call_id=self.call_id
             ):
                 yield item
 
@@ -254,6 +261,15 @@ class Context:
             working.cancel()
             cancelled.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    def _marked(self, options: CallOptions | None, arguments: Mapping[str, Any]) -> CallOptions | None:
+        """Returns how to make a call that is a part of this one: which of this one's secrets it hands on is said there too."""
+        if not self._secrets:
+            return options
+        data = values.dumps(arguments, "arguments")
+        options = CallOptions() if options is None else checked(options)
+        handed_on = [secret for secret in self._secrets if values.dumps(secret, "secret")[1:-1] in data]
+        return replace(options, secrets=tuple(dict.fromkeys((*options.secrets, *handed_on))))
 
     def _mesh(self) -> Calls:
         if self._calls is None:

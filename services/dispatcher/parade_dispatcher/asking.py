@@ -110,8 +110,8 @@ class Asking:
 
     def progressed(self, progress: Progress) -> None:
         """Passes on how far the function has come."""
-        if not self._is_over and self._job.request.window:
-            self._job.reply.progressed(progress)
+        if not self._is_over:
+            self._job.progressed(progress)
 
     def item(self, value: Content) -> None:
         """Passes it over: functions that stream are not asked for."""

@@ -81,8 +81,8 @@ class Attempt:
 
     def progressed(self, progress: Progress) -> None:
         """Passes on how far the function has come."""
-        if not self._phase and self._job.request.window:
-            self._job.reply.progressed(progress)
+        if not self._phase:
+            self._job.progressed(progress)
 
     def item(self, value: Content) -> None:
         """Passes on an item that is within its schema."""

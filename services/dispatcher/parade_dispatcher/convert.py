@@ -16,6 +16,9 @@ from parade_dispatcher import model
 LONGEST_KEY = 255
 """Characters of a key, or of an id."""
 MOST_LABELS = 64
+MOST_SECRETS = 64
+LARGEST_SECRETS = 256 * 1024
+"""Bytes that the secrets of a call may have together."""
 LARGEST_WINDOW = 4 * 1024 * 1024
 """Bytes of items that a caller may ask for at once: what may have to be kept for one call whose caller does not read."""
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
@@ -202,6 +205,13 @@ def _read_options(options: call_pb2.CallOptions, request: model.Request, faults:
         request.labels = dict(options.labels)
         if len(request.labels) > MOST_LABELS:
             faults.append(Violation("options.labels", f"are {len(request.labels)}; at most {MOST_LABELS} are taken"))
+    if options.secrets:
+        request.secrets = tuple(filter(None, options.secrets))
+        size = sum(len(secret.encode()) for secret in request.secrets)
+        if len(options.secrets) > MOST_SECRETS:
+            faults.append(Violation("options.secrets", f"are {len(options.secrets)}; at most {MOST_SECRETS} are taken"))
+        elif size > LARGEST_SECRETS:
+            faults.append(Violation("options.secrets", f"have {size:,} bytes together; at most {LARGEST_SECRETS:,} are taken"))
 
 
 def answer(outcome: model.Answer) -> dispatcher_pb2.CallResponse:

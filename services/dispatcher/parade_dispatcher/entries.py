@@ -62,6 +62,9 @@ def call_entry(head: bytes, call: model.Call) -> bytes:
         entry = b"".join((entry, _CALL_ORIGIN, size, _ORIGIN_RUN_ID, own, run_id, _ORIGIN_STEP, other, step))
     if call.traceparent:
         entry += _text(_CALL_TRACEPARENT, call.traceparent)
+    if call.secrets:  # merged with the options that hold the id, as above
+        options = call_pb2.CallOptions(secrets=call.secrets).SerializeToString()
+        entry = b"".join((entry, _CALL_OPTIONS, varint(len(options)), options))
     return entry + _ATTACH if call.attach else entry
 
 

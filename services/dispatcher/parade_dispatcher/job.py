@@ -5,11 +5,12 @@ import math
 from collections.abc import Sequence
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.redaction import masked, masked_error
 from parade_dispatcher import refusal
 from parade_dispatcher.attempt import Attempt
 from parade_dispatcher.interceptor import Interceptor, tell
 from parade_dispatcher.member import Member
-from parade_dispatcher.model import Answer, Call, Effect, Function, Outcome, Request, RetryPolicy, Timing
+from parade_dispatcher.model import Answer, Call, Effect, Function, Outcome, Progress, Request, RetryPolicy, Timing
 from parade_dispatcher.nobody import NOBODY
 from parade_dispatcher.parts import Key, Parts
 from parade_dispatcher.pool import Pool
@@ -182,6 +183,8 @@ class Job:
         self.call = Call(
             call_id, request.function, request.arguments, namespace, request.principal, run_id, name, request.window, request.traceparent
         )
+        if request.secrets:
+            self.call.secrets = request.secrets
         if parent is not None and parent.is_cancelled:
             self.refuse(refusal.cancelled(request))
             return
@@ -300,6 +303,11 @@ class Job:
             self.tried.add(member.id)
             self.seek()
 
+    def progressed(self, progress: Progress) -> None:
+        """Passes on how far the function has come."""
+        if self.request.window:
+            self.reply.progressed(Progress(progress.fraction, masked(progress.message, self.request.secrets)))
+
     def cancelling(self, state: str) -> None:
         """Takes in how far the cancellation has come, and passes it on."""
         self._cancellation = state
@@ -318,16 +326,8 @@ class Job:
         return Timing(queued=self.parts.now() - self.arrived)
 
     def located(self, error: ParadeError, instance_id: str) -> ParadeError:
-        """Returns an error with what is known of the call."""
-        request = self.request
-        metadata = {**error.metadata, "function": request.full_name, "call_id": request.call_id}
-        if instance_id:
-            metadata["instance"] = instance_id
-        if self._attempts > 1:
-            metadata["attempts"] = str(self._attempts)
-        if self._cancellation:
-            metadata.setdefault("cancellation", self._cancellation)
-        return ParadeError(error.reason, error.message, violations=error.violations, metadata=metadata, retryable=error.retryable)
+        """Returns an error with what is known of the call, and without its secrets: every error that becomes of a call passes here."""
+        return refusal.located(masked_error(error, self.request.secrets), self.request, instance_id, self._attempts, self._cancellation)
 
     # ---- its end
 

@@ -169,6 +169,8 @@ class Request:
     parent_call_id: str = ""
     redelivered: bool = False
     """Whether the call may have been made before under the same id."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What stands in the arguments and is to stand in no error and no progress note."""
 
     @property
     def full_name(self) -> str:
@@ -192,6 +194,8 @@ class Call:
     traceparent: str = ""
     attach: bool = False
     """Whether the function is not to be run, but what is known of the call with this id to be returned."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What the instance is to quote nowhere."""
 
 
 @dataclass(slots=True)

@@ -146,3 +146,23 @@ def cancelled(request: Request) -> ParadeError:
 
 def _no_capacity(message: str, retry_after: int = RETRY_AFTER) -> ParadeError:
     return ParadeError(Reason.NO_CAPACITY, message, metadata={"retry_after": str(retry_after)})
+
+
+def located(error: ParadeError, request: Request, instance_id: str, attempts: int, cancellation: str) -> ParadeError:
+    """Returns an error with what is known of the call.
+
+    Args:
+        error: The error.
+        request: What was asked for.
+        instance_id: The instance that had the call; empty where none is known.
+        attempts: How often an instance was given it.
+        cancellation: How far its cancellation has come; empty where nobody asked for that.
+    """
+    metadata = {**error.metadata, "function": request.full_name, "call_id": request.call_id}
+    if instance_id:
+        metadata["instance"] = instance_id
+    if attempts > 1:
+        metadata["attempts"] = str(attempts)
+    if cancellation:
+        metadata.setdefault("cancellation", cancellation)
+    return ParadeError(error.reason, error.message, violations=error.violations, metadata=metadata, retryable=error.retryable)

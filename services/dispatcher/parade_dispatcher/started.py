@@ -37,6 +37,9 @@ class StartedCallsServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
 
     async def StartCall(self, request: dispatcher_pb2.StartCallRequest, context: _Context) -> dispatcher_pb2.StartCallResponse:
         """Starts a call that outlives its caller."""
+        if request.options.secrets:
+            fault = "cannot be given: what a call is started with is kept on record; let its function read its secrets itself"
+            raise invalid([Violation("options.secrets", fault)])
         asked = dispatcher_pb2.CallRequest(function=request.function, arguments=request.arguments, options=request.options)
         if request.HasField("timeout"):
             asked.timeout.CopyFrom(request.timeout)

@@ -75,7 +75,7 @@ def body_of(error: ParadeError) -> bytes:
     """Returns the body: `{"error": {"code", "status", "message", "details"}}`."""
     encoded = MessageToDict(to_status(error))
     status = CODES[error.reason].name
-    body = {"code": status_of(error), "status": status, "message": error.message, "details": encoded.get("details", [])}
+    body = {"code": status_of(error), "status": status, "message": encoded.get("message", ""), "details": encoded.get("details", [])}
     return orjson.dumps({"error": body})
 
 

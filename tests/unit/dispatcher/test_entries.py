@@ -82,3 +82,10 @@ def test_a_stream_that_ended_well_has_neither_result_nor_error() -> None:
 
     assert not message.HasField("result")
     assert not message.HasField("error")
+
+
+@given(CONTENTS, st.lists(st.text(st.characters(codec="utf-8"), max_size=200), min_size=1, max_size=5))
+def test_an_instance_is_told_what_it_is_to_quote_nowhere(arguments: bytes, secrets: list[str]) -> None:
+    call = model.Call("call-1", "f", arguments, "n", "p", secrets=tuple(secrets))
+
+    assert sent(call).options == call_pb2.CallOptions(call_id="call-1", secrets=secrets)

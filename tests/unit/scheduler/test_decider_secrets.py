@@ -177,3 +177,24 @@ def test_the_output_of_a_turn_is_no_output_of_a_step() -> None:
     run.succeed("a", {"x": 1}, task=0)
 
     assert run.arguments("a", 1) == {"o": {"x": 1}}
+
+
+def test_who_is_called_is_told_which_secrets_it_is_given() -> None:
+    given = {"token": of("env.TOKEN"), "both": of("secrets.KEY + secrets.OTHER")}
+    steps = [step("a", given=given), step("b", given={"url": of("env.URL")}), step("c", given={"key": of("secrets.OTHER")})]
+
+    run = Simulation(flow(*steps, env=ENV), {"host": "x.org"}, secrets={**SECRETS, "OTHER": "0ther"})
+
+    told = {dispatch.step: dispatch.secrets for dispatch in run.out.values()}
+    assert told == {"a": ("s3cr3t-value", "0ther"), "b": (), "c": ("0ther",)}
+    assert "s3cr3t" not in repr(run.out)
+
+
+def test_an_attempt_that_is_made_again_tells_the_secrets_of_its_own() -> None:
+    run = Simulation(flow(step("a", given={"key": of("secrets.KEY")})), secrets=SECRETS)
+    run.secrets["KEY"] = "new-value"
+
+    run.fail("a", Reason.NO_CAPACITY)
+    run.advance(1)
+
+    assert [dispatch.secrets for dispatch in run.out.values()] == [("new-value",)]

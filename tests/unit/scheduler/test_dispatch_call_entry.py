@@ -22,20 +22,27 @@ def run(
     return Run(id, namespace, "flow", 1, Document(b"{}"), START, principal=principal, priority=priority)
 
 
-def dispatch(step: str, function: str, arguments: bytes, redelivered: bool = False, resumed: bool = False) -> Dispatch:  # noqa: FBT001, FBT002
-    return Dispatch(step, 0, 1, function, Document(arguments), None, redelivered, resumed)
+def dispatch(
+    step: str,
+    function: str,
+    arguments: bytes,
+    redelivered: bool = False,  # noqa: FBT001, FBT002
+    resumed: bool = False,  # noqa: FBT001, FBT002
+    secrets: tuple[str, ...] = (),
+) -> Dispatch:
+    return Dispatch(step, 0, 1, function, Document(arguments), None, redelivered, resumed, secrets=secrets)
 
 
 @given(
     st.builds(run, WORDS, WORDS, WORDS, st.integers(-100, 100)),
-    st.builds(dispatch, WORDS, WORDS, st.binary(max_size=300), st.booleans(), st.booleans()),
+    st.builds(dispatch, WORDS, WORDS, st.binary(max_size=300), st.booleans(), st.booleans(), st.lists(WORDS, max_size=3).map(tuple)),
     WORDS,
 )
 def test_it_says_all_that_the_message_says(run: Run, dispatch: Dispatch, traceparent: str) -> None:
     assert SessionCall.FromString(call_entry(run, dispatch, "step-0001", traceparent)) == SessionCall(
         function=dispatch.function,
         arguments=Value(data=dispatch.arguments.data),
-        options=CallOptions(call_id="step-0001", redelivered=dispatch.resumed, priority=run.priority),
+        options=CallOptions(call_id="step-0001", redelivered=dispatch.resumed, priority=run.priority, secrets=dispatch.secrets),
         origin=CallOrigin(namespace=run.namespace, principal=run.principal, run_id=run.id, step=dispatch.step),
         traceparent=traceparent,
         step_redelivered=dispatch.redelivered,

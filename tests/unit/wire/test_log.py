@@ -68,7 +68,11 @@ def test_no_secret_that_the_process_knows_leaves_it_in_a_record(capsys: pytest.C
     assert "KeyError: '***'" in json.loads(line)["exception"]
 
 
-def test_a_traceback_is_written_without_the_secrets_that_may_stand_in_it(capsys: pytest.CaptureFixture[str]) -> None:
-    Log().error("function failed", exception=ValueError("pin 4711"), secrets=["4711"])
+def test_a_log_of_a_call_is_written_without_its_secrets_however_short(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log().bind({"pin": "4711"}, {}, secrets=["4711"])
 
-    assert "ValueError: pin ***" in capsys.readouterr().err
+    log.error("function failed", exception=ValueError("pin 4711"), given={"pins": ["4711"]})
+
+    said = capsys.readouterr().err
+    assert "ValueError: pin ***" in said
+    assert "4711" not in said

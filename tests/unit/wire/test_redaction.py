@@ -18,8 +18,8 @@ from parade.wire.redaction import (
     masked_error,
     redacted,
     redacted_error,
-    redacted_value,
     remember,
+    rewritten,
     scrubbed,
 )
 
@@ -182,7 +182,7 @@ def test_a_field_of_a_record_is_redacted_however_deep_it_stands() -> None:
 
     fields = {"list": ["canary-of-the-fields", 3], "canary-of-the-fields": ValueError("canary-of-the-fields"), "none": None}
 
-    assert redacted_value(fields) == {"list": [MASK, 3], MASK: MASK, "none": None}
+    assert rewritten(fields, redacted) == {"list": [MASK, 3], MASK: MASK, "none": None}
 
 
 def test_what_a_process_knows_is_taken_out_of_errors_where_that_is_asked_for() -> None:

@@ -138,12 +138,14 @@ def show_error(error: ParadeError) -> None:
     """Tells what failed, every fault of it, and what to do."""
     from rich.text import Text
 
+    from parade.wire.redaction import scrubbed
+
     screen = stderr()
-    screen.print(Text.assemble(("error: ", "bold red"), error.message, (f"  [{error.reason}]", "dim")), soft_wrap=True)
+    screen.print(Text.assemble(("error: ", "bold red"), scrubbed(error.message), (f"  [{error.reason}]", "dim")), soft_wrap=True)
     for violation in error.violations:
-        screen.print(f"  - {violation}", soft_wrap=True)
+        screen.print(scrubbed(f"  - {violation}"), soft_wrap=True)
     for name, value in sorted(error.metadata.items()):
-        screen.print(Text(f"  {name.replace('_', ' ')}: {value}", style="dim"), soft_wrap=True)
+        screen.print(Text(scrubbed(f"  {name.replace('_', ' ')}: {value}"), style="dim"), soft_wrap=True)
     advice = _ADVICE.get(error.reason, "")
     if advice and "`parade " not in error.message:
         screen.print(advice, soft_wrap=True)

@@ -1,6 +1,6 @@
 """A log that says nothing twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from parade.wire.log import Log
@@ -15,9 +15,9 @@ class ReplayLog(Log):
         self._log = log
         self._is_silent = is_silent
 
-    def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any]) -> Log:
-        """Returns a log with more fields."""
-        return ReplayLog(self._log.bind(shown, bound), self._is_silent)
+    def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any], secrets: Collection[str] = ()) -> Log:
+        """Returns a log with more fields, in whose records these secrets are not."""
+        return ReplayLog(self._log.bind(shown, bound, secrets), self._is_silent)
 
     def _write(self, level: str, event: str, fields: dict[str, Any], exception: str = "") -> None:
         if not self._is_silent():

@@ -5,9 +5,10 @@ from typing import Any
 
 from parade.hosting.exchange import Exchange
 from parade.hosting.host import MAX_INLINE_BYTES, Host
+from parade.hosting.results import inline
 from parade.hosting.served import Served
 from parade.hosting.turn import WAITS, Turn
-from parade.hosting.work import Work, inline
+from parade.hosting.work import Work
 from parade.v1 import session_pb2, value_pb2
 from parade.wire.call_span import is_unsampled
 from parade.wire.errors import ParadeError

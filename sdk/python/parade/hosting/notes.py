@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from parade.v1 import progress_pb2, session_pb2
+from parade.wire.redaction import masked, redacted
 
 if TYPE_CHECKING:
     from parade.hosting.work import Work
@@ -16,8 +17,10 @@ MAX_MESSAGE = 1000
 """Characters of a note."""
 
 
-def event_of(fraction: float, message: str) -> session_pb2.SessionEvent:
-    """Returns a note as it is told."""
+def event_of(fraction: float, message: str, call: session_pb2.SessionCall) -> session_pb2.SessionEvent:
+    """Returns a note of a call as it is told: without the secrets that the call was given."""
+    # Before it is shortened, so that no beginning of a secret is left at its end.
+    message = redacted(masked(message, call.options.secrets))
     return session_pb2.SessionEvent(progress=progress_pb2.Progress(fraction=fraction, message=message[:MAX_MESSAGE]))
 
 
@@ -34,7 +37,7 @@ class Notes:
 
     def note(self, fraction: float, message: str) -> None:
         """Takes a note, in any thread, without waiting."""
-        self._waiting.append(event_of(fraction, message))
+        self._waiting.append(event_of(fraction, message, self._work.call))
         if self._due:
             return
         self._due = True

@@ -1,5 +1,8 @@
 """What an instance says of its calls: how long and how they ended, spans of those that are recorded, a line where a function failed."""
 
+import traceback
+from collections.abc import Collection
+
 from opentelemetry.trace import SpanKind
 
 from parade.function_error import FunctionError
@@ -7,6 +10,7 @@ from parade.v1 import session_pb2
 from parade.wire.call_span import CallSpan, is_unsampled
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
+from parade.wire.redaction import masked
 from parade.wire.telemetry import Telemetry
 
 
@@ -39,7 +43,7 @@ class FailureLog:
             return
         # What a function raises on purpose needs no traceback; what it returned has none worth reading.
         raised = error.__cause__ if "exception_type" in error.metadata and not isinstance(error.__cause__, FunctionError) else None
-        log = self._log.bind({"function": name}, {"call_id": call.options.call_id, "run_id": call.origin.run_id})
+        log = self._log.bind({"function": name}, {"call_id": call.options.call_id, "run_id": call.origin.run_id}, call.options.secrets)
         log.error("function failed", exception=raised, error=error.message)
 
 
@@ -80,13 +84,19 @@ class Observer(FailureLog):
         self._tally.record((name,), seconds, outcome=error.reason.value)
         if span is not None:
             if error.reason is Reason.AGENT_ERROR and error.__cause__ is not None:
-                span.span.record_exception(error.__cause__)
+                _record_exception(span, error.__cause__, call.options.secrets)
             span.end(error.reason.value, error.message)
         else:
             self._telemetry.failed_call(
                 name, SpanKind.SERVER, seconds, error.reason.value, error.message, call.traceparent, _attributes(name, call)
             )
         super().end(name, call, seconds, error, span, told=told)
+
+
+def _record_exception(span: CallSpan, exception: BaseException, secrets: Collection[str]) -> None:
+    stacktrace = "".join(traceback.format_exception(exception))
+    words = {"exception.message": masked(str(exception), secrets), "exception.stacktrace": masked(stacktrace, secrets)}
+    span.span.record_exception(exception, words if secrets else None)
 
 
 def _attributes(name: str, call: session_pb2.SessionCall, effect: str = "") -> dict[str, str | int | bool]:

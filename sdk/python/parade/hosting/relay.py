@@ -108,6 +108,7 @@ def _options(call: session_pb2.SessionCall) -> CallOptions | None:
         priority=options.priority,
         affinity_key=options.affinity_key,
         labels=dict(options.labels),
+        secrets=tuple(options.secrets),
     )
 
 

@@ -160,7 +160,7 @@ class _NotesAmongItems(Notes):
         self._stream = stream
 
     def note(self, fraction: float, message: str) -> None:
-        self._stream.put_note(event_of(fraction, message))
+        self._stream.put_note(event_of(fraction, message, self._stream.call))
 
     def tell(self) -> None:
         self._stream.tell_given()

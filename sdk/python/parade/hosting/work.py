@@ -17,11 +17,13 @@ from parade.hosting.failures import failure_of
 from parade.hosting.host import MAX_INLINE_BYTES, MAX_STEP_BYTES, Host
 from parade.hosting.large import fetched, stored
 from parade.hosting.notes import Notes
+from parade.hosting.results import inline
 from parade.hosting.served import Served
 from parade.v1 import call_pb2, session_pb2, value_pb2
 from parade.wire.call_span import CallSpan
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.log import Log
+from parade.wire.redaction import redacted_error, remember
 from parade.wire.status import to_record
 
 JSON = "application/json"
@@ -141,6 +143,7 @@ class Work(ABC):
 
     def _begin(self) -> None:
         host, call, served, exchange = self.host, self.call, self.served, self.exchange
+        remember(call.options.secrets)
         if call.traceparent:
             self.span = host.observer.begin(served.name, served.function.effect, call)
         value = call.arguments
@@ -211,6 +214,7 @@ class Work(ABC):
             reports=self.notes,
             calls=host.calls,
             artifacts=host.artifacts,
+            secrets=call.options.secrets,
             loop=host.loop,
         )
         return self.context
@@ -218,7 +222,8 @@ class Work(ABC):
     def _log(self) -> Log:
         origin = self.call.origin
         facts = {"call_id": self.call.options.call_id, "run_id": origin.run_id, "step": origin.step}
-        return self.host.log.bind({"function": self.served.name}, {key: value for key, value in facts.items() if value})
+        bound = {key: value for key, value in facts.items() if value}
+        return self.host.log.bind({"function": self.served.name}, bound, self.call.options.secrets)
 
     # ------------------------------------------------------------------------------------------------------- what it says
 
@@ -338,6 +343,7 @@ class Work(ABC):
         if self.cancelling is not None:
             self.stopped()
             return
+        error = redacted_error(error, self.call.options.secrets)
         self._answer(_Result(error=to_record(error)), error, told=told)
 
     def _answer(self, result: session_pb2.SessionResult, error: ParadeError | None, *, told: bool = False) -> None:
@@ -391,10 +397,3 @@ class Work(ABC):
                 joined.remove(exchange)
 
         exchange.cancelled = cancelled
-
-
-def inline(data: bytes) -> session_pb2.SessionResult:
-    """Returns a result that travels as itself."""
-    result = _Result()
-    result.result.data = data  # costs half of what the constructors of both messages do
-    return result

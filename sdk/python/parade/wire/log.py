@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 from opentelemetry import trace
 
-from parade.wire.redaction import masked, redacted, redacted_value
+from parade.wire.redaction import masked, redacted, rewritten
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -77,6 +77,7 @@ class Log:
         layout: Layout = for_people,
         bound: Mapping[str, Any] | None = None,
         shown: Mapping[str, Any] | None = None,
+        secrets: Collection[str] = (),
     ) -> None:
         """Makes a log.
 
@@ -86,26 +87,29 @@ class Log:
             layout: How a line looks: `for_people` or `for_machines`.
             bound: Fields of every record; those that a line for people can do without.
             shown: Fields of every record that stand in the line too.
+            secrets: What is taken out of every record, however short.
         """
         self._sink = sink
         self._level = level
         self._layout = layout
         self._bound = dict(bound or {})
         self._shown = dict(shown or {})
+        self._secrets = secrets
 
     @property
     def level(self) -> str:
         """The least grave record that is written."""
         return self._level
 
-    def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any]) -> "Log":
-        """Returns a log with more fields."""
+    def bind(self, shown: Mapping[str, Any], bound: Mapping[str, Any], secrets: Collection[str] = ()) -> "Log":
+        """Returns a log with more fields, in whose records these secrets are not."""
         return Log(
             self._sink,
             level=self._level,
             layout=self._layout,
             bound={**self._bound, **bound},
             shown={**self._shown, **shown},
+            secrets=(*self._secrets, *secrets),
         )
 
     def debug(self, event: str, /, **fields: Any) -> None:
@@ -120,24 +124,21 @@ class Log:
         """Writes what should not have happened and does no harm yet."""
         self._write("warning", event, fields)
 
-    def error(self, event: str, /, *, exception: BaseException | None = None, secrets: Collection[str] = (), **fields: Any) -> None:
-        """Writes what failed.
-
-        Args:
-            event: What failed.
-            exception: Its traceback is written.
-            secrets: What may stand in the traceback and is to be taken out.
-            fields: The facts of this time.
-        """
-        written = "".join(traceback.format_exception(exception)) if exception is not None else ""
-        self._write("error", event, fields, masked(written, secrets))
+    def error(self, event: str, /, *, exception: BaseException | None = None, **fields: Any) -> None:
+        """Writes what failed, with the traceback of `exception` where one is given."""
+        self._write("error", event, fields, "".join(traceback.format_exception(exception)) if exception is not None else "")
 
     def _write(self, level: str, event: str, fields: dict[str, Any], exception: str = "") -> None:
         if LEVELS.index(level) < LEVELS.index(self._level):
             return
-        shown = {key: redacted_value(value) for key, value in {**self._shown, **fields}.items()}
-        bound = {key: redacted_value(value) for key, value in self._bound.items()}
-        record = Record(level, redacted(event), shown, bound, redacted(exception))
+        secrets = self._secrets
+
+        def rewrite(text: str) -> str:
+            return redacted(masked(text, secrets))
+
+        shown = {key: rewritten(value, rewrite) for key, value in {**self._shown, **fields}.items()}
+        bound = {key: rewritten(value, rewrite) for key, value in self._bound.items()}
+        record = Record(level, rewrite(event), shown, bound, rewrite(exception))
         sys.stderr.write(self._layout(record))
         sys.stderr.flush()
         if self._sink is not None:

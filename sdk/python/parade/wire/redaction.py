@@ -209,17 +209,17 @@ def redacted(text: str) -> str:
     return scrubbed(_known.masked(text))
 
 
-def redacted_value(value: Any) -> Any:
-    """Returns a field of a log record without secrets: text within lists and mappings too, and anything else as text."""
+def rewritten(value: Any, rewrite: Callable[[str], str]) -> Any:
+    """Returns a field of a log record with its texts rewritten: those within lists and mappings too, and anything else as text."""
     if isinstance(value, str):
-        return redacted(value)
+        return rewrite(value)
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):
-        return {redacted(str(name)): redacted_value(item) for name, item in value.items()}
+        return {rewrite(str(name)): rewritten(item, rewrite) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redacted_value(item) for item in value]
-    return redacted(str(value))
+        return [rewritten(item, rewrite) for item in value]
+    return rewrite(str(value))
 
 
 def masked_error(error: ParadeError, secrets: Collection[str]) -> ParadeError:
@@ -227,7 +227,7 @@ def masked_error(error: ParadeError, secrets: Collection[str]) -> ParadeError:
     if not secrets:
         return error
     mask = Mask(set(secrets)).applied
-    return _rewritten(error, mask)
+    return _rewritten_error(error, mask)
 
 
 def redacted_error(error: ParadeError, secrets: Collection[str]) -> ParadeError:
@@ -235,10 +235,10 @@ def redacted_error(error: ParadeError, secrets: Collection[str]) -> ParadeError:
     if not secrets and not _known:
         return error
     mask = Mask(set(secrets)).applied
-    return _rewritten(error, lambda text: redacted(mask(text)))
+    return _rewritten_error(error, lambda text: redacted(mask(text)))
 
 
-def _rewritten(error: ParadeError, rewrite: Callable[[str], str]) -> ParadeError:
+def _rewritten_error(error: ParadeError, rewrite: Callable[[str], str]) -> ParadeError:
     violations = [Violation(rewrite(one.field), rewrite(one.description), one.line) for one in error.violations]
     metadata = {name: value if name in OURS else rewrite(value) for name, value in error.metadata.items()}
     made = ParadeError(error.reason, rewrite(error.message), violations=violations, metadata=metadata, retryable=error.retryable)

@@ -19,6 +19,7 @@ _TRACEPARENT: Final = b"\x42"
 _DATA: Final = b"\x0a"
 _AFFINITY_KEY: Final = b"\x1a"
 _CALL_ID: Final = b"\x32"
+_SECRET: Final = b"\x42"
 _RUN_ID: Final = b"\x1a"
 _STEP: Final = b"\x22"
 
@@ -44,6 +45,8 @@ def call_entry(run: Run, dispatch: Dispatch, call_id: str, traceparent: str) -> 
         options += _priority(run.priority)
     if dispatch.resumed:
         options += _REDELIVERED
+    for secret in dispatch.secrets:
+        options += _field(_SECRET, secret.encode())
     origin = b"".join((_caller(run.namespace, run.principal), _field(_RUN_ID, run.id.encode()), _field(_STEP, dispatch.step.encode())))
     entry = (
         _function(dispatch.function),

@@ -14,6 +14,7 @@ from parade.wire.call_span import CallSpan
 from parade.wire.channel import targets
 from parade.wire.deadlines import Deadlines
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.redaction import masked, masked_error
 from parade.wire.session.delivery import Delivery
 from parade.wire.session.limits import room_taken
 from parade.wire.session.link import Link
@@ -135,7 +136,8 @@ class _Call(Delivery):
             self._assigned(event.instance_id)
         elif kind == "progress":
             fraction = event.progress.fraction
-            self._listener.progressed(Progress(fraction if math.isfinite(fraction) else -1.0, event.progress.message))
+            message = masked(event.progress.message, self._dispatch.secrets)
+            self._listener.progressed(Progress(fraction if math.isfinite(fraction) else -1.0, message))
         elif kind == "item":
             try:
                 self._keep(event.item)
@@ -178,7 +180,11 @@ class _Call(Delivery):
         self.taken(room_taken(item))
 
     def _noted(self, error: ParadeError) -> ParadeError:
-        """Ends the span, and returns what the failure means: an outage that certainly left the function uncalled is marked as one."""
+        """Ends the span, and returns what the failure means: an outage that certainly left the function uncalled is marked as one.
+
+        Dispatchers say it without the secrets of the call, but one of the version before does not.
+        """
+        error = masked_error(error, self._dispatch.secrets)
         # A dispatcher that has called an instance says another reason, and a call whose session was lost is marked by who sends it again.
         if error.reason is Reason.UNAVAILABLE and not self.redelivered:
             error = ParadeError(error.reason, error.message, metadata={**error.metadata, NOT_SENT: "true"})

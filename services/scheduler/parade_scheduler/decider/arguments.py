@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.redaction import masked
 from parade_scheduler.decider.asks import arguments_of, envelope_of
 from parade_scheduler.decider.execution import Execution
-from parade_scheduler.decider.masking import masked
 from parade_scheduler.document import Document, type_name
 from parade_scheduler.expression import Expression
 from parade_scheduler.language import Template
@@ -19,7 +19,7 @@ COMPENSATE = ".compensate"
 
 
 def arguments(execution: Execution, step: str, index: int) -> Document:
-    """Returns what a task is given.
+    """Returns what a task is given. Which secrets are in it `execution.bindings.seen` says, until the next task is given something.
 
     Raises:
         ParadeError: INVALID_ARGUMENTS, where it cannot be computed or is no object.
@@ -27,6 +27,7 @@ def arguments(execution: Execution, step: str, index: int) -> Document:
     if execution.definition.durable:
         rows = execution.tasks[step]
         return arguments_of(rows[index]) if index else envelope_of(execution.run, rows, execution.entries)
+    execution.bindings.look_anew()
     definition = execution.definition_of(step)
     # The inputs of another run go on record there.
     bindings = execution.bindings.recorded if definition.kind is Kind.RUN else execution.bindings.handed_out

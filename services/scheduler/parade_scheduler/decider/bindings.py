@@ -40,6 +40,15 @@ class Bindings:
         """The secrets that expressions have seen so far, older values of changed ones too: no message may show them."""
         return self._secrets.told
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The secrets that expressions have seen since `look_anew`."""
+        return tuple(self._secrets.seen)
+
+    def look_anew(self) -> None:
+        """Forgets which secrets expressions have seen; what was `told` stays so."""
+        self._secrets.seen.clear()
+
     def _seen(self, secrets: Mapping[str, str]) -> dict[str, Any]:
         inputs = self._run.inputs.value
         env = _Env(self._definition, {"inputs": inputs, "secrets": secrets})
@@ -87,6 +96,8 @@ class _Secrets(Mapping[str, str]):
         self._secrets = secrets
         self.told: set[str] = set()
         """The values that were looked at."""
+        self.seen: dict[str, None] = {}
+        """Those since somebody began to ask, in their order."""
 
     def __getitem__(self, name: str) -> str:
         try:
@@ -94,6 +105,7 @@ class _Secrets(Mapping[str, str]):
         except KeyError:
             raise ParadeError(Reason.INVALID_ARGUMENTS, f"the namespace has no secret `{name}`") from None
         self.told.add(value)
+        self.seen[value] = None
         return value
 
     def __contains__(self, name: object) -> bool:

@@ -30,6 +30,8 @@ class Dispatch:
     """Whether this very attempt is the only one that may have made such a call: its call can be asked after. Another attempt's cannot."""
     affine: bool = False
     """Whether the instance that had the run's last such call is the best to have this one too."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Those that are in the arguments: who is called is told that they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.redaction import masked
 from parade_scheduler.decider import outcomes, retries, waits
 from parade_scheduler.decider.arguments import arguments
 from parade_scheduler.decider.children import child_id
 from parade_scheduler.decider.decisions import CancelChild, CancelTask, Dispatch, SetTimer, StartChild
-from parade_scheduler.decider.masking import masked, masked_failure
+from parade_scheduler.decider.masking import masked_failure
 from parade_scheduler.decider.occurrences import NOT_SENT as NOT_SENT  # noqa: PLC0414 - callers name it with what it is said of
 from parade_scheduler.decider.occurrences import RetryDue, TaskCancelled, TaskFailed, TaskProgressed, TaskSucceeded, WaitDue
 from parade_scheduler.decider.transition import Transition
@@ -38,7 +39,7 @@ def start(transition: Transition, step: str, index: int) -> None:
         task = Task(step, index, TaskState.RUNNING, 1, now, kind=kind, child=child, due=_due(now, definition.timeout))
     else:
         task = Task(step, index, TaskState.RUNNING, 1, now)
-    hand_out(transition, transition.new_task(task), given)
+    hand_out(transition, transition.new_task(task), given, secrets=execution.bindings.seen)
 
 
 def succeeded(transition: Transition, occurrence: TaskSucceeded) -> None:
@@ -174,11 +175,28 @@ def hand_out_again(transition: Transition, task: Task, *, resumed: bool = False,
     except ParadeError as error:
         outcomes.fail(transition, task, Failure.of(error))
         return
-    hand_out(transition, task, given, resumed=resumed, announce=announce)
+    hand_out(transition, task, given, resumed=resumed, announce=announce, secrets=transition.execution.bindings.seen)
 
 
-def hand_out(transition: Transition, task: Task, given: Document, *, resumed: bool = False, announce: bool = True) -> None:
-    """Hands out an attempt; `resumed` where the same attempt may have been handed out before, and is the only one."""
+def hand_out(
+    transition: Transition,
+    task: Task,
+    given: Document,
+    *,
+    resumed: bool = False,
+    announce: bool = True,
+    secrets: tuple[str, ...] = (),
+) -> None:
+    """Hands out an attempt.
+
+    Args:
+        transition: What becomes of the run.
+        task: The task.
+        given: What it is given.
+        resumed: Whether the same attempt may have been handed out before, and is the only one.
+        announce: Whether to tell of it in the history.
+        secrets: Those that are in what it is given.
+    """
     step = task.step
     execution = transition.execution
     definition = execution.definition_for(task)
@@ -194,4 +212,4 @@ def hand_out(transition: Transition, task: Task, given: Document, *, resumed: bo
     if timeout is not None:
         timeout = max(_LEAST_TIMEOUT, timeout - (transition.now - task.started).total_seconds())
     affine = execution.definition.durable and not execution.is_ask(task)
-    transition.effect(Dispatch(step, task.index, task.attempt, definition.call, given, timeout, task.uncertain, resumed, affine))
+    transition.effect(Dispatch(step, task.index, task.attempt, definition.call, given, timeout, task.uncertain, resumed, affine, secrets))
