@@ -14,7 +14,7 @@ class Config(ServiceConfig):
 
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It says which agents there are."""
-    database_url: str
+    database_url: str = Field(repr=False)
     """Where effects and started calls are written down, by all dispatchers: `sqlite:///path` or `postgresql://user:password@host/database`."""
     balancer: str = DEFAULT_BALANCER
     """What chooses among the instances with room: `least-outstanding`, or the name of an entry point of the group `parade.balancers`."""

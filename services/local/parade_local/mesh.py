@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from parade.wire.mesh_file import MeshFile
 from parade_local import certificates
 from parade_local.printer import Say
-from parade_local.services import SECRETS, replicas, settings
+from parade_local.services import SECRETS, Replica, replicas, settings
 from parade_local.state import LOG_NAME, Lock, StateFolder
 from parade_local.supervisor import StartError, Supervised, renew_certificates, write_certificates
 
@@ -19,6 +19,8 @@ START_TIMEOUT = 60.0
 """Seconds in which every service must be ready."""
 _READY = "the mesh is ready"
 _LAST_LINE = "  API key "
+SECRET_VARIABLE = "PARADE_SECRET_"  # noqa: S105  # the beginning of a name
+"""What the variables begin with that hold the secret of a workflow. The scheduler alone is given them."""
 LEAN = {
     "GRPC_ENABLE_FORK_SUPPORT": "0",  # no service forks
     "MALLOC_ARENA_MAX": "2",  # a heap a thread would cost each process megabytes
@@ -108,12 +110,17 @@ def start_detached(folder: StateFolder, log_level: str, dispatchers: int) -> int
 
 
 def _supervised(folder: StateFolder, mesh: MeshFile, log_level: str, say: Say) -> list[Supervised]:
-    environment = {**os.environ, **LEAN}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_VARIABLE)} | LEAN
+    secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_VARIABLE)}
+
+    def told(replica: Replica) -> dict[str, str]:
+        own = secrets if replica.service.name == "scheduler" else {}
+        return {**environment, **own, **settings(replica, mesh, log_level)}
 
     def changed() -> None:
         folder.write([one.status for one in supervised])
 
-    supervised = [Supervised(replica, {**environment, **settings(replica, mesh, log_level)}, say, changed) for replica in replicas(mesh)]
+    supervised = [Supervised(replica, told(replica), say, changed) for replica in replicas(mesh)]
     return supervised
 
 

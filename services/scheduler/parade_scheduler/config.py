@@ -13,14 +13,17 @@ class Config(ServiceConfig):
 
     model_config = SettingsConfigDict(env_prefix="PARADE_SCHEDULER_")
 
-    database_url: str
+    database_url: str = Field(repr=False)
     """Where workflows and runs are kept: `sqlite:///path` or `postgresql://user:password@host/database`."""
     dispatcher: str
     """Where the dispatchers listen: `host:port`, with commas between several. They call the functions."""
     agent_manager: str
     """Where the agent_manager listens: `host:port`. It knows which functions there are."""
     secrets: Path | None = None
-    """The folder of the secrets that workflows may use: `<namespace>/<name>`, a file for each. Without it there are none."""
+    """The folder of the secrets that workflows may use: `<namespace>/<name>`, a file for each.
+
+    Others may stand in the environment, as `PARADE_SECRET_<namespace>_<name>`.
+    """
     max_runs: int = Field(default=20_000, ge=1)
     """How many runs may be in memory at once; more are refused. Runs that sleep or wait for long are not in memory.
 

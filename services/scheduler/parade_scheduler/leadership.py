@@ -1,6 +1,7 @@
 """The parts that lead the runs of this replica, wired, with their beginning and their end."""
 
 import asyncio
+import os
 from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from random import SystemRandom
@@ -12,7 +13,7 @@ from parade_scheduler.config import Config
 from parade_scheduler.decider import Decider
 from parade_scheduler.definitions.catalogue import Catalogue
 from parade_scheduler.definitions.durables import Durables
-from parade_scheduler.definitions.secrets import Secrets
+from parade_scheduler.definitions.secrets import Secrets, taken_from
 from parade_scheduler.effects import Effects
 from parade_scheduler.leading.journal import Journal
 from parade_scheduler.leading.keeper import Keeper
@@ -45,7 +46,8 @@ class Leadership:
         self._store = store
         clock, log = process.clock, process.log
         self.watchers = Watchers()
-        self.catalogue = Catalogue(store, durables, Secrets(process.config.secrets, clock), clock, alone=alone)
+        secrets = Secrets(process.config.secrets, clock, taken_from(os.environ))
+        self.catalogue = Catalogue(store, durables, secrets, clock, alone=alone)
         self.outbox = Outbox(store, clock, process.ids)
         owner = process.ids.new("scheduler")
         self._leased = None if alone else LeasedShards(store, owner, process.config.listen, log)

@@ -1,4 +1,4 @@
-"""Secrets are files of a folder: read when they are needed, taken up anew when they change, shown nowhere."""
+"""Secrets are files of a folder, read when they are needed and taken up anew when they change, or variables; they are shown nowhere."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import ManualClock
-from parade_scheduler.definitions.secrets import CAPACITY, FRESH, MAX_BYTES, SETTING, Secrets
+from parade_scheduler.definitions.secrets import CAPACITY, FRESH, MAX_BYTES, SETTING, Secrets, taken_from
 
 VALUE = "s3cr3t-value"
 
@@ -143,7 +143,8 @@ def test_a_namespace_is_no_link_out_of_the_folder_or_to_all_of_it(folder: Path, 
 
 def test_it_is_said_where_a_missing_secret_is_looked_for(folder: Path) -> None:
     assert refused(folder, "OTHER") == (
-        f"the namespace `north` has no secret `OTHER` that could be used: the folder that {SETTING} names has no file `north/OTHER`"
+        f"the namespace `north` has no secret `OTHER` that could be used: the folder that {SETTING} names has no file `north/OTHER`, "
+        "and there is no variable PARADE_SECRET_north_OTHER"
     )
     assert f"{SETTING} is not set" in refused(None, "KEY")
     assert "has no file `west/KEY`" in refused(folder, "KEY", namespace="west")
@@ -194,3 +195,42 @@ def test_no_more_is_kept_than_it_is_bound_to(folder: Path) -> None:
         assert secrets.of("north")[f"KEY_{number}"] == str(number)
 
     assert len(secrets._kept) <= CAPACITY
+
+
+def test_a_secret_of_the_environment_is_named_by_namespace_and_name_and_taken_out_of_it() -> None:
+    environment = {"PARADE_SECRET_north_KEY": VALUE, "PARADE_SECRET_team-a_db_password": f"{VALUE}2\n", "HOME": "/", "north_KEY": "x"}
+
+    secrets = Secrets(None, ManualClock(), taken_from(environment))
+
+    assert environment == {"HOME": "/", "north_KEY": "x"}
+    assert secrets.of("north")["KEY"] == VALUE
+    assert secrets.of("team-a")["db_password"] == f"{VALUE}2"
+    assert VALUE not in repr(secrets)
+
+
+def test_nothing_else_of_the_environment_is_a_secret() -> None:
+    secrets = Secrets(None, ManualClock(), taken_from({"PARADE_SECRET_north_KEY": VALUE, "KEY": "x", "PARADE_SECRETS": "y"}))
+
+    for namespace, name in (("north", "HOME"), ("north", "PATH"), ("south", "KEY"), ("north", "key"), ("north_KEY", ""), ("team", "a_KEY")):
+        with pytest.raises(ParadeError):
+            secrets.of(namespace)[name]
+
+
+def test_a_file_goes_before_a_variable(folder: Path) -> None:
+    secrets = Secrets(folder, ManualClock(), taken_from({"PARADE_SECRET_north_KEY": "of the environment", "PARADE_SECRET_north_B": "b"}))
+
+    assert (secrets.of("north")["KEY"], secrets.of("north")["B"]) == (VALUE, "b")
+
+
+def test_a_file_that_cannot_be_used_is_not_passed_over_for_a_variable(folder: Path) -> None:
+    (folder / "north" / "KEY").write_text("")
+    secrets = Secrets(folder, ManualClock(), taken_from({"PARADE_SECRET_north_KEY": VALUE}))
+
+    with pytest.raises(ParadeError, match="it is empty"):
+        secrets.of("north")["KEY"]
+
+
+@pytest.mark.parametrize(("value", "why"), [("", "it is empty"), ("x" * (MAX_BYTES + 1), "larger than 64 KiB"), ("\udcff", "not UTF-8")])
+def test_what_a_variable_cannot_be(value: str, why: str) -> None:
+    with pytest.raises(ParadeError, match=why):
+        Secrets(None, ManualClock(), taken_from({"PARADE_SECRET_north_KEY": value})).of("north")["KEY"]

@@ -2,12 +2,15 @@
 
 import os
 import socket
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
 
 from parade.wire.log import LEVELS
 
 DRAIN_TIMEOUT = 10.0
+TOKEN_VARIABLE: Final = "PARADE_JOIN_TOKEN"  # noqa: S105  # the variable's name
+"""What holds the join token; what an agent starts is not given it."""
 
 
 class SettingsError(Exception):
@@ -22,8 +25,11 @@ class Settings:
     """Where it listens, `host:port`; port 0 takes a free one. From `PARADE_AGENT_LISTEN`."""
     advertise: str = ""
     """Where dispatchers reach it, where that differs from `listen`; port 0 stands for the one it got. From `PARADE_AGENT_ADVERTISE`."""
-    join_token: str = ""
-    """The token to enrol with. Where empty, one is made with the client certificate of the mesh file. From `PARADE_JOIN_TOKEN`."""
+    join_token: str = field(default="", repr=False)
+    """The token to enrol with. Where empty, one is made with the client certificate of the mesh file.
+
+    From `PARADE_JOIN_TOKEN`, or from the file that `PARADE_JOIN_TOKEN_FILE` names.
+    """
     log_level: str = "info"
     """The least grave log record that is written. From `PARADE_AGENT_LOG_LEVEL`."""
     drain_timeout: float = DRAIN_TIMEOUT
@@ -39,7 +45,7 @@ class Settings:
         settings = cls(
             listen=os.environ.get("PARADE_AGENT_LISTEN") or cls().listen,
             advertise=os.environ.get("PARADE_AGENT_ADVERTISE", ""),
-            join_token=os.environ.get("PARADE_JOIN_TOKEN", ""),
+            join_token=_secret(TOKEN_VARIABLE),
             log_level=os.environ.get("PARADE_AGENT_LOG_LEVEL") or "info",
             drain_timeout=_seconds("PARADE_AGENT_DRAIN_TIMEOUT", DRAIN_TIMEOUT),
         )
@@ -57,6 +63,22 @@ class Settings:
             return f"{host}:{port if advertised == '0' else advertised}"
         host = self.listen.rpartition(":")[0]
         return f"{socket.gethostname() if host in ('0.0.0.0', '[::]') else host}:{port}"  # noqa: S104  # compared, not listened on
+
+
+def _secret(variable: str) -> str:
+    """Returns what a variable holds, or the file that the variable of its name with `_FILE` names."""
+    value, path = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE", "")
+    if not path:
+        return value
+    if value:
+        raise SettingsError(f"give {variable} or {variable}_FILE, not both")
+    try:
+        value = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable}_FILE names {path}, which cannot be read: {type(error).__name__}") from None
+    if not value:
+        raise SettingsError(f"{variable}_FILE names {path}, which is empty")
+    return value
 
 
 def _seconds(variable: str, otherwise: float) -> float:

@@ -20,6 +20,7 @@ from parade.function import Function
 from parade.hosting.pipe import Kind, Pipe
 from parade.hosting.process_work import ProcessWork
 from parade.hosting.relay import Relay
+from parade.hosting.settings import TOKEN_VARIABLE
 from parade.v1 import session_pb2
 from parade.wire.log import Sink
 
@@ -172,6 +173,7 @@ class Worker:
         with theirs:
             ours.setblocking(False)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([_home(), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+            environment.pop(TOKEN_VARIABLE, None)
             try:
                 # Its standard input is never written to: it ends when the agent does, and then the worker knows.
                 self._process = await asyncio.create_subprocess_exec(

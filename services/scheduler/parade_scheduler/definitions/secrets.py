@@ -1,18 +1,23 @@
-"""The secrets of namespaces: files of a folder, `<namespace>/<name>`, read when a step needs them.
+"""The secrets of namespaces: files of a folder, `<namespace>/<name>`, read when a step needs them, and variables of the environment.
 
-It is the layout that Kubernetes mounts: one file a secret, behind symbolic links that change when the secret does. What was read is kept
+The files lie as Kubernetes mounts them: one file a secret, behind symbolic links that change when the secret does. What was read is kept
 for `FRESH` seconds, in memory alone, so that a new value is taken up without a restart, and a thousand tasks at once do not read a file a
 thousand times. No value goes into a log, an error or a `repr`.
+
+Of the environment only what is named `PARADE_SECRET_<namespace>_<name>` is a secret, both parts as they are written in the workflow: a
+namespace has no underscore, so no two secrets have one name. It is taken at the start and out of the process's environment, which what the
+process starts would be given too. A file goes before a variable.
 """
 
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.redaction import remember
 from parade_chassis.clock import Clock
 
 FRESH: Final = 2.0
@@ -23,6 +28,8 @@ CAPACITY: Final = 1_024
 """How many values are kept."""
 SETTING: Final = "PARADE_SCHEDULER_SECRETS"
 """What names the folder; messages say it in place of the path."""
+VARIABLE: Final = "PARADE_SECRET_"
+"""What the variables begin with that hold a secret."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 """What may follow `secrets.`, and the keys of Kubernetes besides, which an expression writes `secrets["db-password"]`."""
@@ -34,10 +41,11 @@ _ATTEMPTS: Final = 3
 class Secrets:
     """The secrets of all namespaces."""
 
-    def __init__(self, folder: Path | None, clock: Clock) -> None:
-        """Takes the folder, None where there are no secrets, and the time."""
+    def __init__(self, folder: Path | None, clock: Clock, variables: Mapping[str, str] | None = None) -> None:
+        """Takes the folder, None where there is none, the time, and what `taken_from` has given."""
         self._folder = folder
         self._clock = clock
+        self._variables = dict(variables or {})
         self._kept: dict[tuple[str, str], tuple[str, float]] = {}
         """Values, and when each was read."""
 
@@ -66,13 +74,18 @@ class Secrets:
         if len(self._kept) >= CAPACITY:
             self._kept.clear()
         self._kept[key] = (value, now)
+        # Whatever else goes wrong with it here is written down without it.
+        remember((value,))
         return value
 
     def _value(self, namespace: str, name: str) -> str:
-        if self._folder is None:
-            raise _NoSecretError(f"there is no folder of secrets, {SETTING} is not set")
         if not _NAME.fullmatch(name) or not _NAMESPACE.fullmatch(namespace):
             raise _NoSecretError("this is no name of a secret")
+        variable = f"{namespace}_{name}"
+        if variable in self._variables and (self._folder is None or not os.path.lexists(self._folder / namespace / name)):
+            return _text(self._variables[variable].encode(errors="surrogateescape"))
+        if self._folder is None:
+            raise _NoSecretError(f"there is no folder of secrets, {SETTING} is not set, and there is no variable {VARIABLE}{variable}")
         attempts_left = _ATTEMPTS
         while True:
             try:
@@ -80,7 +93,10 @@ class Secrets:
             except (FileNotFoundError, NotADirectoryError):
                 attempts_left -= 1
                 if not attempts_left:
-                    raise _NoSecretError(f"the folder that {SETTING} names has no file `{namespace}/{name}`") from None
+                    missing = (
+                        f"the folder that {SETTING} names has no file `{namespace}/{name}`, and there is no variable {VARIABLE}{variable}"
+                    )
+                    raise _NoSecretError(missing) from None
             except (OSError, RuntimeError) as error:  # the latter for links that go in circles
                 words = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "its links go in circles"
                 raise _NoSecretError(f"the file `{namespace}/{name}` in the folder that {SETTING} names cannot be read: {words}") from None
@@ -88,6 +104,12 @@ class Secrets:
     def __repr__(self) -> str:
         """Shows nothing of what it knows."""
         return "Secrets()"
+
+
+def taken_from(environment: MutableMapping[str, str]) -> Mapping[str, str]:
+    """Takes the secrets out of an environment, by `<namespace>_<name>`."""
+    names = [name for name in environment if name.startswith(VARIABLE)]
+    return {name.removeprefix(VARIABLE): environment.pop(name) for name in names}
 
 
 class _OfNamespace(Mapping[str, str]):
@@ -130,10 +152,7 @@ def _content(file: Path) -> bytes:
     with open(file, "rb", opener=_opened) as opened:  # a path's own `open` takes no opener
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise _NoSecretError("it is not a file")
-        content = opened.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise _NoSecretError(f"it is larger than {MAX_BYTES // 1024} KiB")
-    return content
+        return opened.read(MAX_BYTES + 1)
 
 
 def _opened(path: str, flags: int) -> int:
@@ -142,6 +161,8 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _text(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise _NoSecretError(f"it is larger than {MAX_BYTES // 1024} KiB")
     try:
         text = content.decode()
     except UnicodeDecodeError:
