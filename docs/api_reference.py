@@ -41,6 +41,8 @@ INTRODUCTION = """\
 <!-- Generated from protos/parade/v1 by `make docs`. Change it there. -->
 
 Every service of the mesh, by the file of `protos/parade/v1` that declares it. A method admits the callers named with it and nobody else.
+Clients, and who reaches it through the gateway, must have the role named with it, or one above it, in the namespace (see
+[access](../how-to/access.md)).
 Where it has a REST route, the gateway serves it there, with the fields of the path and of the query or body by their names in JSON.
 """
 
@@ -94,7 +96,10 @@ class _FilePage:
         yield f"- Takes {request}, returns {response}"
         for route in _routes(method):
             yield f"- REST: `{route}`"
-        yield f"- Callers: {_callers(method)}\n"
+        yield f"- Callers: {_callers(method)}"
+        if role := _role(method):
+            yield f"- Role: {role}"
+        yield ""
         yield f"{self.comments[path]}\n"
 
     def _message(self, message: DescriptorProto, path: Path, name: str) -> Iterator[str]:
@@ -137,6 +142,12 @@ def _callers(method: MethodDescriptorProto) -> str:
     """Names the callers that a method admits."""
     kinds = method.options.Extensions[access_pb2.callers]
     return ", ".join(access_pb2.CallerKind.Name(kind).removeprefix("CALLER_KIND_").lower() for kind in kinds)
+
+
+def _role(method: MethodDescriptorProto) -> str:
+    """Names the role that a method demands of clients, and of whom the gateway acts for; empty where it demands none."""
+    role = method.options.Extensions[access_pb2.role]
+    return "" if role in (access_pb2.ROLE_UNSPECIFIED, access_pb2.ROLE_NONE) else access_pb2.Role.Name(role).removeprefix("ROLE_").lower()
 
 
 def _field_type(message: DescriptorProto, field: FieldDescriptorProto) -> str:

@@ -6,6 +6,7 @@ first certificate among its peers ends; what lies idle costs an entry.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from parade.wire.errors import ParadeError
@@ -21,11 +22,12 @@ SHORTEST_LOOK: Final = 0.1
 class OpenRequest:
     """One request under way."""
 
-    __slots__ = ("_task", "failure", "lasting", "peer")
+    __slots__ = ("_task", "failure", "lasting", "peer", "still")
 
-    def __init__(self, peer: Peer, task: "asyncio.Task[object]", *, lasting: bool) -> None:
-        """Takes whose it is, what serves it, and whether it may outlive the certificate."""
+    def __init__(self, peer: Peer, task: "asyncio.Task[object]", still: Callable[[], None] | None, *, lasting: bool) -> None:
+        """Takes whose it is, what serves it, what raises once it may not go on, and whether it may outlive the certificate."""
         self.peer = peer
+        self.still = still
         self.lasting = lasting
         self.failure: ParadeError | None = None
         """Why it was ended; None while it was not, and where it is cancelled for another reason."""
@@ -47,22 +49,23 @@ class OpenRequests:
         self._timer: asyncio.TimerHandle | None = None
         self._first_end = float("inf")
         """When the timer looks for certificates that end; infinite without one."""
-        self._unsubscribe = peers.revocations.subscribe(self._revoked)
+        self._unsubscribe = peers.revocations.subscribe(self.look)
 
     def __len__(self) -> int:
         """Returns how many are under way."""
         return len(self._requests)
 
-    def enter(self, peer: Peer, *, lasting: bool) -> OpenRequest:
+    def enter(self, peer: Peer, still: Callable[[], None] | None = None, *, lasting: bool) -> OpenRequest:
         """Takes up the request that the current task serves.
 
         Args:
             peer: Whose it is.
+            still: Raises a ParadeError once the peer, though believed, may not do this any more. It is asked at every look.
             lasting: Whether it ends with the peer's certificate, as a stream does. One question with one answer has its answer still.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # gRPC serves every request in a task of its own
-        request = OpenRequest(peer, task, lasting=lasting)
+        request = OpenRequest(peer, task, still, lasting=lasting)
         self._requests.add(request)
         if lasting and peer.not_after < self._first_end:
             self._schedule(peer.not_after)
@@ -78,16 +81,16 @@ class OpenRequests:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _revoked(self) -> None:
-        self._look()
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ends the requests of those who are not believed any more, or may not go on."""
         for request in self._requests:
             if request.failure is None:
                 try:
                     self._peers.check(request.peer)
+                    if request.still is not None:
+                        request.still()
                 except ParadeError as error:
-                    if request.lasting or error.metadata[CERTIFICATE] != Refusal.EXPIRED:
+                    if request.lasting or error.metadata.get(CERTIFICATE) != Refusal.EXPIRED:
                         request.end(error)
 
     def _schedule(self, first_end: float) -> None:
@@ -99,7 +102,7 @@ class OpenRequests:
 
     def _due(self) -> None:
         self._timer, self._first_end = None, float("inf")
-        self._look()
+        self.look()
         lasting = [request.peer.not_after for request in self._requests if request.lasting and request.failure is None]
         if lasting:
             self._schedule(min(lasting))

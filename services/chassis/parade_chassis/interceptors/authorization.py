@@ -3,8 +3,9 @@
 Behind clients and the gateway stand people and programs outside the mesh: they must have the role, too, that the contract demands.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Kind
 from parade.wire.role_numbers import role_of
 from parade.wire.roles import Role
-from parade_chassis.context import current, enter
+from parade_chassis.context import RequestContext, current, enter
 from parade_chassis.grants import Grants, lacking
 
 AllowList = Mapping[str, frozenset[Kind]]
@@ -98,14 +99,31 @@ class AuthorizationConcern:
         needed = self._needs.get((method, caller.kind))
         if needed is None:
             return
-        held = request.role
         if caller.kind is Kind.CLIENT:
             if not self._grants.known:
                 raise ParadeError(Reason.UNAVAILABLE, "this service has not been told yet who may do what; try again")
-            held = self._grants.role_of(request.principal, request.namespace)
-            enter(replace(request, role=held))
-        if held < needed:
-            raise lacking(request.principal, request.namespace, held, needed, f"to call {method.rpartition('/')[2]}")
+            request = replace(request, role=self._grants.role_of(request.principal, request.namespace))
+            enter(request)
+        _demand(method, needed, request, request.role)
+
+    def still(self, method: str) -> Callable[[], None] | None:
+        """Returns what raises once the current request's caller has too little of a role to go on; None where it needs none.
+
+        Whom the gateway acts for the gateway itself looks after.
+        """
+        request = current()
+        needed = self._needs.get((method, request.caller.kind))
+        if needed is None or request.caller.kind is not Kind.CLIENT:
+            return None
+        return partial(self._demand_again, method, needed, request)
+
+    def _demand_again(self, method: str, needed: Role, request: RequestContext) -> None:
+        _demand(method, needed, request, self._grants.role_of(request.principal, request.namespace))
+
+
+def _demand(method: str, needed: Role, request: RequestContext, held: Role) -> None:
+    if held < needed:
+        raise lacking(request.principal, request.namespace, held, needed, f"to call {method.rpartition('/')[2]}")
 
 
 def _kind(number: access_pb2.CallerKind.ValueType) -> Kind:
