@@ -5,20 +5,16 @@ One file, though a long one: it walks one stream of an agent through every way t
 
 import asyncio
 import itertools
-import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 import parade
-from parade.hosting.gate import Admission
 from parade.hosting.instance import Instance
 from parade.v1 import session_pb2
 from parade.wire.channel import Channel
@@ -27,7 +23,6 @@ from parade.wire.identity import Identity
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
 from tests.integration.sdk_agent_harness import DISPATCHER, SmallMesh, small_mesh
-from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 
 PATH = "/parade.v1.AgentService/Session"
@@ -256,22 +251,6 @@ async def test_leaving_a_stream_ends_its_generator(dispatching: Dispatching, sho
 
     await eventually(shop.ended.is_set)
     await eventually(lambda: instance.capacity.in_flight == 0)
-
-
-async def test_a_certificate_is_good_until_it_ends_and_no_longer(tmp_path: Path) -> None:
-    made = Authority(tmp_path).certificates(DISPATCHER, lifetime=timedelta(hours=1))
-    context: Any = SimpleNamespace(auth_context=lambda: {"x509_pem_cert": [made.certificate_chain]})
-    now = 0.0
-    admit = Admission(context, now=lambda: now)
-
-    admit()
-    now = math.inf
-
-    with pytest.raises(ParadeError) as caught:
-        admit()
-    assert caught.value.reason is Reason.UNAUTHENTICATED
-    with pytest.raises(ParadeError):
-        Admission(SimpleNamespace(auth_context=dict))
 
 
 # --------------------------------------------------------------------------------------------- with a dispatcher between

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import ANONYMOUS, Identity, Kind
-from parade.wire.metadata import NAMESPACE, PRINCIPAL
+from parade.wire.identity import Identity, Kind
+from parade.wire.metadata import NAMESPACE, PRINCIPAL, ROLE
+from parade.wire.peer import NOBODY, Peer
+from parade.wire.peers import Peers
+from parade.wire.roles import Role
 
 DELEGATES = frozenset({Kind.GATEWAY, Kind.SCHEDULER, Kind.DISPATCHER})
 """The services that are believed when they say for whom they act."""
@@ -25,25 +26,11 @@ class RequestContext:
     namespace: str
     """The namespace that the request acts in; empty for a service that acts for itself."""
     principal: str
-    """The SPIFFE id that the request is for."""
-
-
-def certificate_end(authentication: Mapping[str, Iterable[bytes]]) -> datetime:
-    """Returns until when the caller's certificate is good. Reading it takes long: once for a stream, not once for each of its messages.
-
-    Args:
-        authentication: gRPC's `auth_context`.
-
-    Raises:
-        ParadeError: UNAUTHENTICATED where the caller has shown no certificate.
-    """
-    from cryptography import x509  # 8 MB, which a service without sessions can do without
-
-    encoded = next(iter(authentication.get("x509_pem_cert", [])), b"")
-    try:
-        return x509.load_pem_x509_certificate(encoded).not_valid_after_utc
-    except ValueError as error:
-        raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh; an agent gets its own by enrolling") from error
+    """Whom the request is for: a SPIFFE id, or the subject of an API key or a person that the gateway acts for."""
+    role: Role = field(default=Role.NONE, compare=False)  # a session stays the same one's when that one's role changes
+    """What a client, or whom the gateway acts for, may do in the namespace; NONE for everybody else, who is let in by kind alone."""
+    peer: Peer = field(default=NOBODY, compare=False)  # a session stays the same one's over the renewal of its certificate
+    """The caller, with the certificate that proves it."""
 
 
 _CURRENT: ContextVar[RequestContext] = ContextVar("parade_request")
@@ -52,6 +39,11 @@ _CURRENT: ContextVar[RequestContext] = ContextVar("parade_request")
 def current() -> RequestContext:
     """Returns the facts of the request being served by this task."""
     return _CURRENT.get()
+
+
+def current_or_none() -> RequestContext | None:
+    """Returns the facts of the request being served by this task; None before they are known."""
+    return _CURRENT.get(None)
 
 
 def enter(context: RequestContext) -> None:
@@ -72,7 +64,7 @@ def required_namespace() -> str:
 
 
 def of_request(
-    method: str, authentication: Mapping[str, Iterable[bytes]], metadata: Mapping[str, str | bytes], domain: str
+    method: str, authentication: Mapping[str, Iterable[bytes]], metadata: Mapping[str, str | bytes], peers: Peers
 ) -> RequestContext:
     """Reads the facts of a request.
 
@@ -80,24 +72,17 @@ def of_request(
         method: The RPC's full name.
         authentication: gRPC's `auth_context`: what the TLS handshake proved.
         metadata: The request's metadata; namespace and principal are taken from it only where the caller is a service that may delegate.
-        domain: The trust domain; names of another are nobody here.
+        peers: Tells who shows which certificate.
+
+    Raises:
+        ParadeError: UNAUTHENTICATED where the certificate is not believed.
     """
-    caller = _caller(authentication, domain)
+    peer = peers.of(authentication)
+    caller = peer.identity
     if caller.kind in DELEGATES:
-        return RequestContext(method, caller, _text(metadata.get(NAMESPACE)), _text(metadata.get(PRINCIPAL)) or caller.uri)
-    return RequestContext(method, caller, caller.namespace, caller.uri)
-
-
-def _caller(authentication: Mapping[str, Iterable[bytes]], domain: str) -> Identity:
-    return _identity(tuple(authentication.get("x509_subject_alternative_name", ())), domain)
-
-
-@lru_cache(maxsize=4096)  # a connection brings the same names with every request
-def _identity(encoded: tuple[bytes, ...], domain: str) -> Identity:
-    names = [name.decode("utf-8", "replace") for name in encoded]
-    uris = [name for name in names if name.startswith("spiffe://")]
-    identity = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's
-    return identity if identity is not None and identity.domain == domain else ANONYMOUS
+        role = Role.labelled(_text(metadata.get(ROLE))) if caller.kind is Kind.GATEWAY else Role.NONE
+        return RequestContext(method, caller, _text(metadata.get(NAMESPACE)), _text(metadata.get(PRINCIPAL)) or peer.spiffe_id, role, peer)
+    return RequestContext(method, caller, caller.namespace, peer.spiffe_id, peer=peer)
 
 
 def _text(value: str | bytes | None) -> str:

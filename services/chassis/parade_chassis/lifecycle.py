@@ -14,16 +14,20 @@ from parade.wire.certificates import FileSource
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
 from parade.wire.log import Log, for_machines, for_people
+from parade.wire.peers import Peers
 from parade.wire.revocations import Revocations
 from parade.wire.telemetry import Collector, Telemetry
 from parade_chassis.clock import Clock, SystemClock
 from parade_chassis.config import ServiceConfig
+from parade_chassis.grants import Grants
 from parade_chassis.ids import Ids
 from parade_chassis.notify import notify
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
 ResultT = TypeVar("ResultT")
 
+TOLD_TIMEOUT: Final = 5.0
+"""Seconds that a process that serves already waits to be told of roles, before it says that it is ready."""
 YOUNG: Final = 10_000
 """How many more objects there must be before garbage is looked for: what requests under way are made of is not looked through then. With
 Python's own 700 that takes a twelfth of a busy scheduler's time."""
@@ -49,11 +53,14 @@ class Process(Generic[ConfigT]):
         self.tasks = tasks
         self.clock: Clock = SystemClock()
         self.ids = Ids(self.clock)
-        self.revocations = Revocations()
+        self.grants = Grants()
+        """Which client may do what, as it is told."""
         if config.log_format == "console":
             self.log = Log(telemetry, level=config.log_level, layout=for_people)
         else:
             self.log = Log(telemetry, level=config.log_level, layout=for_machines, bound={"service": service})
+        self.revocations = Revocations()
+        self.peers = Peers(config.domain, certificates, self.revocations, lambda: self.clock.now().timestamp())
         self._stopping = stopping
         self._loops: set[asyncio.Task[None]] = set()
 
@@ -82,12 +89,22 @@ class Process(Generic[ConfigT]):
             task.cancel()
 
     async def stopped(self) -> None:
-        """Says that the process is ready and waits for SIGTERM or SIGINT."""
+        """Says that the process is ready and waits for SIGTERM or SIGINT.
+
+        It is ready once it knows who may do what, and also where nobody tells it for a while: agents and services are served without.
+        """
         gc.freeze()  # what is there at the start stays, and need not be looked through again and again
         gc.set_threshold(YOUNG)
+        await self._told()
         notify("READY=1")
         await self._stopping.wait()
         notify("STOPPING=1")
+
+    async def _told(self) -> None:
+        waits = {self.tasks.create_task(self.grants.told.wait()), self.tasks.create_task(self._stopping.wait())}
+        await asyncio.wait(waits, timeout=TOLD_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, ResultT]) -> ResultT | None:
         """Does something that may take long before the process is ready, and gives it up at SIGTERM or SIGINT: then None."""

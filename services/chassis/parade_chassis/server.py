@@ -14,9 +14,11 @@ from grpc_health.v1._async import HealthServicer
 
 from parade.wire.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from parade.wire.identity import Kind
+from parade.wire.open_requests import OpenRequests
 from parade.wire.session.serving import register_sessions
 from parade.wire.tls import server_credentials
-from parade_chassis.interceptors.authorization import AllowList, AuthorizationConcern, allow_list
+from parade_chassis.audit_decisions import Decisions
+from parade_chassis.interceptors.authorization import AllowList, AuthorizationConcern, allow_list, needed_roles
 from parade_chassis.interceptors.context import ContextConcern
 from parade_chassis.interceptors.errors import ErrorsConcern
 from parade_chassis.interceptors.pipeline import Pipeline
@@ -80,6 +82,7 @@ async def running(
     enrolment_listen: str = "",
     options: Iterable[tuple[str, Any]] = (),
     drain: Callable[[], Awaitable[None]] | None = None,
+    decisions: Decisions | None = None,
 ) -> AsyncIterator[Server]:
     """Serves while the block runs, then stops gracefully.
 
@@ -93,6 +96,7 @@ async def running(
         enrolment_listen: Where to listen with TLS for callers that have no certificate yet. They reach what admits ANONYMOUS, nothing else.
         options: What is set of gRPC beside the options of every server.
         drain: Lets end what lasts longer than a request, such as the calls of a session, while requests are still taken.
+        decisions: Takes down who is refused, where the service has an audit log.
 
     Raises:
         ValueError: A method has no row in the allow list.
@@ -103,12 +107,14 @@ async def running(
     descriptors = [_descriptor(servicer) for servicer in servicers]
     health_descriptor: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
     rows = allow_list([*descriptors, health_descriptor], {**_health_rows(health_descriptor), **(foreign or {})})
-    telemetry, authorization, errors = TelemetryConcern(process.telemetry), AuthorizationConcern(rows), ErrorsConcern(process.log)
-    pipeline = Pipeline(ContextConcern(config.domain), telemetry, authorization, failing=errors)
+    authorization = AuthorizationConcern(rows, needed_roles(descriptors), process.grants)
+    telemetry, errors = TelemetryConcern(process.telemetry), ErrorsConcern(process.log, decisions)
+    under_way = OpenRequests(process.peers)
+    pipeline = Pipeline(ContextConcern(process.peers), telemetry, authorization, failing=errors, under_way=under_way)
     server = grpc.aio.server(interceptors=[pipeline], options=(*OPTIONS, *options), maximum_concurrent_rpcs=MAX_CONCURRENT_REQUESTS)
     by_session = [servicer for servicer in servicers if isinstance(servicer, SessionServicer)]
     for opened in by_session:
-        opened.requests = Requests(process, opened, _descriptor(opened), telemetry, authorization, errors)
+        opened.requests = Requests(process, opened, _descriptor(opened), telemetry, authorization, errors, decisions)
     for servicer in servicers:
         _register(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -132,6 +138,7 @@ async def running(
         await asyncio.gather(*(opened.requests.drain(config.drain_timeout) for opened in by_session))
         await server.stop(config.drain_timeout)
         await probes.stop(None)
+        under_way.close()
 
 
 def _descriptor(servicer: object) -> ServiceDescriptor:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -18,8 +18,8 @@ from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.methods import PROTOBUF
 from parade.wire.session.outbox import REQUESTS
 from parade.wire.status import to_record
-from parade_chassis.clock import Clock
-from parade_chassis.context import RequestContext, certificate_end, current, enter
+from parade_chassis.audit_decisions import Decisions
+from parade_chassis.context import RequestContext, current, enter
 from parade_chassis.interceptors.authorization import AuthorizationConcern
 from parade_chassis.interceptors.errors import ErrorsConcern
 from parade_chassis.interceptors.telemetry import TelemetryConcern
@@ -46,10 +46,12 @@ class SessionServicer:
     """Set by who serves it."""
 
     def Session(  # noqa: N802  # as the contract has it
-        self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
+        self,
+        request_iterator: AsyncIterator[session_pb2.SessionFrame],
+        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002  # likewise
     ) -> AsyncGenerator[Any]:
         """Carries many requests over one stream."""
-        return self.requests.serve(request_iterator, current(), certificate_end(context.auth_context()))
+        return self.requests.serve(request_iterator, current())
 
 
 class Requests:
@@ -63,22 +65,25 @@ class Requests:
         telemetry: TelemetryConcern,
         authorization: AuthorizationConcern,
         errors: ErrorsConcern,
+        decisions: Decisions | None = None,
     ) -> None:
         """Takes who answers, and what stands around every answer.
 
         Args:
-            process: Its clock, log and task group.
+            process: Its peers, log and task group.
             servicer: Answers.
             service: What it answers.
             telemetry: Measures.
             authorization: Refuses.
             errors: Masks what nobody foresaw.
+            decisions: Takes down who opens a session and who is refused, where the service has an audit log.
         """
-        self._clock = process.clock
+        self._peers = process.peers
         self._tasks = process.tasks
         self._telemetry = telemetry
         self._authorization = authorization
         self._errors = errors
+        self._decisions = decisions
         self._acceptor = Acceptor(self, max_calls=MAX_REQUESTS, log=process.log, pace=REQUESTS)
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         """The requests that have no answer yet."""
@@ -92,15 +97,16 @@ class Requests:
             if not (method.client_streaming or method.server_streaming)
         }
 
-    def serve(self, frames: AsyncIterator[session_pb2.SessionFrame], opener: RequestContext, end: datetime) -> AsyncGenerator[bytes]:
+    def serve(self, frames: AsyncIterator[session_pb2.SessionFrame], opener: RequestContext) -> AsyncGenerator[bytes]:
         """Serves one stream.
 
         Args:
             frames: What arrives on it.
             opener: Who opened it.
-            end: When the opener's certificate ends.
         """
-        return self._acceptor.serve(frames, opener, admission(end, self._clock))
+        if self._decisions is not None:
+            self._decisions.allowed(opener)
+        return self._acceptor.serve(frames, opener, partial(self._peers.check, opener.peer))
 
     async def drain(self, timeout: float) -> None:
         """Sends the sessions elsewhere, gives the requests under way `timeout` seconds, and gives up those that are left."""
@@ -126,6 +132,9 @@ class Requests:
             result.result.data = await self._response(call, exchange.caller)
             result.result.media_type = PROTOBUF
         except ParadeError as error:
+            if self._decisions is not None:
+                method = self._methods.get(call.function)
+                self._decisions.denied(exchange.caller.method if method is None else method.path, exchange.caller, error)
             result = _failed(error)
         except asyncio.CancelledError:
             # Not by who asked, who has an answer then: the process ends.
@@ -141,7 +150,7 @@ class Requests:
             raise ParadeError(Reason.INVALID_ARGUMENTS, f"no method {call.function[:120]!r} takes one request and gives one response")
         if call.HasField("origin"):
             raise ParadeError(Reason.PERMISSION_DENIED, "a request by session is for who opened the session, and for nobody else")
-        enter(RequestContext(method.path, opener.caller, opener.namespace, opener.principal))
+        enter(RequestContext(method.path, opener.caller, opener.namespace, opener.principal, opener.role, opener.peer))
         started = time.perf_counter()
         span = self._telemetry.begin(method.path, call.traceparent)
         limit = asyncio.timeout(call.timeout or None)
@@ -162,21 +171,6 @@ class Requests:
             raise known from error
         finally:
             self._telemetry.end(method.path, span, started, failure)
-
-
-def admission(end: datetime, clock: Clock) -> Callable[[], None]:
-    """Returns what is asked before every frame whether who opened the session is still who it was.
-
-    Args:
-        end: When its certificate ends.
-        clock: The time.
-    """
-
-    def admit() -> None:
-        if clock.now() >= end:
-            raise ParadeError(Reason.UNAUTHENTICATED, "the certificate of who opened this session has ended; open another with a new one")
-
-    return admit
 
 
 def _decoded(method: _Method, call: session_pb2.SessionCall) -> Message:

@@ -25,7 +25,7 @@ async def serve(process: Process[Config]) -> None:
         process.background(AccessWatch(process, channel).follow(), "access watch")
         process.background(calling.directory(channel).follow(), "agent watch")
         process.background(started.keep(), "started calls")
-        async with running(process, DispatcherServicer(calling.engine, calling.acceptor, started, clock), drain=calling.drain):
+        async with running(process, DispatcherServicer(calling.engine, calling.acceptor, started, process.peers), drain=calling.drain):
             await process.stopped()
         await started.close(LAST_CALLS)
         await calling.close()

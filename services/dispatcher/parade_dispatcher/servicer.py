@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
@@ -9,11 +10,10 @@ from opentelemetry import trace
 
 from parade.v1 import dispatcher_pb2, session_pb2
 from parade.wire.errors import ParadeError, Violation, invalid
+from parade.wire.peers import Peers
 from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
-from parade_chassis.clock import Clock
-from parade_chassis.context import certificate_end, current, required_namespace
-from parade_chassis.sessions import admission
+from parade_chassis.context import current, required_namespace
 from parade_dispatcher import convert
 from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.engine import Engine
@@ -30,12 +30,12 @@ WINDOW = 256 * 1024
 class DispatcherServicer(StartedCallsServicer):
     """Serves calls."""
 
-    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, clock: Clock) -> None:
-        """Takes the engine that makes the calls, what keeps the sessions, the started calls, and the time."""
+    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, peers: Peers) -> None:
+        """Takes the engine that makes the calls, what keeps the sessions, the started calls, and who is believed."""
         super().__init__(started)
         self._engine = engine
         self._acceptor = acceptor
-        self._clock = clock
+        self._peers = peers
 
     async def Call(self, request: dispatcher_pb2.CallRequest, context: grpc.aio.ServicerContext[Any, Any]) -> dispatcher_pb2.CallResponse:
         """Calls a function and returns its result."""
@@ -86,8 +86,8 @@ class DispatcherServicer(StartedCallsServicer):
         self, request_iterator: AsyncIterator[session_pb2.SessionFrame], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncGenerator[Any, None]:
         """Carries many calls at once. The acceptor's generator is returned as it is: one more around it would cost every frame."""
-        admit = admission(certificate_end(context.auth_context()), self._clock)
-        return self._acceptor.serve(request_iterator, current(), admit)
+        opener = current()
+        return self._acceptor.serve(request_iterator, opener, partial(self._peers.check, opener.peer))
 
 
 def _asked(

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from parade.v1.session_pb2 import SessionCall, SessionFrame, SessionHello, Sessi
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity, Kind
+from parade.wire.peer import NOBODY
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
 from parade.wire.session.methods import PROTOBUF, SCHEDULER_SESSION
@@ -96,9 +98,9 @@ class World:
     def __init__(self, process: Process[Any]) -> None:
         self.runs = Runs()  # type: ignore[abstract]  # no more is asked
         self.telemetry = TelemetryConcern(process.telemetry)
-        self.requests = Requests(process, self.runs, SERVICE, self.telemetry, AuthorizationConcern(ALLOWED), ErrorsConcern(process.log))
-        self.end = datetime.now(UTC) + timedelta(days=1)
-        """When the opener's certificate ends."""
+        authorization = AuthorizationConcern(ALLOWED, {}, process.grants)
+        self.requests = Requests(process, self.runs, SERVICE, self.telemetry, authorization, ErrorsConcern(process.log))
+        self.opener = OPENER
         self.target = MemoryTarget(self)  # type: ignore[arg-type]  # it asks for no more than `serve`
         self.link = Link([self.target], "/session")  # type: ignore[list-item]
         self.caller = SessionCaller(self.link)
@@ -106,7 +108,7 @@ class World:
     def serve(
         self, frames: AsyncIterator[SessionFrame], caller: object = None, admit: Callable[[], None] | None = None
     ) -> AsyncGenerator[bytes]:
-        return self.requests.serve(frames, OPENER, self.end)
+        return self.requests.serve(frames, self.opener)
 
     async def start(self, workflow: str, timeout: float = math.inf, **fields: Any) -> str:
         """Starts a run by session and returns its id."""
@@ -365,9 +367,9 @@ def test_at_the_end_nothing_is_waited_for_once_every_request_is_answered(tmp_pat
 
 
 async def test_a_session_ends_with_the_certificate_of_its_opener(world: World) -> None:
-    world.end = datetime.now(UTC) - timedelta(seconds=1)
+    world.opener = replace(OPENER, peer=replace(NOBODY, identity=AGENT, not_after=time.time() - 1))
 
-    with pytest.raises(ParadeError, match="has ended; open another") as refused:
+    with pytest.raises(ParadeError, match="has expired") as refused:
         await world.start("flow", 10)
 
     assert refused.value.reason is Reason.UNAUTHENTICATED

@@ -1,8 +1,8 @@
 """The door of an agent's server: who may come in, by the allow list of the contract, and how a failure leaves."""
 
+import asyncio
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,20 +12,23 @@ from grpc_status import rpc_status
 
 from parade.v1 import access_pb2
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import Identity, Kind
+from parade.wire.identity import Kind
 from parade.wire.log import Log
+from parade.wire.open_requests import OpenRequest, OpenRequests
+from parade.wire.peer import NOBODY, Peer
+from parade.wire.peers import Peers
 from parade.wire.status import to_status
 
 
 class Gate:
     """Lets a request in where its method admits its caller's kind, and encodes what its handler raises."""
 
-    def __init__(self, service: ServiceDescriptor, domain: str, log: Log) -> None:
+    def __init__(self, service: ServiceDescriptor, peers: Peers, log: Log) -> None:
         """Reads the allow list of a service.
 
         Args:
             service: The service.
-            domain: The trust domain; callers of another are nobody here.
+            peers: Tells who calls.
             log: Where a fault of ours is written.
 
         Raises:
@@ -35,19 +38,29 @@ class Gate:
         barred = [name for name, kinds in self._admitted.items() if not kinds]
         if barred:
             raise ValueError(f"no row in the allow list for {', '.join(barred)}")
-        self._domain = domain
+        self._lasting = frozenset(method.name for method in service.methods if method.server_streaming)
+        self._peers = peers
+        self._under_way = OpenRequests(peers)
         self._log = log
 
     @asynccontextmanager
-    async def passing(self, method: str, context: Any) -> AsyncIterator[Identity]:
+    async def passing(self, method: str, context: Any) -> AsyncIterator[Peer]:
         """Runs a handler's block for a caller that may call `method`, and gives who that is.
 
-        Every failure leaves as `google.rpc.Status`; one that nobody foresaw leaves masked, under an incident id that stands in the log.
+        The block is cancelled when its caller is not believed any more. Every failure leaves as `google.rpc.Status`; one that nobody
+        foresaw leaves masked, under an incident id that stands in the log.
         """
+        request: OpenRequest | None = None
         try:
-            yield self.entered(method, context)
+            peer = self.entered(method, context)
+            request = self._under_way.enter(peer, lasting=method in self._lasting)
+            yield peer
         except ParadeError as error:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
+        except asyncio.CancelledError:
+            if request is not None and request.failure is not None:
+                await context.abort_with_status(rpc_status.to_status(to_status(request.failure)))
+            raise
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001  # it is logged, and leaves masked
@@ -55,53 +68,36 @@ class Gate:
             self._log.error("request failed unexpectedly", exception=error, method=method, incident=incident)
             masked = ParadeError(Reason.INTERNAL, f"an unexpected fault; the agent's log has it as incident {incident}")
             await context.abort_with_status(rpc_status.to_status(to_status(masked)))
+        finally:
+            if request is not None:
+                self._under_way.leave(request)
 
-    def entered(self, method: str, context: Any) -> Identity:
+    def entered(self, method: str, context: Any) -> Peer:
         """Returns who calls.
 
         Raises:
             ParadeError: UNAUTHENTICATED or PERMISSION_DENIED, where they may not call `method`.
         """
-        names = [name.decode("utf-8", "replace") for name in context.auth_context().get("x509_subject_alternative_name", [])]
-        uris = [name for name in names if name.startswith("spiffe://")]
-        caller = Identity.parse(uris[0]) if len(uris) == 1 else None  # a certificate with two ids is nobody's
-        if caller is None or caller.domain != self._domain:
-            raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh")
-        if caller.kind not in self._admitted[method]:
-            raise ParadeError(Reason.PERMISSION_DENIED, f"{caller.uri} may not call {method} of an agent; call it through the dispatcher")
-        return caller
+        peer = self._peers.of(context.auth_context())
+        if peer.identity.kind not in self._admitted[method]:
+            if peer is NOBODY:
+                raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh")
+            raise ParadeError(
+                Reason.PERMISSION_DENIED, f"{peer.spiffe_id} may not call {method} of an agent; call it through the dispatcher"
+            )
+        return peer
 
-
-class Admission:
-    """What a stream's caller showed when it opened it. Asked for every frame, so that nobody stays longer than their certificate."""
-
-    def __init__(self, context: Any, now: Callable[[], float] = time.time) -> None:
-        """Reads until when the caller's certificate is good.
-
-        Args:
-            context: gRPC's context of the stream.
-            now: The time, in seconds since 1970.
+    def check(self, peer: Peer) -> None:
+        """Lets a caller go on with a stream. Asked for every frame, so that nobody stays longer than their certificate.
 
         Raises:
-            ParadeError: UNAUTHENTICATED, where the caller has shown none.
+            ParadeError: UNAUTHENTICATED, where it has ended or was revoked.
         """
-        from cryptography import x509
+        self._peers.check(peer)
 
-        encoded = next(iter(context.auth_context().get("x509_pem_cert", [])), b"")
-        try:
-            self._end = x509.load_pem_x509_certificate(encoded).not_valid_after_utc.timestamp()
-        except ValueError as error:
-            raise ParadeError(Reason.UNAUTHENTICATED, "show a certificate of this mesh") from error
-        self._now = now
-
-    def __call__(self) -> None:
-        """Lets the caller go on.
-
-        Raises:
-            ParadeError: UNAUTHENTICATED, where the certificate has ended.
-        """
-        if self._now() >= self._end:
-            raise ParadeError(Reason.UNAUTHENTICATED, "the certificate has expired; open another session with a new one")
+    def close(self) -> None:
+        """Ends no more requests."""
+        self._under_way.close()
 
 
 def _callers(numbers: Any) -> frozenset[Kind]:

@@ -25,6 +25,7 @@ from parade.wire.deadlines import Deadlines
 from parade.wire.identity import Identity
 from parade.wire.log import Log
 from parade.wire.mesh_file import MeshFile
+from parade.wire.peers import Peers
 from parade.wire.replicas import Replicas
 from parade.wire.revocations import Revocations
 from parade.wire.session.acceptor import Acceptor
@@ -63,12 +64,14 @@ async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Cal
             executor = _executor(offer, capacity, telemetry, log, calls, artifacts if gateway is not None else None)
             stack.push_async_callback(executor.close)
             acceptor = Acceptor(executor, max_calls=max(MAX_CALLS, 4 * offer.max_concurrency), log=log)
-            gate = Gate(agent_pb2.DESCRIPTOR.services_by_name["AgentService"], identity.domain, log)
+            peers = Peers(identity.domain, enrolled.source, Revocations())
+            gate = Gate(agent_pb2.DESCRIPTOR.services_by_name["AgentService"], peers, log)
+            stack.callback(gate.close)
             servicer = AgentServicer(gate, executor, acceptor, offer.description(identity))
             port = await stack.enter_async_context(listening(servicer, enrolled.source, settings.listen))
             instance = Instance(identity.instance, identity.name, settings.address(port), identity.server_name, capacity)
             registration = Registration(
-                agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), Revocations(), log
+                agent_manager, offer.registration(instance.address), instance, lambda: enrolled.over(find), peers.revocations, log
             )
             log.info("serving", agent=offer.agent, instance=instance.id, address=instance.address, functions=",".join(offer.functions))
             async with _looping(instance, heartbeat=registration.keep(), renewal=keep_renewed(enrolled, agent_manager, log)):

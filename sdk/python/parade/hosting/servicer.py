@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from parade.hosting import unary
 from parade.hosting.executor import Executor
-from parade.hosting.gate import Admission, Gate
+from parade.hosting.gate import Gate
 from parade.v1 import agent_pb2, agent_pb2_grpc
 from parade.wire.session.acceptor import Acceptor
 
@@ -61,8 +62,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         """Runs many calls at once. Who calls is checked when the stream opens, and that they still may with every frame."""
         async with (
-            self._gate.passing("Session", context) as caller,
-            aclosing(self._acceptor.serve(request_iterator, caller, Admission(context))) as frames,
+            self._gate.passing("Session", context) as peer,
+            aclosing(self._acceptor.serve(request_iterator, peer.identity, partial(self._gate.check, peer))) as frames,
         ):
             async for frame in frames:
                 yield frame

@@ -4,13 +4,17 @@ An open stream keeps what stands here for as long as it lives, and a service may
 stack of context managers.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
 import grpc
 
 from parade.wire.decoding import decoding
+from parade.wire.open_requests import OpenRequest, OpenRequests
+from parade_chassis.context import current
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Concern = Callable[[str, Context], Callable[[], None] | None]
@@ -22,15 +26,17 @@ Failing = Callable[[str, Context, Exception], Awaitable[None]]
 class Pipeline(grpc.aio.ServerInterceptor):
     """Runs every handler inside the concerns, the first outermost."""
 
-    def __init__(self, *concerns: "Concern", failing: "Failing") -> None:
+    def __init__(self, *concerns: "Concern", failing: "Failing", under_way: OpenRequests | None = None) -> None:
         """Takes what stands around every handler.
 
         Args:
-            concerns: What is done before and after, in this order.
+            concerns: What is done before and after, in this order. The first enters the request's facts where `under_way` is given.
             failing: What is done where a concern or the handler raises, before the concerns end.
+            under_way: Knows the requests that the handlers serve, and ends those whose caller is not believed any more.
         """
         self._concerns = concerns
         self._failing = failing
+        self._under_way = under_way
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         """By method, for making one costs as much as a small handler does."""
 
@@ -65,11 +71,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def _answering(self, method: str, inner: Any) -> Any:
         async def answer(request: Any, context: Context) -> Any:
             endings: list[Callable[[], None]] = []
+            opened: OpenRequest | None = None
             try:
-                self._begin(method, context, endings)
+                opened = self._begin(method, context, endings, lasting=False)
                 return await inner(request, context)
-            except Exception as error:
-                await self._failing(method, context, error)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._failed(method, context, opened, error)
                 raise
             finally:
                 for ending in reversed(endings):
@@ -81,8 +88,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
         # A coroutine that writes, where a generator would do too: the handler is one already, and each takes its part of every message.
         async def stream(request: Any, context: Context) -> None:
             endings: list[Callable[[], None]] = []
+            opened: OpenRequest | None = None
             try:
-                self._begin(method, context, endings)
+                opened = self._begin(method, context, endings, lasting=True)
                 responses = inner(request, context)
                 if isawaitable(responses):  # gRPC's own health servicer, which writes its responses itself
                     await responses
@@ -92,8 +100,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
                         await context.write(response)
                 finally:
                     await responses.aclose()
-            except Exception as error:
-                await self._failing(method, context, error)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._failed(method, context, opened, error)
                 raise
             finally:
                 for ending in reversed(endings):
@@ -101,11 +109,22 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         return stream
 
-    def _begin(self, method: str, context: Context, endings: list[Callable[[], None]]) -> None:
+    def _begin(self, method: str, context: Context, endings: list[Callable[[], None]], *, lasting: bool) -> OpenRequest | None:
         for concern in self._concerns:
             ending = concern(method, context)
             if ending is not None:
                 endings.append(ending)
+        if self._under_way is None:
+            return None
+        opened = self._under_way.enter(current().peer, lasting=lasting)
+        endings.append(partial(self._under_way.leave, opened))
+        return opened
+
+    async def _failed(self, method: str, context: Context, opened: OpenRequest | None, error: BaseException) -> None:
+        if isinstance(error, Exception):
+            await self._failing(method, context, error)
+        elif opened is not None and opened.failure is not None:  # cancelled by us; where its caller did that, nobody waits for a status
+            await self._failing(method, context, opened.failure)
 
 
 def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
