@@ -11,6 +11,7 @@ from parade.artifact import BYTES, Artifact, Content
 from parade.artifacts import Artifacts
 from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
+from parade.issued import Issued
 from parade.outcome import Outcome
 from parade.pages import PAGE_SIZE, first, pages
 from parade.patience import patiently
@@ -73,7 +74,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh(Runs, Schedules):
+class Mesh(Runs, Schedules, Issued):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(

@@ -70,7 +70,9 @@ async def serve(process: Process[Config]) -> None:
     process.background(upkeep.write(), "writing")
     process.background(ownership.keep(clock), "ownership")
     process.background(decisions.keep(audit.record), "audit")
-    servicer = Servicer(engine, Catalogue(registry), enrolment, revoker, feed, waits, lambda: trusted.current().trust_bundle)
+    servicer = Servicer(
+        engine, Catalogue(registry), enrolment, revoker, feed, process.grants, waits, lambda: trusted.current().trust_bundle
+    )  # fmt: skip
     servicers = servicer, KeyServicer(permissions), AuditServicer("agent_manager", audit, clock)
     enrolment_listen = config.enrolment_listen
     served = running(process, *servicers, enrolment_listen=enrolment_listen, options=MANY_CONNECTIONS, decisions=decisions)

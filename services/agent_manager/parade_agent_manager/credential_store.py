@@ -156,7 +156,9 @@ class CredentialStore:
             }
             await connection.execute(insert(REVOCATIONS).values(row))
             kind = "identities" if revocation.of_identity else "certificates"
-            record = self._recorder.change(revocation.namespace, f"{kind}/{revocation.subject}", {"revoked": True, "reason": revocation.reason})
+            record = self._recorder.change(
+                revocation.namespace, f"{kind}/{revocation.subject}", {"revoked": True, "reason": revocation.reason}
+            )
             await AUDIT.append(connection, [record])
 
 

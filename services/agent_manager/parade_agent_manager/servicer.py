@@ -9,6 +9,7 @@ from grpc.aio import EOF
 from parade.v1 import access_watch_pb2, agent_manager_pb2_grpc, certificate_pb2
 from parade.v1 import agent_manager_pb2 as pb
 from parade.wire.identity import Kind
+from parade.wire.roles import EVERYWHERE, Role
 from parade_agent_manager import certificates, convert
 from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.catalogue import Catalogue
@@ -19,6 +20,7 @@ from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.tokens import DEFAULT_LIFETIME
 from parade_agent_manager.waits import Waits
 from parade_chassis.context import current, required_namespace
+from parade_chassis.grants import Grants
 
 SILENT_LEASES = 5
 """After how many leases without a heartbeat a stream is closed; its instance has been LOST for long then."""
@@ -36,6 +38,7 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
         enrolment: Enrolment,
         revoker: Revoker,
         feed: AccessFeed,
+        grants: Grants,
         waits: Waits,
         trust_bundle: Callable[[], bytes],
     ) -> None:
@@ -47,6 +50,7 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
             enrolment: Gives tokens and certificates.
             revoker: Takes certificates back.
             feed: Tells services of access.
+            grants: Who is admin of more than a namespace.
             waits: Bounds the waiting on streams.
             trust_bundle: Gives the roots that instances are to trust, PEM.
         """
@@ -55,6 +59,7 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
         self._enrolment = enrolment
         self._revoker = revoker
         self._feed = feed
+        self._grants = grants
         self._waits = waits
         self._trust_bundle = trust_bundle
 
@@ -165,14 +170,14 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
     async def ListCertificates(self, request: certificate_pb2.ListCertificatesRequest, context: Context) -> Any:
         """See the contract."""
         state = certificates.state(request.state)
-        found, token = await self._revoker.certificates(_scope(), request.spiffe_id, state, request.page_size, request.page_token)
+        found, token = await self._revoker.certificates(self._scope(), request.spiffe_id, state, request.page_size, request.page_token)
         return certificate_pb2.ListCertificatesResponse(certificates=map(certificates.to_certificate, found), next_page_token=token)
 
     async def RevokeCertificate(self, request: certificate_pb2.RevokeCertificateRequest, context: Context) -> Any:
         """See the contract."""
         certificates.require_one_subject(request)
         revoke = self._revoker.revoke_serial if request.serial else self._revoker.revoke_identity
-        revocation = await revoke(request.serial or request.spiffe_id, _scope(), request.reason, current().principal)
+        revocation = await revoke(request.serial or request.spiffe_id, self._scope(), request.reason, current().principal)
         return certificate_pb2.RevokeCertificateResponse(revocation=certificates.to_revocation(revocation))
 
     async def WatchAccess(
@@ -186,10 +191,13 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
             async for change in watcher.changes():
                 yield certificates.to_news(change)
 
-
-def _scope() -> str:
-    """Returns the namespace whose certificates may be seen and taken back; empty for those of all and of the services themselves."""
-    return "" if current().caller.kind is Kind.AGENT_MANAGER else required_namespace()
+    def _scope(self) -> str:
+        """Returns the namespace whose certificates may be seen and taken back; empty for all of them and for the services themselves."""
+        caller, principal = current().caller, current().principal
+        if caller.kind is Kind.AGENT_MANAGER:
+            return ""
+        everywhere = caller.kind is Kind.CLIENT and self._grants.role_of(principal, EVERYWHERE) is Role.ADMIN
+        return "" if everywhere else required_namespace()
 
 
 def _key(name: str) -> AgentKey:

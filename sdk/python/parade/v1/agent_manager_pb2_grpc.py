@@ -248,10 +248,10 @@ class AgentManagerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCertificates(self, request, context):
-        """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
-        operator has, those of all namespaces.
+        """Lists the certificates that were issued in the caller's namespace, by serial number; to an admin of all namespaces, and to the
+        agent_manager's own identity, those of all.
 
-        A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+        A retry is safe. Called by clients, the gateway and the agent_manager's operator. Fails with INVALID_ARGUMENTS (a bad page token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,8 +261,8 @@ class AgentManagerServiceServicer:
         """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
         has open ends. An instance whose identity is revoked is GONE.
 
-        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
-        agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+        namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
         certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -108,17 +108,17 @@ class AgentManagerServiceStub:
     A retry is safe. Called by clients and the gateway. Returns at once; the instance is DRAINING, later GONE. Fails with NOT_FOUND.
     """
     ListCertificates: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.ListCertificatesRequest, _certificate_pb2.ListCertificatesResponse]
-    """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
-    operator has, those of all namespaces.
+    """Lists the certificates that were issued in the caller's namespace, by serial number; to an admin of all namespaces, and to the
+    agent_manager's own identity, those of all.
 
-    A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+    A retry is safe. Called by clients, the gateway and the agent_manager's operator. Fails with INVALID_ARGUMENTS (a bad page token).
     """
     RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.RevokeCertificateRequest, _certificate_pb2.RevokeCertificateResponse]
     """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
     has open ends. An instance whose identity is revoked is GONE.
 
-    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
-    agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+    namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
     certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
     """
     WatchAccess: _grpc.UnaryStreamMultiCallable[_access_watch_pb2.WatchAccessRequest, _access_watch_pb2.WatchAccessResponse]
@@ -206,17 +206,17 @@ class AgentManagerServiceAsyncStub(AgentManagerServiceStub):
     A retry is safe. Called by clients and the gateway. Returns at once; the instance is DRAINING, later GONE. Fails with NOT_FOUND.
     """
     ListCertificates: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ListCertificatesRequest, _certificate_pb2.ListCertificatesResponse]  # type: ignore[assignment]
-    """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
-    operator has, those of all namespaces.
+    """Lists the certificates that were issued in the caller's namespace, by serial number; to an admin of all namespaces, and to the
+    agent_manager's own identity, those of all.
 
-    A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+    A retry is safe. Called by clients, the gateway and the agent_manager's operator. Fails with INVALID_ARGUMENTS (a bad page token).
     """
     RevokeCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.RevokeCertificateRequest, _certificate_pb2.RevokeCertificateResponse]  # type: ignore[assignment]
     """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
     has open ends. An instance whose identity is revoked is GONE.
 
-    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
-    agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+    namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
     certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
     """
     WatchAccess: _aio.UnaryStreamMultiCallable[_access_watch_pb2.WatchAccessRequest, _access_watch_pb2.WatchAccessResponse]  # type: ignore[assignment]
@@ -385,10 +385,10 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _certificate_pb2.ListCertificatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_certificate_pb2.ListCertificatesResponse, _abc.Awaitable[_certificate_pb2.ListCertificatesResponse]]:
-        """Lists the certificates that were issued in the caller's namespace, by serial number; to the agent_manager's own identity, which its
-        operator has, those of all namespaces.
+        """Lists the certificates that were issued in the caller's namespace, by serial number; to an admin of all namespaces, and to the
+        agent_manager's own identity, those of all.
 
-        A retry is safe. Called by clients, the gateway and the operator. Fails with INVALID_ARGUMENTS (a bad page token).
+        A retry is safe. Called by clients, the gateway and the agent_manager's operator. Fails with INVALID_ARGUMENTS (a bad page token).
         """
 
     @_abc_1.abstractmethod
@@ -400,8 +400,8 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
         has open ends. An instance whose identity is revoked is GONE.
 
-        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace, and with the
-        agent_manager's own identity, which its operator has, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
+        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+        namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
         certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
         """
 
