@@ -17,6 +17,8 @@ from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
+from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from parade.wire.tls import channel_credentials
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import current
@@ -91,7 +93,7 @@ async def test_a_client_cannot_name_another_namespace(authority: Authority) -> N
 
 
 async def test_the_gateway_is_believed_for_whom_it_acts(authority: Authority) -> None:
-    metadata = (("parade-namespace", "other"), ("parade-principal", "spiffe://parade.local/ns/other/client/web"))
+    metadata = on_behalf_of("other", "spiffe://parade.local/ns/other/client/web", Role.ADMIN)
     async with serving(authority) as (address, _, _):
         answer = await call(address, authority.source(Identity.service("gateway")), metadata=metadata)
 

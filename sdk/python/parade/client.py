@@ -15,12 +15,14 @@ from parade.issued import Issued
 from parade.outcome import Outcome
 from parade.pages import PAGE_SIZE, first, pages
 from parade.patience import patiently
+from parade.permissions import Permissions
 from parade.runs import Runs
 from parade.schedules import Schedules
 from parade.started_call import CallState, StartedCall, start_request
 from parade.v1 import agent_manager_pb2, call_pb2, dispatcher_pb2, monitor_pb2, scheduler_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.dispatcher_pb2_grpc import DispatcherServiceStub
+from parade.v1.key_pb2_grpc import KeyServiceStub
 from parade.v1.monitor_pb2_grpc import MonitorServiceStub
 from parade.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from parade.wire.errors import ParadeError, Reason
@@ -74,7 +76,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh(Runs, Schedules, Issued):
+class Mesh(Runs, Schedules, Permissions, Issued):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(
@@ -93,6 +95,7 @@ class Mesh(Runs, Schedules, Issued):
         self._artifacts = artifacts
         self._dispatcher = DispatcherServiceStub(services["dispatcher"].for_stubs())
         self._agent_manager = AgentManagerServiceStub(services["agent_manager"].for_stubs())
+        self._permissions = KeyServiceStub(services["agent_manager"].for_stubs())
         self._monitor = MonitorServiceStub(services["monitor"].for_stubs())
 
     async def call(

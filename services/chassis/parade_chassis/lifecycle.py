@@ -26,7 +26,7 @@ from parade_chassis.notify import notify
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
 ResultT = TypeVar("ResultT")
 
-TOLD_TIMEOUT: Final = 5.0
+TOLD_TIMEOUT: Final = 3.0
 """Seconds that a process that serves already waits to be told of roles, before it says that it is ready."""
 YOUNG: Final = 10_000
 """How many more objects there must be before garbage is looked for: what requests under way are made of is not looked through then. With

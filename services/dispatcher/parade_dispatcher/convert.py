@@ -9,8 +9,11 @@ from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2, progress_pb2, session
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import Kind
+from parade.wire.role_numbers import role_of
+from parade.wire.roles import Role
 from parade.wire.status import to_record
 from parade_chassis.context import RequestContext
+from parade_chassis.grants import lacking
 from parade_dispatcher import model
 
 LONGEST_KEY = 255
@@ -128,6 +131,8 @@ def session_request(message: session_pb2.SessionCall, context: RequestContext, t
             raise ParadeError(Reason.PERMISSION_DENIED, f"{context.caller.uri} may not say whom a call is for")
         origin = message.origin
         namespace, principal = origin.namespace or namespace, origin.principal or principal
+        if context.caller.kind is Kind.GATEWAY and role_of(origin.role) < Role.DEVELOPER:
+            raise lacking(principal, namespace, role_of(origin.role), Role.DEVELOPER, "to call functions")
         run_id, name = origin.run_id, origin.step
         if run_id or name:
             step = model.Step(run_id, name, message.step_redelivered)

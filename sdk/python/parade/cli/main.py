@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from parade.cli import agent, artifact, calls, cert, event, function, run, schedule, workflow
+from parade.cli import agent, artifact, calls, cert, event, function, key, role, run, schedule, workflow
 from parade.cli.approve import approve
 from parade.cli.call import call
 from parade.cli.connection import use_mesh_file
@@ -78,6 +78,8 @@ app.add_typer(event.app, name="event")
 app.add_typer(agent.app, name="agent")
 app.add_typer(function.app, name="function")
 app.add_typer(artifact.app, name="artifact")
+app.add_typer(key.app, name="key")
+app.add_typer(role.app, name="role")
 app.add_typer(cert.app, name="cert")
 
 
