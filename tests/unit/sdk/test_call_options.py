@@ -10,10 +10,10 @@ from parade.wire.errors import ParadeError, Reason
 def test_they_travel_as_they_were_given() -> None:
     message = call_pb2.CallOptions(call_id="kept")
 
-    CallOptions("order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}).write(message)
+    CallOptions("order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"]).write(message)
 
     assert message == call_pb2.CallOptions(
-        call_id="kept", idempotency_key="order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}
+        call_id="kept", idempotency_key="order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"]
     )
 
 
@@ -29,6 +29,11 @@ def test_they_travel_as_they_were_given() -> None:
         ({"labels": ["gpu"]}, ["labels"]),
         ({"labels": {"gpu": 1}}, ["labels.gpu"]),
         ({"labels": {str(number): "" for number in range(65)}}, ["labels"]),
+        ({"secrets": "k3y"}, ["secrets"]),
+        ({"secrets": ["k3y", 7]}, ["secrets"]),
+        ({"secrets": [""]}, ["secrets"]),
+        ({"secrets": ["k3y"] * 65}, ["secrets"]),
+        ({"secrets": ["ä" * 131_073]}, ["secrets"]),
         ({"priority": 1.5, "idempotency_key": None, "labels": {"": "x"}}, ["idempotency_key", "priority", "labels."]),
     ],
 )
@@ -53,3 +58,7 @@ def test_they_cannot_be_changed_by_who_gave_the_labels() -> None:
 def test_an_argument_of_this_name_is_told_where_to_go() -> None:
     with pytest.raises(ParadeError, match="mapping of arguments"):
         checked({"verbose": True})
+
+
+def test_they_do_not_show_the_secrets() -> None:
+    assert "k3y" not in repr(CallOptions(secrets=["k3y"]))

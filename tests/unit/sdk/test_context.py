@@ -17,6 +17,7 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], float | None]] = []
         self.parents: list[str] = []
+        self.secrets: list[tuple[str, ...]] = []
         self.ended: list[str] = []
 
     async def call(
@@ -30,6 +31,7 @@ class Recorder:
     ) -> Any:
         self.asked.append((function, dict(arguments), timeout))
         self.parents.append(parent_call_id)
+        self.secrets.append(() if options is None else options.secrets)
         try:
             return await asyncio.Event().wait() if function == "never.ends" else 42
         finally:
@@ -46,6 +48,7 @@ class Recorder:
     ) -> AsyncIterator[Any]:
         self.asked.append((function, dict(arguments), timeout))
         self.parents.append(parent_call_id)
+        self.secrets.append(() if options is None else options.secrets)
         yield 42
 
 
@@ -86,6 +89,19 @@ async def test_a_nested_call_names_the_call_that_it_is_a_part_of() -> None:
     assert [item async for item in context.stream("a.c")] == [42]
 
     assert calls.parents == ["call-1", "call-1"]
+
+
+async def test_a_nested_call_says_which_secrets_of_the_call_it_is_given_and_no_others() -> None:
+    calls = Recorder()
+    context = parade.Context(calls=calls, secrets=['k3y "of" the bank', "0ther"])
+    own = parade.CallOptions(secrets=["own"])
+
+    await context.call("a.b", {"rows": [{"header": 'Bearer k3y "of" the bank'}]})
+    await context.call("a.b", {"header": "none"})
+    await context.call("a.b", {"header": "0ther"}, options=own)
+    assert [item async for item in context.stream("a.c", {"key": "0ther"})] == [42]
+
+    assert calls.secrets == [('k3y "of" the bank',), (), ("own", "0ther"), ("0ther",)]
 
 
 async def test_nested_calls_end_with_the_call_also_those_that_nobody_awaits() -> None:

@@ -61,3 +61,11 @@ def test_a_status_of_grpcs_own_has_a_reason(code: grpc.StatusCode, reason: Reaso
 
 def test_a_status_of_somebody_elses_is_understood_by_its_code() -> None:
     assert from_status(status_pb2.Status(code=16, message="who are you")).reason is Reason.UNAUTHENTICATED
+
+
+def test_no_credential_leaves_in_the_words_of_an_error() -> None:
+    url = "postgresql://parade:p4ssw0rd@db/parade"
+    error = ParadeError(Reason.INTERNAL, url, violations=[Violation(url, url)], metadata={"cause": url})
+
+    assert b"p4ssw0rd" not in to_status(error).SerializeToString() + to_record(error).SerializeToString()
+    assert from_record(to_record(error)).message == "postgresql://parade:***@db/parade"
