@@ -13,7 +13,7 @@ MAX_KEY = 256
 """Characters that a key or a label may have."""
 MAX_LABELS = 64
 MAX_SECRETS = 64
-MAX_SECRET_BYTES = 256 * 1024
+MAX_SECRET_BYTES = 64 * 1024
 """Bytes that the secrets of a call may have together."""
 
 

@@ -20,7 +20,7 @@ LONGEST_KEY = 255
 """Characters of a key, or of an id."""
 MOST_LABELS = 64
 MOST_SECRETS = 64
-LARGEST_SECRETS = 256 * 1024
+LARGEST_SECRETS = 64 * 1024
 """Bytes that the secrets of a call may have together."""
 LARGEST_WINDOW = 4 * 1024 * 1024
 """Bytes of items that a caller may ask for at once: what may have to be kept for one call whose caller does not read."""

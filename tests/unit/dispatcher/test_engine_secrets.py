@@ -95,7 +95,7 @@ async def test_a_progress_note_is_passed_on_without_them() -> None:
     world.instance("i1")
     caller = world.call("read", secrets=SECRETS, window=100)
     heard: list[Progress] = []
-    caller.progressed = heard.append  # type: ignore[method-assign]  # the caller notes how far alone
+    caller.progressed = heard.append  # type: ignore[method-assign, assignment]  # the caller notes how far alone
     await pause()
     world.sent[0].receiver.progressed(Progress(0.5, f"with {KEY}"))
 

@@ -33,7 +33,7 @@ def test_they_travel_as_they_were_given() -> None:
         ({"secrets": ["k3y", 7]}, ["secrets"]),
         ({"secrets": [""]}, ["secrets"]),
         ({"secrets": ["k3y"] * 65}, ["secrets"]),
-        ({"secrets": ["ä" * 131_073]}, ["secrets"]),
+        ({"secrets": ["ä" * 32_769]}, ["secrets"]),
         ({"priority": 1.5, "idempotency_key": None, "labels": {"": "x"}}, ["idempotency_key", "priority", "labels."]),
     ],
 )

@@ -193,3 +193,10 @@ def test_what_a_process_knows_is_taken_out_of_errors_where_that_is_asked_for() -
 
     assert made.message == f"{MASK} and {MASK} at http://u:{MASK}@host"
     assert redacted(error.message) == f"{MASK} and k3y at http://u:{MASK}@host"
+
+
+def test_a_large_secret_is_found_as_it_is_and_in_json() -> None:
+    secret = "".join(f'"{number}"\n' for number in range(1000))
+
+    assert masked(f"no {secret} here", {secret}) == f"no {MASK} here"
+    assert masked(json.dumps({"key": secret}), {secret}) == json.dumps({"key": MASK})

@@ -149,7 +149,7 @@ class CallOptions(_message.Message):
 
     @_builtins.property
     def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Secrets that stand in the arguments, as they are or within longer texts: at most 64, together at most 256 KiB. What the mesh and the agent's SDK
+        """Secrets that stand in the arguments, as they are or within longer texts: at most 64, together at most 64 KiB. What the mesh and the agent's SDK
         say of the call, in errors, progress notes, logs and spans, is said without them; its result is passed on as it is. Not for calls that are started,
         whose arguments are kept on record.
         """

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import orjson
 
@@ -31,6 +31,8 @@ SHORTEST: Final = 8
 """The fewest characters of a secret that is looked for where nothing says that it was quoted, and of the encodings of any."""
 LIFETIME: Final = 3600.0
 """Seconds for which a process knows the secret of a call, since it last heard it."""
+LONGEST_ENCODED: Final = 4096
+"""The most characters of a secret that is looked for in encodings too: to make them all takes milliseconds for each kilobyte."""
 ROOM: Final = 64 * 1024
 """Characters of secrets that a process knows at once; those heard longest ago give way."""
 OURS: Final = frozenset(
@@ -252,16 +254,20 @@ def _without_credential(match: re.Match[str]) -> str:
 
 def _forms(secret: str) -> set[str]:
     """Returns a secret as it is, and as JSON, Python, URLs and base64 write it."""
-    forms = {secret, repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1]}
     try:
         data = secret.encode()
     except UnicodeEncodeError:  # half a surrogate pair: nothing but Python writes it
-        return forms
+        return {secret, repr(secret)[1:-1], ascii(secret)[1:-1]}
     text = orjson.dumps(secret).decode()[1:-1]
-    # JSON within a text of JSON, as a failure that quotes an answer has it.
-    forms |= {text, *(orjson.dumps(form).decode()[1:-1] for form in (text, json.dumps(secret)[1:-1]))}
-    encodings = {quote(secret), quote(secret, safe=""), quote_plus(secret), *_base64(data)}
-    return forms | {form for form in encodings if len(form) >= SHORTEST}
+    if len(secret) > LONGEST_ENCODED:
+        return {secret, text}
+    plain = json.dumps(secret)[1:-1]
+    # JSON within a text of JSON too, as a failure that quotes an answer has it.
+    within = {orjson.dumps(form).decode()[1:-1] for form in (text, plain)}
+    url = quote(secret, safe="")
+    encodings = {url, url.replace("%2F", "/"), url.replace("%20", "+"), *_base64(data)}
+    written = {secret, repr(secret)[1:-1], ascii(secret)[1:-1], text, plain, *within}
+    return written | {form for form in encodings if len(form) >= SHORTEST}
 
 
 def _base64(data: bytes) -> Iterator[str]:
