@@ -100,21 +100,29 @@ class Rival:
             await _ended(process)
 
     def _installed(self) -> str:
-        folder = (FOLDER / self.program.removesuffix(".py")).resolve()
-        python = folder / "bin" / "python"
-        done = folder / "installed"
-        wanted = "\n".join(self.packages)
-        if not done.exists() or done.read_text() != wanted:
-            sys.stderr.write(f"installing {self.name} into {folder} …\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            uv = _uv()
-            for command in (
-                [uv, "venv", "-q", "--python", sys.executable, str(folder)],
-                [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *self.packages],
-            ):
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-            done.write_text(wanted)
-        return str(python)
+        return str(installed(FOLDER / self.program.removesuffix(".py"), self.packages) / "bin" / "python")
+
+
+def installed(folder: Path, packages: tuple[str, ...]) -> Path:
+    """Makes an environment with packages, where there is none yet, and returns its folder.
+
+    Raises:
+        OSError: There is no uv.
+        SubprocessError: The packages cannot be had here.
+    """
+    folder = folder.resolve()
+    done, wanted = folder / "installed", "\n".join(packages)
+    if not done.exists() or done.read_text() != wanted:
+        sys.stderr.write(f"installing {', '.join(packages)} into {folder} …\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = _uv()
+        for command in (
+            [uv, "venv", "-q", "--python", sys.executable, str(folder)],
+            [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(folder / "bin" / "python"), *packages],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+        done.write_text(wanted)
+    return folder
 
 
 RIVALS = (
