@@ -9,6 +9,7 @@ from typing import Any
 from parade import values
 from parade.artifact import BYTES, Artifact, Content
 from parade.artifacts import Artifacts
+from parade.audit_log import AuditLog
 from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
 from parade.issued import Issued
@@ -91,6 +92,7 @@ class Mesh(Runs, Schedules, Permissions, Issued):
         """Takes the connections; see `connect`."""
         super().__init__(SchedulerServiceStub(scheduler.for_stubs()), telemetry)
         self.file = file
+        self._services = services
         self._caller = caller
         self._artifacts = artifacts
         self._dispatcher = DispatcherServiceStub(services["dispatcher"].for_stubs())
@@ -200,6 +202,10 @@ class Mesh(Runs, Schedules, Permissions, Issued):
     def started_call(self, call_id: str) -> StartedCall:
         """Returns a handle of a call that was started, by whomever."""
         return StartedCall(self._dispatcher, self._artifacts, call_id)
+
+    def audit_log(self, service: str) -> AuditLog:
+        """Returns the audit log of a service: `agent_manager`, `dispatcher` or `scheduler`."""
+        return AuditLog(service, self._services[service])
 
     async def calls(self, *, function: str = "", states: Iterable[CallState] = (), limit: int = 100) -> list[call_pb2.Call]:
         """Returns the newest calls that were started, newest first.

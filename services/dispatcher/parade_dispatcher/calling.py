@@ -6,6 +6,7 @@ from random import Random
 from parade.wire.channel import MAX_VALUE_BYTES, Channel
 from parade.wire.deadlines import Deadlines
 from parade.wire.session.acceptor import Acceptor
+from parade_chassis.audit_decisions import Decisions
 from parade_chassis.lifecycle import Process
 from parade_dispatcher.config import Config
 from parade_dispatcher.connections import Connections
@@ -24,12 +25,13 @@ from parade_dispatcher.watch import Watch
 class Calling:
     """The engine over the instances, and the sessions over the engine."""
 
-    def __init__(self, process: Process[Config], ledger: Ledger) -> None:
+    def __init__(self, process: Process[Config], ledger: Ledger, decisions: Decisions) -> None:
         """Puts the parts together.
 
         Args:
             process: What they work with.
             ledger: Writes effects down.
+            decisions: Takes down who is refused.
         """
         config, loop = process.config, asyncio.get_running_loop()
         self._process = process
@@ -48,7 +50,7 @@ class Calling:
             interceptors=load_interceptors(config.interceptors),
         )
         self.engine = Engine(parts, process.ids)
-        handler = SessionHandler(self.engine, process.telemetry)
+        handler = SessionHandler(self.engine, process.telemetry, decisions)
         self.acceptor = Acceptor(handler, max_calls=config.session_calls, max_age=config.session_age, log=process.log)
 
     def directory(self, agent_manager: Channel) -> Directory:

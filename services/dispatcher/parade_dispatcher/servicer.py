@@ -13,6 +13,7 @@ from parade.wire.errors import ParadeError, Violation, invalid
 from parade.wire.peers import Peers
 from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
+from parade_chassis.audit_decisions import Decisions
 from parade_chassis.context import current, required_namespace
 from parade_dispatcher import convert
 from parade_dispatcher.calls import StartedCalls
@@ -30,12 +31,13 @@ WINDOW = 256 * 1024
 class DispatcherServicer(StartedCallsServicer):
     """Serves calls."""
 
-    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, peers: Peers) -> None:
-        """Takes the engine that makes the calls, what keeps the sessions, the started calls, and who is believed."""
+    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, peers: Peers, decisions: Decisions) -> None:
+        """Takes the engine that makes the calls, what keeps the sessions, the started calls, who is believed, and what notes who comes."""
         super().__init__(started)
         self._engine = engine
         self._acceptor = acceptor
         self._peers = peers
+        self._decisions = decisions
 
     async def Call(self, request: dispatcher_pb2.CallRequest, context: grpc.aio.ServicerContext[Any, Any]) -> dispatcher_pb2.CallResponse:
         """Calls a function and returns its result."""
@@ -87,6 +89,7 @@ class DispatcherServicer(StartedCallsServicer):
     ) -> AsyncGenerator[Any, None]:
         """Carries many calls at once. The acceptor's generator is returned as it is: one more around it would cost every frame."""
         opener = current()
+        self._decisions.allowed(opener)
         return self._acceptor.serve(request_iterator, opener, partial(self._peers.check, opener.peer))
 
 

@@ -6,7 +6,9 @@ from parade.v1 import session_pb2
 from parade.wire.call_span import CallSpan, is_unsampled
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.session.acceptor import Exchange
+from parade.wire.session.methods import DISPATCHER_SESSION
 from parade.wire.telemetry import Telemetry
+from parade_chassis.audit_decisions import DENIED, Decisions
 from parade_chassis.context import RequestContext
 from parade_dispatcher import convert, entries
 from parade_dispatcher.engine import Engine
@@ -17,10 +19,11 @@ from parade_dispatcher.model import Answer, Content, Progress, Timing
 class SessionHandler:
     """Begins calls."""
 
-    def __init__(self, engine: Engine, telemetry: Telemetry) -> None:
-        """Takes the engine that makes the calls, and where the spans of those go whose callers record them."""
+    def __init__(self, engine: Engine, telemetry: Telemetry, decisions: Decisions) -> None:
+        """Takes the engine that makes the calls, where the spans of those go whose callers record them, and what takes down refusals."""
         self._engine = engine
         self._telemetry = telemetry
+        self._decisions = decisions
 
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         """Begins one call; it may have ended when this returns."""
@@ -36,21 +39,23 @@ class SessionHandler:
         except ParadeError as error:
             if span is not None:
                 span.end(error.reason.value, error.message)
+            self._decisions.denied(DISPATCHER_SESSION, caller, error, f"functions/{call.function}")
             exchange.answer(convert.session_failure(error))
             return
-        reply = SessionReply(exchange, self._telemetry, not request.call_id, request.step is not None, span)
+        reply = SessionReply(exchange, self._telemetry, self._decisions, not request.call_id, request.step is not None, span)
         reply.began(self._engine.begin(request, reply))
 
 
 class SessionReply:
     """What the engine says of one call, put into the session."""
 
-    __slots__ = ("_events", "_exchange", "_is_step", "_job", "_names_call", "_span", "_telemetry", "_window")
+    __slots__ = ("_decisions", "_events", "_exchange", "_is_step", "_job", "_names_call", "_span", "_telemetry", "_window")
 
     def __init__(
         self,
         exchange: Exchange,
         telemetry: Telemetry,
+        decisions: Decisions,
         names_call: bool,  # noqa: FBT001 - one for every call
         is_step: bool,  # noqa: FBT001 - as above
         span: CallSpan | None,
@@ -60,6 +65,7 @@ class SessionReply:
         Args:
             exchange: The call at the session.
             telemetry: Where a failure goes of a call that nobody records.
+            decisions: Takes down refusals.
             names_call: Whether the answer names the call, since its caller did not.
             is_step: Whether it is a step's call.
             span: The call's span, where it is recorded.
@@ -68,6 +74,7 @@ class SessionReply:
         self._window = exchange.window
         self._events = self._window > 0
         self._telemetry = telemetry
+        self._decisions = decisions
         self._names_call = names_call
         self._is_step = is_step
         self._span = span
@@ -91,6 +98,8 @@ class SessionReply:
 
     def failed(self, error: ParadeError, timing: Timing) -> None:
         """Passes on that the call has failed."""
+        if error.reason in DENIED and self._exchange is not None:
+            self._decisions.denied(DISPATCHER_SESSION, self._exchange.caller, error, f"functions/{error.metadata.get('function', '')}")
         self._end(convert.session_failure(error, timing))
         facts = error.metadata
         if self._span is not None:

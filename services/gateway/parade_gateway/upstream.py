@@ -3,12 +3,12 @@
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from google.protobuf.message import Message
 
-from parade.v1 import dispatcher_pb2, key_pb2, key_pb2_grpc, scheduler_pb2
-from parade.wire.errors import ParadeError, Reason
+from parade.v1 import audit_pb2, dispatcher_pb2, key_pb2, key_pb2_grpc, scheduler_pb2
+from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import Identity
 from parade.wire.replicas import Replicas
 from parade.wire.session.caller import SessionCaller
@@ -18,6 +18,15 @@ from parade_chassis.lifecycle import Process
 from parade_gateway.caller import Caller
 from parade_gateway.config import Config
 from parade_gateway.routes import Route, message_class
+
+WITH_AUDIT_LOG: Final = ("agent_manager", "dispatcher", "scheduler")
+"""The services that keep an audit log. They serve one contract, and its requests name the one that is asked."""
+_AUDIT_REQUESTS: Final = (
+    audit_pb2.ListAuditRequest,
+    audit_pb2.ExportAuditRequest,
+    audit_pb2.VerifyAuditRequest,
+    audit_pb2.GetAuditCheckpointRequest,
+)
 
 
 class Upstream:
@@ -50,7 +59,7 @@ class Upstream:
             ParadeError: What the service answered, or UNAVAILABLE where there is none.
         """
         _name(request)
-        response: Message = await self._caller(route)(request, timeout=timeout, metadata=caller.metadata)
+        response: Message = await self._caller(route, request)(request, timeout=timeout, metadata=caller.metadata)
         return response
 
     def stream(self, route: Route, request: Message, caller: Caller, timeout: float | None) -> AsyncGenerator[Message]:
@@ -59,7 +68,7 @@ class Upstream:
         Raises:
             ParadeError: UNAVAILABLE where the service is nowhere; what it answers is raised by the stream.
         """
-        stream: AsyncGenerator[Message] = self._caller(route)(request, timeout=timeout, metadata=caller.metadata)
+        stream: AsyncGenerator[Message] = self._caller(route, request)(request, timeout=timeout, metadata=caller.metadata)
         return stream
 
     async def authenticate(self, request: key_pb2.AuthenticateKeyRequest, timeout: float) -> key_pb2.AuthenticateKeyResponse:
@@ -83,13 +92,15 @@ class Upstream:
             self._dispatcher = SessionCaller(self._link)
         return self._dispatcher
 
-    def _caller(self, route: Route) -> Callable[..., Any]:
-        if route.rpc not in self._callers:
-            channel = self.channel(route.service)
+    def _caller(self, route: Route, request: Message) -> Callable[..., Any]:
+        named = _service_of(request)
+        key = named + route.rpc
+        if key not in self._callers:
+            channel = self.channel(named or route.service)
             make = channel.unary_stream if route.streams else channel.unary_unary
-            request, response = message_class(route.method.input_type), message_class(route.method.output_type)
-            self._callers[route.rpc] = make(route.rpc, request.SerializeToString, response.FromString)
-        return self._callers[route.rpc]
+            input_class, output_class = message_class(route.method.input_type), message_class(route.method.output_type)
+            self._callers[key] = make(route.rpc, input_class.SerializeToString, output_class.FromString)
+        return self._callers[key]
 
     def channel(self, service: str) -> Replicas:
         """Returns the channels to the replicas of a service.
@@ -104,6 +115,19 @@ class Upstream:
             server_name = Identity.service(service, self._process.config.domain).server_name
             self._channels[service] = Replicas.at(target, self._process.certificates, server_name, peer=service)
         return self._channels[service]
+
+
+def _service_of(request: Message) -> str:
+    """Returns the service that a request names where several serve its contract; an empty text for all others.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS, where there is no such service.
+    """
+    if not isinstance(request, _AUDIT_REQUESTS):
+        return ""
+    if request.service not in WITH_AUDIT_LOG:
+        raise invalid([Violation("service", f"must be one of {', '.join(WITH_AUDIT_LOG)}")])
+    return request.service
 
 
 def _name(request: Message) -> None:

@@ -4,6 +4,9 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from parade_chassis.access import AccessWatch
+from parade_chassis.audit_decisions import Decisions
+from parade_chassis.audit_log import AuditLog
+from parade_chassis.audit_servicer import AuditServicer
 from parade_chassis.leading import sharing
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -18,6 +21,7 @@ from parade_scheduler.operations import Operations
 from parade_scheduler.servicer import Servicer
 from parade_scheduler.starts.children import Children
 from parade_scheduler.starts.starter import Starter
+from parade_scheduler.storage.audit_table import AUDIT
 from parade_scheduler.storage.store import Store
 from parade_scheduler.storage.tables import METADATA
 from parade_scheduler.triggers.triggers import Triggers
@@ -44,10 +48,14 @@ async def serve(process: Process[Config]) -> None:
         await leadership.begin(effects)
         events = triggers.begin(starter)
         operations = Operations(engine, store, leadership.catalogue, process.ids)
-        async with running(process, Servicer(engine, operations, triggers.schedules, events)):
+        audit, decisions = AuditLog(database, AUDIT), Decisions(process.clock, process.log)
+        process.background(decisions.keep(audit.record), "audit")
+        servicers = Servicer(engine, operations, triggers.schedules, events), AuditServicer("scheduler", audit, process.clock)
+        async with running(process, *servicers, decisions=decisions):
             await process.stopped()
             leadership.watchers.end()
         await leadership.end(effects)
+        await decisions.end(audit.record)
 
 
 if __name__ == "__main__":
