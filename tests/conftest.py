@@ -9,9 +9,14 @@ from hypothesis import HealthCheck, settings
 
 from parade.client import Mesh, connect
 from parade.testing import LocalMesh
+from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 from tests.support import postgres
 from tests.support.mesh import agent_process, ready
+from tests.support.roles import let_in
+
+CLIENTS = (Identity.client("dev"), Identity.client("intruder", "hostile"))
+"""Who is admin in its namespace of the shared mesh, beside its own client."""
 
 # How long examples take says how busy the machine is.
 settings.register_profile("parade", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +30,7 @@ def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshFile]:
         file = stack.enter_context(LocalMesh(tmp_path_factory.mktemp("shared")))
         for _ in range(2):
             stack.enter_context(agent_process(file))
+        let_in(file, *CLIENTS)
         yield file
 
 

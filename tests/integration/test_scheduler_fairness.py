@@ -16,6 +16,7 @@ from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
 from tests.integration.test_access import MeshAuthority
 from tests.support.mesh import agent_process, ready
+from tests.support.roles import let_in
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -35,7 +36,9 @@ steps:
 
 def tenant(mesh: MeshFile, namespace: str, folder: Path) -> MeshFile:
     """Returns the mesh as somebody of another namespace is let into it."""
-    files = MeshAuthority(mesh).files(Identity.client("dev", namespace))
+    client = Identity.client("dev", namespace)
+    let_in(mesh, client)
+    files = MeshAuthority(mesh).files(client)
     folder.mkdir()
     other = replace(
         mesh,

@@ -61,9 +61,10 @@ def test_what_is_taken_away_gives_nobody_more(drawn: tuple[list[ApiKey], list[Gr
     judged = Rights(keys, grants)
     before = {place: judged.role_of(*place, NOW) for place in places}
 
-    if grants and data.draw(st.booleans()):
-        judged.remove_grant(grants[data.draw(st.integers(0, len(grants) - 1))])
-    elif keys:
-        judged.remove_key(keys[data.draw(st.integers(0, len(keys) - 1))].id)
+    place = data.draw(st.integers(0, len(grants) + len(keys)))
+    if place < len(grants):
+        judged.remove_grant(grants[place])
+    elif place < len(grants) + len(keys):
+        judged.remove_key(keys[place - len(grants)].id)
 
     assert all(judged.role_of(*place, NOW) <= before[place] for place in places)

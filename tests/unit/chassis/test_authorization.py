@@ -193,9 +193,10 @@ def service_with(callers: list[int], role: int) -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="tested.proto", package="tested", syntax="proto3")
     file.message_type.add(name="Empty")
     method = file.service.add(name="Tested").method.add(name="Ask", input_type=".tested.Empty", output_type=".tested.Empty")
-    method.options.Extensions[access_pb2.callers].extend(callers)
+    options: Any = method.options.Extensions
+    options[access_pb2.callers].extend(callers)
     if role:
-        method.options.Extensions[access_pb2.role] = role
+        options[access_pb2.role] = role
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool.FindServiceByName("tested.Tested")
