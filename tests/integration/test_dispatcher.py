@@ -16,6 +16,7 @@ from parade.v1 import agent_manager_pb2, agent_pb2, dispatcher_pb2
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from tests.integration.dispatcher_harness import (
     CLIENT,
     FUNCTIONS,
@@ -86,6 +87,23 @@ async def test_nobody_but_the_scheduler_names_a_step(mesh: Mesh) -> None:
     error = await failure(mesh.stub().Call(call(step=dispatcher_pb2.StepReference(run_id="run-1", step="clean"))))
 
     assert error.reason is Reason.PERMISSION_DENIED
+
+
+async def test_a_developer_cancels_its_own_calls_and_an_operator_everybodys(mesh: Mesh) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    gateway = mesh.stub(Identity.service("gateway"))
+    developer, operator = (on_behalf_of("default", "key:0123456789", role) for role in (Role.DEVELOPER, Role.OPERATOR))
+    started = dispatcher_pb2.StartCallRequest(function="analyst.describe")
+    other = dispatcher_pb2.CancelCallRequest(call_id=(await mesh.stub().StartCall(started)).call.id)
+    own = dispatcher_pb2.CancelCallRequest(call_id=(await gateway.StartCall(started, metadata=developer)).call.id)
+
+    error = await failure(gateway.CancelCall(other, metadata=developer))
+    await gateway.CancelCall(own, metadata=developer)
+    await gateway.CancelCall(other, metadata=operator)
+
+    assert error.reason is Reason.PERMISSION_DENIED
+    assert error.metadata == {"role": "operator", "held": "developer"}
 
 
 async def test_a_redelivered_effect_is_not_called_again(mesh: Mesh) -> None:

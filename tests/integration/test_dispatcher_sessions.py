@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2_grpc, session_pb2
+from parade.v1 import access_pb2, agent_pb2, call_pb2, dispatcher_pb2_grpc, session_pb2
 from parade.wire.certificates import MemorySource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
@@ -184,10 +184,24 @@ async def test_a_scheduler_and_a_gateway_say_whom_a_call_is_for(mesh: Mesh, call
     agent = await mesh.agent()
     await mesh.knows(agent)
 
-    await mesh.session(caller).call(origin=call_pb2.CallOrigin(namespace="default", principal=CLIENT.uri))
+    said = access_pb2.ROLE_DEVELOPER if caller is not SCHEDULER else access_pb2.ROLE_UNSPECIFIED
+    await mesh.session(caller).call(origin=call_pb2.CallOrigin(namespace="default", principal=CLIENT.uri, role=said))
 
     origin = agent.requests[-1].origin
     assert (origin.namespace, origin.principal) == ("default", CLIENT.uri)
+
+
+@pytest.mark.parametrize("role", [access_pb2.ROLE_UNSPECIFIED, access_pb2.ROLE_NONE, access_pb2.ROLE_VIEWER])
+async def test_a_gateway_calls_for_nobody_who_may_not(mesh: Mesh, role: access_pb2.Role.ValueType) -> None:
+    agent = await mesh.agent()
+    await mesh.knows(agent)
+    session = mesh.session(Identity.service("gateway"))
+
+    error = await failure(session.call(origin=call_pb2.CallOrigin(namespace="default", principal="key:0123456789", role=role)))
+
+    assert error.reason is Reason.PERMISSION_DENIED
+    assert error.metadata["role"] == "developer"
+    assert agent.requests == []
 
 
 async def test_a_scheduler_names_the_step_and_a_redelivered_effect_is_not_called(mesh: Mesh) -> None:

@@ -34,6 +34,7 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from parade.wire.telemetry import Collector, Telemetry
 from parade.wire.tls import channel_credentials
 from tests.support.certificates import Authority
@@ -287,8 +288,8 @@ async def test_agents_may_send_and_not_ask_and_the_gateway_says_for_whom_it_asks
         asked = monitor_pb2_grpc.MonitorServiceStub(asker.for_stubs())
 
         agent_refused = await refusal(monitor_pb2_grpc.MonitorServiceStub(sender.for_stubs()).QueryLogs(request))
-        nobody = await refusal(asked.QueryLogs(request))
-        await eventually(lambda: _found(sender=asker, metadata=on_behalf_of(namespace, ""), request=request))
+        nobody = await refusal(asked.QueryLogs(request, metadata=on_behalf_of("", "", Role.VIEWER)))
+        await eventually(lambda: _found(sender=asker, metadata=on_behalf_of(namespace, "", Role.VIEWER), request=request))
 
     assert agent_refused.reason is Reason.PERMISSION_DENIED
     assert nobody.reason is Reason.INVALID_ARGUMENTS

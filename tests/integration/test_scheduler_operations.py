@@ -14,6 +14,8 @@ from parade.v1 import scheduler_pb2 as pb
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import Reason
 from parade.wire.identity import Identity
+from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from tests.integration.operations_harness import CHAIN, INPUTS, cancelled, of_kind, outputs, refused, states
 from tests.integration.scheduler_harness import CLIENT, World, begin, ended, history, json, put, running_world
 from tests.support.waiting import eventually
@@ -68,6 +70,30 @@ async def test_a_run_that_has_ended_is_neither_paused_nor_resumed(world: World) 
     await refused(stub.ResumeRun(pb.ResumeRunRequest(run_id=run.id)), Reason.FAILED_PRECONDITION)
     await refused(stub.PauseRun(pb.PauseRunRequest(run_id="run-none")), Reason.NOT_FOUND)
     await refused(world.stub(Identity.client("dev", "other")).PauseRun(pb.PauseRunRequest(run_id=run.id)), Reason.NOT_FOUND)
+
+
+async def test_a_developer_lays_hands_on_its_own_runs_and_an_operator_on_everybodys(world: World) -> None:
+    stub, gateway = world.stub(), world.stub(Identity.service("gateway"))
+    developer, operator = (on_behalf_of("default", "key:0123456789", role) for role in (Role.DEVELOPER, Role.OPERATOR))
+    await put(stub, CHAIN, inputs=INPUTS)
+    other = (await begin(stub)).id
+    own = (await gateway.StartRun(pb.StartRunRequest(workflow="flow"), metadata=developer)).run.id
+
+    for ask, request in (
+        (gateway.PauseRun, pb.PauseRunRequest(run_id=other)),
+        (gateway.ResumeRun, pb.ResumeRunRequest(run_id=other)),
+        (gateway.CancelRun, pb.CancelRunRequest(run_id=other)),
+    ):
+        error = await refused(ask(request, metadata=developer), Reason.PERMISSION_DENIED)
+        assert error.metadata["role"] == "operator"
+    await refused(gateway.CancelRun(pb.CancelRunRequest(run_id="run-none"), metadata=developer), Reason.NOT_FOUND)
+    await gateway.PauseRun(pb.PauseRunRequest(run_id=own), metadata=developer)
+    await gateway.ResumeRun(pb.ResumeRunRequest(run_id=own), metadata=developer)
+    await gateway.CancelRun(pb.CancelRunRequest(run_id=own), metadata=developer)
+    await gateway.PauseRun(pb.PauseRunRequest(run_id=other), metadata=operator)
+    await gateway.CancelRun(pb.CancelRunRequest(run_id=other), metadata=operator)
+
+    assert [(await ended(stub, id)).state for id in (own, other)] == [pb.RUN_STATE_CANCELLED] * 2
 
 
 # ------------------------------------------------------------------------------------------------ signals

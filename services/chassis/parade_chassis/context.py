@@ -10,7 +10,10 @@ from parade.wire.metadata import NAMESPACE, PRINCIPAL, ROLE
 from parade.wire.peer import NOBODY, Peer
 from parade.wire.peers import Peers
 from parade.wire.roles import Role
+from parade_chassis.grants import lacking
 
+OUTSIDERS = frozenset({Kind.CLIENT, Kind.GATEWAY})
+"""The kinds of caller behind which somebody outside the mesh stands."""
 DELEGATES = frozenset({Kind.GATEWAY, Kind.SCHEDULER, Kind.DISPATCHER})
 """The services that are believed when they say for whom they act."""
 
@@ -61,6 +64,28 @@ def required_namespace() -> str:
     if not namespace:
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"{current().caller.name} must say for which namespace it asks, in `{NAMESPACE}`")
     return namespace
+
+
+def minds_its_own() -> bool:
+    """Tells whether who asks may lay hands on nothing but what it has begun itself: somebody outside the mesh who is no operator."""
+    request = current()
+    return request.caller.kind in OUTSIDERS and request.role < Role.OPERATOR
+
+
+def require_own(principal: str, what: str) -> None:
+    """Holds that somebody may lay hands on what was begun.
+
+    Args:
+        principal: Who has begun it.
+        what: What it is, for example `run r-1`.
+
+    Raises:
+        ParadeError: PERMISSION_DENIED where somebody else has, and who asks is no operator.
+    """
+    request = current()
+    if minds_its_own() and request.principal != principal:
+        purpose = f"for {what}, which {principal} has started"
+        raise lacking(request.principal, request.namespace, request.role, Role.OPERATOR, purpose)
 
 
 def of_request(

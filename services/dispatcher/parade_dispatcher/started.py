@@ -10,7 +10,7 @@ from parade.v1 import call_pb2, dispatcher_pb2, dispatcher_pb2_grpc, value_pb2
 from parade.wire.errors import Violation, invalid
 from parade.wire.status import to_record
 from parade_chassis import paging
-from parade_chassis.context import current, required_namespace
+from parade_chassis.context import current, minds_its_own, require_own, required_namespace
 from parade_dispatcher import convert
 from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.changes import CallFilter, CallState, Key, StartedCall
@@ -68,7 +68,10 @@ class StartedCallsServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
 
     async def CancelCall(self, request: dispatcher_pb2.CancelCallRequest, context: _Context) -> dispatcher_pb2.CancelCallResponse:
         """Cancels a call."""
-        return dispatcher_pb2.CancelCallResponse(call=_call(await self._started.cancel(_key(request.call_id))))
+        key = _key(request.call_id)
+        if minds_its_own():
+            require_own((await self._started.get(key)).request.principal, f"call {request.call_id}")
+        return dispatcher_pb2.CancelCallResponse(call=_call(await self._started.cancel(key)))
 
     async def ListCalls(self, request: dispatcher_pb2.ListCallsRequest, context: _Context) -> dispatcher_pb2.ListCallsResponse:
         """Returns the calls that were started, newest first."""

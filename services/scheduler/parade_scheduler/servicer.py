@@ -10,7 +10,7 @@ from opentelemetry import trace
 from parade.v1 import scheduler_pb2 as pb
 from parade.v1 import scheduler_pb2_grpc
 from parade.wire.telemetry import traceparent
-from parade_chassis.context import current, required_namespace
+from parade_chassis.context import current, minds_its_own, require_own, required_namespace
 from parade_chassis.sessions import SessionServicer
 from parade_scheduler import convert
 from parade_scheduler.engine import Caller, Engine
@@ -80,6 +80,7 @@ class Servicer(SessionServicer, scheduler_pb2_grpc.SchedulerServiceServicer):
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
         """See the contract."""
+        await self._require_own(request.run_id)
         run, steps = await self._engine.cancel_run(_caller(), request.run_id, convert.reason(request))
         return pb.CancelRunResponse(run=convert.to_run(run, steps))
 
@@ -91,11 +92,13 @@ class Servicer(SessionServicer, scheduler_pb2_grpc.SchedulerServiceServicer):
 
     async def PauseRun(self, request: pb.PauseRunRequest, context: Context) -> pb.PauseRunResponse:
         """See the contract."""
+        await self._require_own(request.run_id)
         run, steps = await self._operations.pause(_caller(), request.run_id, convert.reason(request))
         return pb.PauseRunResponse(run=convert.to_run(run, steps))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Context) -> pb.ResumeRunResponse:
         """See the contract."""
+        await self._require_own(request.run_id)
         run, steps = await self._operations.resume(_caller(), request.run_id)
         return pb.ResumeRunResponse(run=convert.to_run(run, steps))
 
@@ -154,6 +157,10 @@ class Servicer(SessionServicer, scheduler_pb2_grpc.SchedulerServiceServicer):
         """See the contract."""
         await self._schedules.delete(_caller(), request.name)
         return pb.DeleteScheduleResponse()
+
+    async def _require_own(self, run_id: str) -> None:
+        if minds_its_own():
+            require_own((await self._engine.brief_run(_caller(), run_id)).principal, f"run {run_id}")
 
 
 def _caller() -> Caller:

@@ -19,6 +19,7 @@ from parade.wire.certificates import Certificates
 from parade.wire.identity import ANONYMOUS, SERVICES, Identity, Kind
 from parade.wire.mesh_file import MeshFile
 from parade.wire.metadata import on_behalf_of
+from parade.wire.roles import Role
 from parade.wire.tls import channel_credentials
 from tests.integration.test_access import MeshAuthority
 
@@ -119,7 +120,7 @@ def said_by(caller: Identity) -> tuple[tuple[str, str], ...]:
     return (
         ()
         if caller.namespace or caller.kind is Kind.ANONYMOUS
-        else on_behalf_of(NAMESPACE, f"spiffe://parade.local/ns/{NAMESPACE}/client/x")
+        else on_behalf_of(NAMESPACE, f"spiffe://parade.local/ns/{NAMESPACE}/client/x", Role.ADMIN)
     )
 
 

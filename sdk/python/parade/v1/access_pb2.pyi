@@ -80,9 +80,9 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_VIEWER: _Role.ValueType  # 2
     """Reads: agents, functions, workflows, runs, calls, artifacts, logs and traces."""
     ROLE_DEVELOPER: _Role.ValueType  # 3
-    """Calls functions, stores workflows and artifacts, starts runs, and ends, pauses and signals its own."""
+    """Calls functions, stores workflows and artifacts, starts runs, and signals them. It ends and pauses those that it has started itself."""
     ROLE_OPERATOR: _Role.ValueType  # 4
-    """Does so with everybody's calls and runs, many at once too, decides on approvals, and pauses, resumes and drains agents."""
+    """Ends and pauses everybody's calls and runs, and many at once, decides on approvals, and pauses, resumes and drains agents."""
     ROLE_ADMIN: _Role.ValueType  # 5
     """Lets in and keeps out: join tokens, keys, roles, certificates, and the audit log."""
 
@@ -96,9 +96,9 @@ ROLE_NONE: Role.ValueType  # 1
 ROLE_VIEWER: Role.ValueType  # 2
 """Reads: agents, functions, workflows, runs, calls, artifacts, logs and traces."""
 ROLE_DEVELOPER: Role.ValueType  # 3
-"""Calls functions, stores workflows and artifacts, starts runs, and ends, pauses and signals its own."""
+"""Calls functions, stores workflows and artifacts, starts runs, and signals them. It ends and pauses those that it has started itself."""
 ROLE_OPERATOR: Role.ValueType  # 4
-"""Does so with everybody's calls and runs, many at once too, decides on approvals, and pauses, resumes and drains agents."""
+"""Ends and pauses everybody's calls and runs, and many at once, decides on approvals, and pauses, resumes and drains agents."""
 ROLE_ADMIN: Role.ValueType  # 5
 """Lets in and keeps out: join tokens, keys, roles, certificates, and the audit log."""
 Global___Role: _TypeAlias = Role  # noqa: Y015

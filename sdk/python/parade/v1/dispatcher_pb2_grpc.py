@@ -162,7 +162,8 @@ class DispatcherServiceServicer:
     def WaitCall(self, request, context):
         """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
 
-        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND and
+        PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

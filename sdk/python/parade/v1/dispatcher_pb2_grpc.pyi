@@ -82,7 +82,8 @@ class DispatcherServiceStub:
     WaitCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.WaitCallRequest, _dispatcher_pb2.WaitCallResponse]
     """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
 
-    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND and
+    PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     CancelCall: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.CancelCallRequest, _dispatcher_pb2.CancelCallResponse]
     """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
@@ -148,7 +149,8 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     WaitCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.WaitCallRequest, _dispatcher_pb2.WaitCallResponse]  # type: ignore[assignment]
     """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
 
-    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+    A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND and
+    PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     CancelCall: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.CancelCallRequest, _dispatcher_pb2.CancelCallResponse]  # type: ignore[assignment]
     """Cancels a call that was started, and returns it as it then is; `cancellation` says how far that has come.
@@ -253,7 +255,8 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispatcher_pb2.WaitCallResponse, _abc.Awaitable[_dispatcher_pb2.WaitCallResponse]]:
         """Waits until a call has ended, or has given items after those that the caller knows, or until `timeout`, and returns it as it then is.
 
-        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND.
+        A retry is safe. Called by those who may GetCall. Fails with NOT_FOUND and
+        PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
 
     @_abc_1.abstractmethod

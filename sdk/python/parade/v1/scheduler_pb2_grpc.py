@@ -279,7 +279,8 @@ class SchedulerServiceServicer:
         """Asks a run to end now. Steps that run are cancelled, others do not start.
 
         A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
-        Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+        Fails with NOT_FOUND, FAILED_PRECONDITION (the run ended in another way) and PERMISSION_DENIED (somebody else started it, and the caller is no
+        operator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,7 +299,8 @@ class SchedulerServiceServicer:
     def PauseRun(self, request, context):
         """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended, is ending or has not begun)
+        and PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,7 +309,8 @@ class SchedulerServiceServicer:
     def ResumeRun(self, request, context):
         """Lets a paused run go on.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending) and
+        PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -104,7 +104,8 @@ class SchedulerServiceStub:
     """Asks a run to end now. Steps that run are cancelled, others do not start.
 
     A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
-    Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+    Fails with NOT_FOUND, FAILED_PRECONDITION (the run ended in another way) and PERMISSION_DENIED (somebody else started it, and the caller is no
+    operator).
     """
     CancelRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CancelRunsRequest, _scheduler_pb2.CancelRunsResponse]
     """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
@@ -115,12 +116,14 @@ class SchedulerServiceStub:
     PauseRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PauseRunRequest, _scheduler_pb2.PauseRunResponse]
     """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended, is ending or has not begun)
+    and PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ResumeRunRequest, _scheduler_pb2.ResumeRunResponse]
     """Lets a paused run go on.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending) and
+    PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     SignalRun: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SignalRunRequest, _scheduler_pb2.SignalRunResponse]
     """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
@@ -264,7 +267,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Asks a run to end now. Steps that run are cancelled, others do not start.
 
     A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
-    Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+    Fails with NOT_FOUND, FAILED_PRECONDITION (the run ended in another way) and PERMISSION_DENIED (somebody else started it, and the caller is no
+    operator).
     """
     CancelRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CancelRunsRequest, _scheduler_pb2.CancelRunsResponse]  # type: ignore[assignment]
     """Cancels runs that a filter finds, the newest first, at most 1,000 at a time.
@@ -275,12 +279,14 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     PauseRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PauseRunRequest, _scheduler_pb2.PauseRunResponse]  # type: ignore[assignment]
     """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended, is ending or has not begun)
+    and PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     ResumeRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ResumeRunRequest, _scheduler_pb2.ResumeRunResponse]  # type: ignore[assignment]
     """Lets a paused run go on.
 
-    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+    A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending) and
+    PERMISSION_DENIED (somebody else started it, and the caller is no operator).
     """
     SignalRun: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SignalRunRequest, _scheduler_pb2.SignalRunResponse]  # type: ignore[assignment]
     """Sends a run a signal. A step that waits for its name takes it; until one does it is kept, at most 1,000 of them in a run.
@@ -487,7 +493,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks a run to end now. Steps that run are cancelled, others do not start.
 
         A retry is safe. Called by clients, agents and the gateway. Returns when the wish is stored; the run is CANCELLING, then CANCELLED.
-        Fails with NOT_FOUND and FAILED_PRECONDITION (the run ended in another way).
+        Fails with NOT_FOUND, FAILED_PRECONDITION (the run ended in another way) and PERMISSION_DENIED (somebody else started it, and the caller is no
+        operator).
         """
 
     @_abc_1.abstractmethod
@@ -510,7 +517,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scheduler_pb2.PauseRunResponse, _abc.Awaitable[_scheduler_pb2.PauseRunResponse]]:
         """Lets nothing more begin in a run until it is resumed. What was handed out comes to its end; the run's timeout goes on.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended, is ending or has not begun).
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended, is ending or has not begun)
+        and PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
 
     @_abc_1.abstractmethod
@@ -521,7 +529,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scheduler_pb2.ResumeRunResponse, _abc.Awaitable[_scheduler_pb2.ResumeRunResponse]]:
         """Lets a paused run go on.
 
-        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND and FAILED_PRECONDITION (the run has ended or is ending).
+        A retry is safe. Called by clients, agents and the gateway. Fails with NOT_FOUND, FAILED_PRECONDITION (the run has ended or is ending) and
+        PERMISSION_DENIED (somebody else started it, and the caller is no operator).
         """
 
     @_abc_1.abstractmethod

@@ -16,15 +16,13 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Kind
 from parade.wire.role_numbers import role_of
 from parade.wire.roles import Role
-from parade_chassis.context import RequestContext, current, enter
+from parade_chassis.context import OUTSIDERS, RequestContext, current, enter
 from parade_chassis.grants import Grants, lacking
 
 AllowList = Mapping[str, frozenset[Kind]]
 """The kinds of caller that each method admits, by its full name."""
 Needs = Mapping[tuple[str, Kind], Role]
 """The role that each method demands of a client, and of whom the gateway acts for; where none is demanded there is no entry."""
-OUTSIDERS = frozenset({Kind.CLIENT, Kind.GATEWAY})
-"""The kinds of caller behind which somebody outside the mesh stands."""
 
 
 def allow_list(services: Iterable[ServiceDescriptor], foreign: AllowList) -> AllowList:
