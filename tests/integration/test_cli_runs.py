@@ -77,6 +77,19 @@ def test_a_run_is_paused_resumed_signalled_and_approved(project: Path) -> None:
     assert "for once" in done(project, "run", "watch", run_id, "-o", "json")
 
 
+def test_a_start_is_named_and_takes_the_version_that_is_asked_for(project: Path) -> None:
+    run_id = started(project, "--request-id", "only-once", "--version", "1")
+
+    assert started(project, "--request-id", "only-once") == run_id
+    assert shown(project, run_id)["workflowVersion"] == 1
+    unknown = run(project, "run", "waiting", "--detach", "--version", "99")
+    assert unknown.returncode != 0
+    assert "99" in unknown.stderr
+    refused = run(project, "run", "waiting.yaml", "--detach", "--version", "1")
+    assert refused.returncode == 2
+    assert "--version" in refused.stderr
+
+
 def test_a_rejected_run_fails_and_is_repeated_from_a_step_on(project: Path) -> None:
     run_id = started(project)
     done(project, "run", "signal", run_id, "go", "now")

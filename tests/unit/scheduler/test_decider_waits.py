@@ -209,14 +209,6 @@ def test_more_signals_than_a_run_keeps_change_nothing() -> None:
     assert run.execution.signals_waiting == MAX_SIGNALS
 
 
-def test_the_schemas_of_a_signal_are_those_of_all_steps_that_wait_for_it() -> None:
-    schema = {"type": "integer"}
-    run = Simulation(flow(step("a", Kind.SIGNAL, wait=Signal("go", schema)), signal("b"), signal("c", "stop")))
-
-    assert run.execution.signal_schemas("go") == [schema]
-    assert run.execution.signal_schemas("stop") == []
-
-
 def test_a_signal_to_a_run_that_is_ending_changes_nothing() -> None:
     run = Simulation(flow(step("a")))
     run.cancel()

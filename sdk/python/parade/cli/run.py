@@ -65,6 +65,10 @@ def start(
         int | None,
         typer.Option(min=-100, max=100, help="Of what waits for a free place, the highest goes first; else as the workflow says."),
     ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The workflow's version; the newest where not given.")] = None,
+    request_id: Annotated[
+        str, typer.Option(metavar="ID", help="Names this start: the same again returns, or follows, the run that there is.")
+    ] = "",
     allow_unregistered: AllowUnregistered = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -74,17 +78,19 @@ def start(
 
     For example:
 
-        parade run sales-report source=sales.csv --label team=retail
+        parade run sales-report source=sales.csv --label team=retail --request-id report-2026-11
     """
     inputs, found_labels = named_values(pairs, document), labels(label)
     source = definition(Path(workflow)) if is_file(workflow) else ""
+    if source and version is not None:
+        raise typer.BadParameter("a definition's file is stored as a version of its own, and that one is started", param_hint="--version")
 
     async def work(mesh: "Mesh") -> bool:
-        name, version = workflow, 0
+        name, number = workflow, version or 0
         if source:
             stored = await mesh.put_workflow(source, allow_unregistered=allow_unregistered)
-            name, version = stored.name, stored.version
-        run = await mesh.start(name, inputs, version=version, labels=found_labels, priority=priority)
+            name, number = stored.name, stored.version
+        run = await mesh.start(name, inputs, version=number, request_id=request_id, labels=found_labels, priority=priority)
         if not follow:
             from parade.cli.run_view import print_started
 

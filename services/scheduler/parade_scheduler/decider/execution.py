@@ -1,9 +1,9 @@
 """A run as the decider holds it: its rows, and what is counted from them so that no event costs more because a run is large."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from parade_scheduler.decider.alarms import Alarms
 from parade_scheduler.decider.asks import Entries
@@ -12,7 +12,6 @@ from parade_scheduler.decider.bindings import Bindings
 from parade_scheduler.decider.losers import losers
 from parade_scheduler.decider.takers import SIGNALS, Signals, Takers
 from parade_scheduler.language import Definition, StepDefinition
-from parade_scheduler.language.definition import Signal
 from parade_scheduler.model import RUN_ENDED, STEP_ENDED, TASK_ENDED, Kind, Run, RunState, Step, StepState, Task, TaskState
 
 MAX_TASKS: Final = 100_000
@@ -109,11 +108,6 @@ class Execution:
     def signals_waiting(self) -> int:
         """How many signals are kept that nothing has taken; more than `MAX_SIGNALS` are not accepted."""
         return len(self.signals)
-
-    def signal_schemas(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Returns the JSON Schemas that a signal's value must fit: those of all steps that wait for one of this name, now or later."""
-        waits = [step.wait for step in self.definition.steps.values()]
-        return [wait.schema for wait in waits if isinstance(wait, Signal) and wait.name == name and wait.schema is not None]
 
     def definition_of(self, step: str) -> StepDefinition:
         """Returns how a step, or the compensation of one, is defined."""
