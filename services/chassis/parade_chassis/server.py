@@ -110,7 +110,9 @@ async def running(
     authorization = AuthorizationConcern(rows, needed_roles(descriptors), process.grants)
     telemetry, errors = TelemetryConcern(process.telemetry), ErrorsConcern(process.log, decisions)
     under_way = OpenRequests(process.peers)
-    pipeline = Pipeline(ContextConcern(process.peers), telemetry, authorization, failing=errors, under_way=under_way)
+    unsubscribe = process.grants.subscribe(under_way.look)
+    concerns = ContextConcern(process.peers), telemetry, authorization
+    pipeline = Pipeline(*concerns, failing=errors, under_way=under_way, still=authorization.still)
     server = grpc.aio.server(interceptors=[pipeline], options=(*OPTIONS, *options), maximum_concurrent_rpcs=MAX_CONCURRENT_REQUESTS)
     by_session = [servicer for servicer in servicers if isinstance(servicer, SessionServicer)]
     for opened in by_session:
@@ -139,6 +141,7 @@ async def running(
         await server.stop(config.drain_timeout)
         await probes.stop(None)
         under_way.close()
+        unsubscribe()
 
 
 def _descriptor(servicer: object) -> ServiceDescriptor:

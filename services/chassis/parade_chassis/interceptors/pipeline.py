@@ -22,21 +22,28 @@ Concern = Callable[[str, Context], Callable[[], None] | None]
 Failing = Callable[[str, Context, Exception], Awaitable[None]]
 """What makes of a failure the RPC's status, by aborting it."""
 
+Still = Callable[[str], Callable[[], None] | None]
+"""What raises once the current request of a method may not go on; nothing where it may for as long as its caller is believed."""
+
 
 class Pipeline(grpc.aio.ServerInterceptor):
     """Runs every handler inside the concerns, the first outermost."""
 
-    def __init__(self, *concerns: "Concern", failing: "Failing", under_way: OpenRequests | None = None) -> None:
+    def __init__(
+        self, *concerns: "Concern", failing: "Failing", under_way: OpenRequests | None = None, still: "Still | None" = None
+    ) -> None:
         """Takes what stands around every handler.
 
         Args:
             concerns: What is done before and after, in this order. The first enters the request's facts where `under_way` is given.
             failing: What is done where a concern or the handler raises, before the concerns end.
             under_way: Knows the requests that the handlers serve, and ends those whose caller is not believed any more.
+            still: Gives what ends those that their caller may not go on with.
         """
         self._concerns = concerns
         self._failing = failing
         self._under_way = under_way
+        self._still = still
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         """By method, for making one costs as much as a small handler does."""
 
@@ -116,7 +123,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 endings.append(ending)
         if self._under_way is None:
             return None
-        opened = self._under_way.enter(current().peer, lasting=lasting)
+        still = None if self._still is None else self._still(method)
+        opened = self._under_way.enter(current().peer, still, lasting=lasting)
         endings.append(partial(self._under_way.leave, opened))
         return opened
 
