@@ -233,6 +233,23 @@ def test_a_star_stands_for_any_text_without_a_slash(pattern: str, *, fits: bool)
     assert may_resolve(("spiffe://nobody", pattern), ADA) is fits
 
 
+@pytest.mark.parametrize(
+    ("pattern", "principal", "fits"),
+    [
+        ("key:4fJk29sLq0", "key:4fJk29sLq0", True),
+        ("key:*", "key:4fJk29sLq0", True),
+        ("key:4fJk29sLq0", "key:4fJk29sLq1", False),
+        ("spiffe://mesh/ns/default/client/*", "key:4fJk29sLq0", False),
+        ("key:*", ADA, False),
+        ("oidc:https://id.example/realm#42", "oidc:https://id.example/realm#42", True),
+        ("oidc:https://id.example/realm#*", "oidc:https://id.example/realm#42", True),
+        ("oidc:https://id.example/realm#*", "oidc:https://id.example/other#42", False),
+    ],
+)
+def test_keys_and_people_are_named_as_they_are_known(pattern: str, principal: str, *, fits: bool) -> None:
+    assert may_resolve((pattern,), principal) is fits
+
+
 def test_anybody_may_resolve_what_names_no_approver() -> None:
     assert may_resolve((), ADA)
 

@@ -26,6 +26,11 @@ def only(words: str) -> StepDefinition:
             Kind.APPROVAL,
             Approval(("spiffe://a/ns/b/client/*",), Template("Shall we?")),
         ),
+        (
+            "{approval: {approvers: ['key:4fJk29sLq0', 'oidc:https://id.example/realm#4*']}}",
+            Kind.APPROVAL,
+            Approval(("key:4fJk29sLq0", "oidc:https://id.example/realm#4*")),
+        ),
         ("{signal: go-on}", Kind.SIGNAL, Signal("go-on")),
         ("{signal: {name: go, schema: {type: string}}}", Kind.SIGNAL, Signal("go", {"type": "string"})),
         ("{timer: 1h30m}", Kind.TIMER, Timer(duration=Template("1h30m"))),

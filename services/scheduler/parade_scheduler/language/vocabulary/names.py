@@ -67,8 +67,9 @@ FAILURE: Final = Name(
 )
 APPROVER: Final = Name(
     "approver",
-    re.compile(r"spiffe://[a-z0-9._*-]{1,255}/[!-~]{1,1024}"),
-    "a SPIFFE id such as `spiffe://example.org/ns/default/client/ada`, in which `*` stands for any text without `/`",
+    re.compile(r"(spiffe://[a-z0-9._*-]{1,255}/|key:|oidc:https?://)[!-~]{1,1024}"),
+    "a SPIFFE id such as `spiffe://example.org/ns/default/client/ada`, `key:<id>` or `oidc:<issuer>#<subject>`, "
+    "in which `*` stands for any text without `/`",
 )
 
 TEXT: Final[Mapping[str, Any]] = {"type": ["string", "null"], "maxLength": MAX_TEXT}

@@ -22,7 +22,8 @@ APPROVAL: Final = Vocabulary(
     "an approval",
     {
         "approvers": Word(
-            "Who may resolve it: a SPIFFE id or a list, `*` for any text without `/`; whoever may call where not said.",
+            "Who may resolve it: a SPIFFE id, `key:<id>`, `oidc:<issuer>#<subject>` or a list, `*` for any text without `/`; "
+            "whoever may call where not said.",
             a_few(APPROVER.value),
         ),
         "message": Word("What they are told.", {"type": ["string", "null"], "maxLength": MAX_TEXT}),
