@@ -1,12 +1,15 @@
 """A record is a constant event and fields: a short line for people, JSON for machines, the same to the monitor."""
 
 import json
+import logging
+import sys
 from typing import Any
 
 import pytest
 
 from parade.wire.log import Log, for_machines
 from parade.wire.redaction import remember
+from parade.wire.telemetry import Telemetry
 
 
 class Sink:
@@ -76,3 +79,25 @@ def test_a_log_of_a_call_is_written_without_its_secrets_however_short(capsys: py
     said = capsys.readouterr().err
     assert "ValueError: pin ***" in said
     assert "4711" not in said
+
+
+def test_what_a_library_warns_of_is_written_without_the_secrets_that_the_process_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    canary = "canary-of-a-library"
+    remember([canary], 60)
+    record = logging.makeLogRecord({"msg": "Task exception was never retrieved: %s", "args": (canary,), "exc_info": _failed(canary)})
+
+    with Telemetry("tested", "i1"):
+        assert logging.lastResort is not None
+        logging.lastResort.handle(record)
+
+    said = capsys.readouterr().err
+    assert "never retrieved: ***" in said
+    assert "ValueError: ***" in said
+    assert canary not in said
+
+
+def _failed(message: str) -> Any:
+    try:
+        raise ValueError(message)
+    except ValueError:
+        return sys.exc_info()

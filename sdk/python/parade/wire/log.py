@@ -3,6 +3,7 @@
 No secret that the process knows leaves it in a record, see `parade.wire.redaction`.
 """
 
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
@@ -64,6 +65,14 @@ def for_machines(record: Record) -> str:
         **({"exception": record.exception} if record.exception else {}),
     }
     return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode() + "\n"
+
+
+class RedactedFormatter(logging.Formatter):
+    """Lays out what libraries log by `logging`, without the secrets that the process knows."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, with the traceback where there is one."""
+        return redacted(super().format(record))
 
 
 class Log:

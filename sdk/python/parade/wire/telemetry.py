@@ -30,6 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from parade.wire import call_span
 from parade.wire.call_span import CallSpan
 from parade.wire.certificates import CertificateSource
+from parade.wire.log import RedactedFormatter
 from parade.wire.recorded_span import Fact, RecordedSpan
 from parade.wire.sampling import BURST, TRACES_PER_SECOND, RateLimit, sampler
 from parade.wire.span_exporter import SpanExporter
@@ -80,6 +81,8 @@ class Telemetry:
             collector: Where telemetry goes.
         """
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        if logging.lastResort is not None:  # where warnings of libraries go in a process that has set up nothing else
+            logging.lastResort.setFormatter(RedactedFormatter())
         resource = Resource(
             {"service.name": service, "service.instance.id": instance_id, **({"service.namespace": namespace} if namespace else {})}
         )
