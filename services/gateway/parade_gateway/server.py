@@ -3,12 +3,16 @@
 import asyncio
 import logging
 import socket
+import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from parade.wire.certificates import Certificates, write_private
 from parade_chassis.lifecycle import Process
 from parade_gateway.config import Config
 from parade_gateway.connection import HttpConnection
@@ -98,5 +102,13 @@ async def _renew(process: Process[Config], config: uvicorn.Config) -> None:
         await process.clock.sleep(CERTIFICATE_CHECK)
         newest = process.certificates.current()
         if newest is not shown:
-            config.ssl.load_cert_chain(process.config.certificate, process.config.private_key)
+            _show(config.ssl, newest)
             shown = newest
+
+
+def _show(context: ssl.SSLContext, certificates: Certificates) -> None:
+    """Shows a certificate from now on. It goes by a file of its own: those of the process may be replaced between two looks at them."""
+    with tempfile.TemporaryDirectory(prefix="parade-") as folder:
+        pair = Path(folder) / "pair.pem"
+        write_private(pair, certificates.certificate_chain + certificates.private_key)
+        context.load_cert_chain(pair)

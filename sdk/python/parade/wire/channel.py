@@ -179,11 +179,16 @@ class Channel:
 
     async def _responses(self, start: Callable[[], Any]) -> AsyncIterator[Any]:
         call = start()
+        shown = self._shown
         try:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, service=self._peer) from error
+            failure = from_rpc_error(error, service=self._peer)
+            if failure.reason is Reason.UNAUTHENTICATED and self._source is not None and self._source.current() is not shown:
+                # The stream has outlived its certificate, not its welcome: whoever opens it again shows the newer one.
+                failure = ParadeError(Reason.UNAVAILABLE, f"{self._peer} ended a stream that was opened with a former certificate")
+            raise failure from error
         finally:
             call.cancel()
 

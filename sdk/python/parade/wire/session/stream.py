@@ -310,3 +310,5 @@ class Session:
                 timer.cancel()
         self._ticking = self._acknowledging = self._ending = None
         self.outbox.close()
+        # gRPC's call holds its connection open. What is garbage here is in cycles, and may not be collected for hours.
+        self._stream = None
