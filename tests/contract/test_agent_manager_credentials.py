@@ -160,6 +160,14 @@ async def test_revocations_are_read_back_the_oldest_first(store: CredentialStore
     assert await store.revocations() == [revocation("a"), later]
 
 
+async def test_the_first_revocation_of_a_subject_stands(store: CredentialStore) -> None:
+    first = await store.add_revocation(revocation("a"))
+    again = await store.add_revocation(replace(revocation("a"), reason="another", revoked=NOW + HOUR))
+
+    assert first == again == revocation("a")
+    assert await store.revocations() == [revocation("a")]
+
+
 async def test_what_has_ended_is_removed_and_the_rest_stays(store: CredentialStore) -> None:
     lasting = replace(certificate(2, "i-2"), expires=NOW + 2 * HOUR)
     await store.add_certificate(certificate(1))

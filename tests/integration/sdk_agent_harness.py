@@ -66,7 +66,7 @@ class SmallMesh:
         ready = asyncio.Event()
 
         async def serve() -> None:
-            settings = {
+            settings: dict[str, Any] = {
                 "listen": self.file.services["agent_manager"],
                 "enrolment_listen": self.file.enrolment,
                 "database_url": f"sqlite:///{self._folder}/agents.db",
@@ -95,7 +95,7 @@ class SmallMesh:
         import parade_dispatcher.__main__ as dispatcher
         from parade_dispatcher.config import Config as DispatcherConfig
 
-        settings = {
+        settings: dict[str, Any] = {
             "listen": self.file.services["dispatcher"],
             "agent_manager": self.file.services["agent_manager"],
             "database_url": f"sqlite:///{self._folder}/dispatcher.db",
@@ -156,7 +156,7 @@ def new_call_id() -> str:
     return f"call-{next(_CALL_IDS):04}"
 
 
-def invoke(function: str, arguments: Any = None, call_id: str = "", **origin: str) -> agent_pb2.InvokeRequest:
+def invoke(function: str, arguments: Any = None, call_id: str = "", **origin: Any) -> agent_pb2.InvokeRequest:
     return agent_pb2.InvokeRequest(
         call_id=call_id or new_call_id(),
         function=function,

@@ -10,6 +10,8 @@ import pytest
 
 from parade.v1 import agent_manager_pb2 as pb
 from parade.v1 import agent_manager_pb2_grpc, function_pb2, value_pb2
+from parade.v1.access_watch_pb2 import WatchAccessRequest
+from parade.v1.certificate_pb2 import CERTIFICATE_STATE_REVOKED, ListCertificatesRequest, RevokeCertificateRequest
 from parade.wire.certificates import Certificates, CertificateSource, MemorySource, new_key_and_request
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
@@ -88,7 +90,7 @@ async def mesh(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> As
     authority = Authority(tmp_path)
     certificate, key = authority.root_files()
     address, enrolment = (f"127.0.0.1:{unused_tcp_port_factory()}" for _ in range(2))
-    settings = {
+    settings: dict[str, Any] = {
         "listen": address,
         "enrolment_listen": enrolment,
         "database_url": f"sqlite:///{tmp_path / 'agents.db'}",
@@ -122,7 +124,7 @@ async def test_a_second_replica_stands_by_and_ends_when_it_is_asked_to(
     mesh: Mesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certificate, key = mesh.authority.root_files()
-    settings = {"database_url": f"sqlite:///{tmp_path / 'agents.db'}", "ca_certificate": certificate, "ca_private_key": key}
+    settings: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path / 'agents.db'}", "ca_certificate": certificate, "ca_private_key": key}
     said: list[str] = []
 
     def stands_by() -> bool:
@@ -209,6 +211,68 @@ async def test_200_strangers_with_one_token_give_one_certificate(mesh: Mesh) -> 
 
     assert sum(isinstance(answer, pb.EnrollResponse) for answer in answers) == 1
     assert [answer.reason for answer in answers if isinstance(answer, ParadeError)] == [Reason.UNAUTHENTICATED] * 199
+
+
+async def test_200_tries_of_one_stranger_with_one_token_give_one_certificate(mesh: Mesh) -> None:
+    token = (await mesh.as_(CLIENT).CreateJoinToken(pb.CreateJoinTokenRequest(agent="cleaner"))).token
+    request = pb.EnrollRequest(token=token, csr=new_key_and_request()[1])
+    stranger = mesh.as_stranger()
+
+    answers = await asyncio.gather(*(stranger.Enroll(request) for _ in range(200)))
+
+    assert len({answer.certificate_chain for answer in answers}) == 1
+    assert len((await mesh.as_(CLIENT).ListCertificates(ListCertificatesRequest())).certificates) == 1
+
+
+async def test_who_renews_with_a_copy_of_a_superseded_certificate_locks_the_instance_and_its_heart_stops(mesh: Mesh) -> None:
+    _, source = await mesh.enrolled()
+    thief = mesh.reach(MemorySource(source.current()))
+    instance = mesh.reach(source)
+    await instance.RegisterInstance(registration())
+    key, csr = new_key_and_request()
+    renewed = await instance.RenewCertificate(pb.RenewCertificateRequest(csr=csr))
+    source.replace(Certificates(renewed.trust_bundle, renewed.certificate_chain, key))
+    heart = Heart(instance)
+    await heart.beat()
+
+    stolen = await refusal(thief.RenewCertificate(pb.RenewCertificateRequest(csr=new_key_and_request()[1])))
+
+    assert stolen is Reason.UNAUTHENTICATED
+    assert await refusal(heart.stop()) is Reason.UNAUTHENTICATED
+    assert await refusal(instance.RegisterInstance(registration())) is Reason.UNAUTHENTICATED
+    assert not (await mesh.as_(CLIENT).GetAgent(pb.GetAgentRequest(name="cleaner"))).agent.instances
+    listed = (await mesh.as_(CLIENT).ListCertificates(ListCertificatesRequest())).certificates
+    assert [one.state for one in listed] == [CERTIFICATE_STATE_REVOKED] * 2
+    assert "has a copy" in listed[0].revocation.reason
+
+
+async def test_a_watch_of_access_is_for_services(mesh: Mesh) -> None:
+    await mesh.as_(CLIENT).RevokeCertificate(RevokeCertificateRequest(spiffe_id=Identity.client("lost").uri))
+
+    watch = aiter(mesh.as_(DISPATCHER).WatchAccess(WatchAccessRequest()))
+    async with asyncio.timeout(5):
+        events = [await anext(watch) for _ in range(2)]
+        while events[-1].WhichOneof("event") != "synced":
+            events.append(await anext(watch))
+
+    assert [event.revocation.spiffe_id for event in events if event.HasField("revocation")] == [Identity.client("lost").uri]
+    for caller in (CLIENT, Identity.agent("cleaner", "i-1")):
+        assert await refusal(anext(aiter(mesh.as_(caller).WatchAccess(WatchAccessRequest())))) is Reason.PERMISSION_DENIED
+
+
+async def test_only_an_admin_of_all_namespaces_and_the_operator_revoke_beyond_their_own(mesh: Mesh) -> None:
+    request = RevokeCertificateRequest(spiffe_id=Identity.client("dev", "other").uri)
+    behind_the_gateway = on_behalf_of("default", CLIENT.uri, Role.ADMIN)
+
+    refused = await refusal(mesh.as_(Identity.service("gateway")).RevokeCertificate(request, metadata=behind_the_gateway))
+    by_admin = await mesh.as_(CLIENT).RevokeCertificate(request)
+    by_operator = await mesh.as_(Identity.service("agent_manager")).RevokeCertificate(
+        RevokeCertificateRequest(spiffe_id=Identity.service("monitor").uri)
+    )
+
+    assert refused is Reason.PERMISSION_DENIED
+    assert by_admin.revocation.revoked_by == CLIENT.uri
+    assert by_operator.revocation.revoked_by == Identity.service("agent_manager").uri
 
 
 async def test_a_renewed_certificate_is_the_same_instances(mesh: Mesh) -> None:

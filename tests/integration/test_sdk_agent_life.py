@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,11 @@ import parade
 from parade.hosting.enrolment import Joining, NotJoinedError, keep_renewed
 from parade.hosting.settings import Settings
 from parade.v1 import agent_manager_pb2
+from parade.v1.certificate_pb2 import RevokeCertificateRequest
+from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.identity import Identity
+from parade.wire.join_token import pinned_roots
 from parade.wire.log import Log
 from parade.wire.mesh_file import FILE_VARIABLE
 from tests.integration.sdk_agent_harness import SmallMesh, invoke, small_mesh, value
@@ -175,6 +181,92 @@ async def test_a_join_token_of_another_agent_is_refused(mesh: SmallMesh, agent: 
     with pytest.raises(NotJoinedError, match="not for an agent 'clerk'"):
         async with agent.serving(mesh.file):
             pass
+
+
+async def test_a_join_token_is_not_sent_to_a_mesh_that_it_is_not_for(mesh: SmallMesh, tmp_path: Path) -> None:
+    created = await mesh.manager().CreateJoinToken(agent_manager_pb2.CreateJoinTokenRequest(agent="clerk"))
+    strangers = Authority(tmp_path / "stranger")
+    (tmp_path / "stranger.pem").write_bytes(strangers.trust_bundle)
+    visits = 0
+
+    async def visited(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal visits
+        visits += 1
+        writer.close()
+
+    async with await asyncio.start_server(visited, "127.0.0.1", 0) as stranger:
+        address = f"127.0.0.1:{stranger.sockets[0].getsockname()[1]}"
+        found = replace(mesh.file, enrolment=address, trust_bundle="stranger.pem")
+        with pytest.raises(NotJoinedError, match="was not sent"):
+            await Joining("clerk", Settings(join_token=created.token), lambda: found, Log()).join(5)
+    used = await Joining("clerk", Settings(join_token=created.token), lambda: mesh.file, Log()).join(5)
+
+    assert visits == 0
+    assert used.identity.name == "clerk"
+
+
+async def test_a_join_token_is_sent_to_the_root_alone_that_it_names_though_another_is_trusted(mesh: SmallMesh, tmp_path: Path) -> None:
+    created = await mesh.manager().CreateJoinToken(agent_manager_pb2.CreateJoinTokenRequest(agent="clerk"))
+    strangers = Authority(tmp_path / "stranger")
+    (tmp_path / "both.pem").write_bytes(strangers.trust_bundle + mesh.authority.trust_bundle)
+    both = replace(mesh.file, trust_bundle="both.pem")
+
+    joined = await Joining("clerk", Settings(join_token=created.token), lambda: both, Log()).join(5)
+
+    assert pinned_roots(created.token, strangers.trust_bundle + mesh.authority.trust_bundle) == mesh.authority.trust_bundle
+    assert joined.identity.name == "clerk"
+
+
+@pytest.mark.parametrize("token", ["parade_join_", "a password", f"parade_join_{'A' * 43}"])
+async def test_what_is_no_join_token_is_said_to_be_none(mesh: SmallMesh, token: str) -> None:
+    with pytest.raises(NotJoinedError, match="join token is not usable"):
+        await Joining("clerk", Settings(join_token=token), lambda: mesh.file, Log()).join(5)
+
+
+async def test_a_renewal_whose_answer_is_lost_is_tried_again_with_the_same_key(mesh: SmallMesh) -> None:
+    enrolled = await Joining("clerk", Settings(), lambda: mesh.file, Log()).join(5)
+    before, asked = enrolled.source.current(), []
+
+    class Losing(Channel):
+        """A channel on which the answers to the first two renewals are lost."""
+
+        def unary_unary(self, path: str, *codec: Any, **more: Any) -> Callable[..., Any]:
+            call = super().unary_unary(path, *codec, **more)
+
+            async def lost(request: Any, **named: Any) -> Any:
+                response = await call(request, **named)
+                if path.endswith("RenewCertificate"):
+                    asked.append(request.csr)
+                    if len(asked) <= 2:
+                        raise ParadeError(Reason.UNAVAILABLE, "the answer was lost")
+                return response
+
+            return lost
+
+    enrolled.expires = datetime.now(UTC) + timedelta(seconds=4)
+    server_name = Identity.service("agent_manager").server_name
+    async with Losing(mesh.file.services["agent_manager"], enrolled.source, server_name) as channel:
+        renewing = asyncio.create_task(keep_renewed(enrolled, channel, Log()))
+        await eventually(lambda: enrolled.source.current() is not before, within=10)
+        renewing.cancel()
+
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
+async def test_an_instance_that_is_revoked_says_why_and_does_not_join_again(mesh: SmallMesh, tmp_path: Path) -> None:
+    with process(["-m", "parade.serve", "clerks:agent"], tmp_path, mesh) as started:
+        await ready_instances(mesh, 1)
+        (victim,) = await mesh.states("clerk")
+        uri = Identity.agent("clerk", victim).uri
+        await mesh.manager().RevokeCertificate(RevokeCertificateRequest(spiffe_id=uri, reason="it misbehaves"))
+
+        assert await ended(started) == 1
+        output = started.stdout.read() if started.stdout is not None else ""
+    assert "it misbehaves" in output
+    assert "new join token" in output
+    assert "joining again" not in output
+    assert await mesh.states("clerk") == {}
 
 
 async def test_joining_gives_up_after_a_while_and_says_what_to_do(mesh: SmallMesh) -> None:

@@ -138,14 +138,14 @@ class CredentialStore:
         """Returns every revocation, the oldest first."""
         async with reading(self._database) as connection:
             rows = await connection.execute(select(REVOCATIONS).order_by(REVOCATIONS.c.revoked, REVOCATIONS.c.subject))
-            return [
-                Revocation(row.subject, row.namespace, from_micros(row.revoked), from_micros(row.expires), row.reason, row.revoked_by)
-                for row in rows
-            ]
+            return [_revocation(row) for row in rows]
 
-    async def add_revocation(self, revocation: Revocation) -> None:
-        """Writes a revocation of what was not revoked before."""
+    async def add_revocation(self, revocation: Revocation) -> Revocation:
+        """Writes a revocation, and returns it; where one of the same is written already, that one."""
+        there = select(REVOCATIONS).where(REVOCATIONS.c.subject == revocation.subject)
         async with writing(self._database) as connection:
+            if (found := (await connection.execute(there)).one_or_none()) is not None:
+                return _revocation(found)
             row = {
                 "subject": revocation.subject,
                 "namespace": revocation.namespace,
@@ -160,6 +160,7 @@ class CredentialStore:
                 revocation.namespace, f"{kind}/{revocation.subject}", {"revoked": True, "reason": revocation.reason}
             )
             await AUDIT.append(connection, [record])
+        return revocation
 
 
 async def _token(connection: AsyncConnection, hash: str) -> JoinToken | None:
@@ -212,3 +213,7 @@ def _read(row: Row[Any]) -> Certificate:
         expires=from_micros(row.expires),
         superseded_by=row.superseded_by or "",
     )
+
+
+def _revocation(row: Row[Any]) -> Revocation:
+    return Revocation(row.subject, row.namespace, from_micros(row.revoked), from_micros(row.expires), row.reason, row.revoked_by)

@@ -174,8 +174,8 @@ class Enrolment:
         if known is not None and known.serial == present.superseded_by and not known.superseded_by:
             return known  # the answer was lost
         if present.superseded_by:
-            await self._revoker.lock(identity, REUSED, identity.uri)
             self._log.error("superseded certificate used again; its identity is locked", serial=present.serial, principal=identity.uri)
+            await self._revoker.lock(identity, REUSED, identity.uri)
             raise refused(Refusal.REVOKED, REUSED)
         raise invalid([Violation("csr", "has a key that has a certificate already; make a fresh one")])
 

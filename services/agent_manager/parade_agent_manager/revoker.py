@@ -61,6 +61,7 @@ class Revoker:
         self._instance_retention = max(certificate_lifetime, timedelta(seconds=MAX_LIFETIME))
         self._retention = retention
         self._order = asyncio.Lock()
+        self._working: set[asyncio.Task[Revocation]] = set()
         self._known: dict[str, Revocation] = {}
         self._of_services: list[Revocation] = []
         """Those that agents must know: nobody but services calls an agent. It only grows, so that a reader's place in it is a number."""
@@ -75,7 +76,7 @@ class Revoker:
         """Returns what is revoked of some serial numbers and SPIFFE ids; None where nothing is."""
         return next((self._known[subject] for subject in subjects if subject in self._known), None)
 
-    async def revoke_serial(self, serial: str, scope: str, reason: str, by: str) -> Revocation:
+    async def revoke_serial(self, serial: str, scope: str, reason: str, by: str, shown: str = "") -> Revocation:
         """Revokes a certificate. Where it was revoked before, that stands.
 
         Args:
@@ -83,14 +84,17 @@ class Revoker:
             scope: The namespace that it must be of; empty for any, and for certificates that others have issued.
             reason: Why.
             by: Who asks.
+            shown: The serial number of the certificate that they show.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS; NOT_FOUND.
+            ParadeError: INVALID_ARGUMENTS; NOT_FOUND; FAILED_PRECONDITION where it is the caller's own.
         """
         _require_reason(reason)
         number = serial.strip().lower().replace(":", "").lstrip("0")
         if not 0 < len(number) <= 40 or not all(digit in "0123456789abcdef" for digit in number):
             raise invalid([Violation("serial", "is no serial number in hexadecimal digits")])
+        if number == shown:
+            raise _own(by)
         certificate = await self._store.certificate(number)
         if scope and (certificate is None or certificate.namespace != scope):
             text = f"no certificate {number} was issued in namespace {scope}; one that others have issued is revoked by its identity"
@@ -122,16 +126,16 @@ class Revoker:
         if scope and scope != identity.namespace:
             raise ParadeError(Reason.PERMISSION_DENIED, f"{spiffe_id} is not in namespace {scope}")
         if spiffe_id == by:
-            raise ParadeError(Reason.FAILED_PRECONDITION, f"{by} cannot revoke itself: nobody may be left to let it in again")
+            raise _own(by)
         return await self.lock(identity, reason, by)
 
     async def lock(self, identity: Identity, reason: str, by: str) -> Revocation:
         """Revokes an identity with all its certificates, whoever asks."""
-        now = self._clock.now()
-        end = now + self._retention
-        if identity.kind is Kind.AGENT and (last := await self._store.latest_end(identity.uri)) is not None:
-            end = max(last, now + self._instance_retention)
-        return await self._revoke(identity.uri, identity.namespace, end, reason, by)
+        # To its end, though who asks goes away meanwhile: a thief would, whose own request is what gives them away.
+        working = asyncio.create_task(self._lock(identity, reason, by))
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
+        return await asyncio.shield(working)
 
     def of_services(self, known: int) -> tuple[list[Revocation], int]:
         """Returns what is revoked of those who may call agents.
@@ -173,12 +177,18 @@ class Revoker:
         for subject in [subject for subject, revocation in self._known.items() if revocation.expires <= now]:
             del self._known[subject]
 
+    async def _lock(self, identity: Identity, reason: str, by: str) -> Revocation:
+        now = self._clock.now()
+        end = now + self._retention
+        if identity.kind is Kind.AGENT and (last := await self._store.latest_end(identity.uri)) is not None:
+            end = max(last, now + self._instance_retention)
+        return await self._revoke(identity.uri, identity.namespace, end, reason, by)
+
     async def _revoke(self, subject: str, namespace: str, end: datetime, reason: str, by: str) -> Revocation:
         async with self._order:
             known = self._known.get(subject)
             if known is None:
-                known = Revocation(subject, namespace, self._clock.now(), end, reason, by)
-                await self._store.add_revocation(known)
+                known = await self._store.add_revocation(Revocation(subject, namespace, self._clock.now(), end, reason, by))
                 self._log.warning("access revoked", subject=subject, namespace=namespace, reason=reason, principal=by)
             # Where it is known too: an attempt before may have been cut short here.
             await self._take_up(known)
@@ -189,10 +199,13 @@ class Revoker:
             self._known[revocation.subject] = revocation
             if not revocation.namespace:
                 self._of_services.append(revocation)
-            self._own.add(as_refused(revocation), self._clock.now().timestamp())
             self._feed.tell(revocation)
-        if revocation.of_identity:
-            await self._dismiss_holder(revocation.subject)
+        try:
+            if revocation.of_identity:
+                await self._dismiss_holder(revocation.subject)
+        finally:
+            # Last: it ends what the revoked have under way here, and that may be the request that waits for this.
+            self._own.add(as_refused(revocation), self._clock.now().timestamp())
 
     async def _dismiss_holder(self, spiffe_id: str) -> None:
         identity = Identity.parse(spiffe_id)
@@ -208,6 +221,10 @@ def as_refused(revocation: Revocation) -> wire.Revocation:
     """Returns a revocation as those who refuse keep it."""
     serial, spiffe_id = ("", revocation.subject) if revocation.of_identity else (revocation.subject, "")
     return wire.Revocation(revocation.expires.timestamp(), revocation.reason, serial, spiffe_id)
+
+
+def _own(principal: str) -> ParadeError:
+    return ParadeError(Reason.FAILED_PRECONDITION, f"{principal} cannot revoke itself: nobody may be left to let it in again")
 
 
 def _require_reason(reason: str) -> None:

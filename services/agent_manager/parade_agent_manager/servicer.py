@@ -176,8 +176,11 @@ class Servicer(agent_manager_pb2_grpc.AgentManagerServiceServicer):
     async def RevokeCertificate(self, request: certificate_pb2.RevokeCertificateRequest, context: Context) -> Any:
         """See the contract."""
         certificates.require_one_subject(request)
-        revoke = self._revoker.revoke_serial if request.serial else self._revoker.revoke_identity
-        revocation = await revoke(request.serial or request.spiffe_id, self._scope(), request.reason, current().principal)
+        scope, reason, by = self._scope(), request.reason, current().principal
+        if request.serial:
+            revocation = await self._revoker.revoke_serial(request.serial, scope, reason, by, current().peer.serial)
+        else:
+            revocation = await self._revoker.revoke_identity(request.spiffe_id, scope, reason, by)
         return certificate_pb2.RevokeCertificateResponse(revocation=certificates.to_revocation(revocation))
 
     async def WatchAccess(

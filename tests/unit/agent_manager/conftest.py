@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parade.wire.ca import CertificateAuthority
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
 from parade.wire.log import Log
 from parade.wire.revocations import Revocations
@@ -21,7 +22,6 @@ from parade_agent_manager.store import Store
 from parade_agent_manager.tables import METADATA
 from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
-from parade_chassis.ca import CertificateAuthority
 from parade_chassis.clock import ManualClock
 from parade_chassis.ids import Ids
 from parade_chassis.store import Database

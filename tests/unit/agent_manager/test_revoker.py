@@ -14,6 +14,7 @@ from parade_agent_manager.enrolment import Enrolled
 from parade_agent_manager.model import InstanceState
 from parade_agent_manager.watchers import Watcher
 from tests.support.registrations import registration
+from tests.support.waiting import eventually
 from tests.unit.agent_manager.conftest import Manager, manager_of
 
 ADMIN = "spiffe://parade.local/ns/default/client/admin"
@@ -114,6 +115,26 @@ async def test_what_is_no_serial_number_is_said_to_be_none(manager: Manager, ser
     with pytest.raises(ParadeError) as raised:
         await manager.revoker.revoke_serial(serial, "", "", OPERATOR)
     assert raised.value.reason is Reason.INVALID_ARGUMENTS
+
+
+async def test_nobody_revokes_the_certificate_that_they_show(manager: Manager) -> None:
+    with pytest.raises(ParadeError) as raised:
+        await manager.revoker.revoke_serial("0ABC", "", "", OPERATOR, "abc")
+    assert raised.value.reason is Reason.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5, 20])
+async def test_a_revocation_is_carried_out_though_the_request_that_made_it_is_given_up(manager: Manager, steps: int) -> None:
+    made = await enrolled(manager)
+    thief = asyncio.create_task(manager.revoker.lock(made.identity, "stolen", made.identity.uri))
+    for _ in range(steps + 1):
+        await asyncio.sleep(0)
+    thief.cancel()
+
+    await eventually(lambda: len(manager.refused) == 1)
+
+    assert state(manager, made.identity) is InstanceState.GONE
+    assert [revocation.subject for revocation in await manager.credentials.revocations()] == [made.identity.uri]
 
 
 async def test_a_reason_has_its_bound(manager: Manager) -> None:
