@@ -61,12 +61,12 @@ async def test_what_was_written_is_read_back_newest_first_and_verifies(database:
     for number in range(5):
         await write(database, record(number), record(number, namespace="other"))
 
-    newest = await log.newest("default", {}, None, 2)
+    newest = await log.newest("default", {}, {}, 2)
     assert [entry.resource for entry in newest] == ["runs/run-4", "runs/run-3"]
     last = newest[-1]
-    older = await log.newest("default", {}, (last.time, last.chain, last.sequence), 10)
+    older = await log.newest("default", {}, {last.chain: last.sequence}, 10)
     assert [entry.resource for entry in older] == ["runs/run-2", "runs/run-1", "runs/run-0"]
-    assert [entry.resource for entry in await log.newest("default", {"resource": "runs/run-1"}, None, 10)] == ["runs/run-1"]
+    assert [entry.resource for entry in await log.newest("default", {"resource": "runs/run-1"}, {}, 10)] == ["runs/run-1"]
     count, faults, heads = await log.verify()
     assert (count, faults, [head.sequence for head in heads.values()]) == (10, [], [10])
 
@@ -77,7 +77,7 @@ async def test_a_change_that_is_rolled_back_leaves_no_entry_and_no_gap(database:
         await fail(database, record(1))
     await write(database, record(2))
 
-    assert [entry.resource for entry in await log.newest("default", {}, None, 10)] == ["runs/run-2", "runs/run-0"]
+    assert [entry.resource for entry in await log.newest("default", {}, {}, 10)] == ["runs/run-2", "runs/run-0"]
     assert (await log.verify())[1] == []
 
 

@@ -44,7 +44,7 @@ async def entries(database: Database) -> list[Entry]:
     """Returns the entries, oldest first, of a log that is whole."""
     log = AuditLog(database, AUDIT)
     assert (await log.verify())[1] == []
-    return (await log.newest("default", {}, None, 1000))[::-1]
+    return (await log.newest("default", {}, {}, 1000))[::-1]
 
 
 def told(entry: Entry) -> tuple[str, str, str, Any]:

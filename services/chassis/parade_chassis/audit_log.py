@@ -12,13 +12,11 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
-    and_,
     case,
     cast,
     func,
@@ -63,7 +61,7 @@ class AuditTables:
             *(Column(name, Text, nullable=False) for name in _TEXTS),
             Column("previous_hash", LargeBinary, nullable=False),
             Column("hash", LargeBinary, nullable=False),
-            Index(f"ix_{log}_audit_time", "namespace", "time", "chain", "sequence"),
+            sqlite_with_rowid=False,  # every commit with an entry writes each tree of its table anew, so there is one and no index
         )
         self.heads = Table(
             f"{log}_audit_head",
@@ -132,28 +130,26 @@ class AuditLog:
         async with self._database.reading() as connection:
             return await self._heads(connection)
 
-    async def newest(self, namespace: str, wanted: Mapping[str, str], before: tuple[int, int, int] | None, limit: int) -> list[Entry]:
-        """Returns entries of a namespace, newest first.
+    async def newest(self, namespace: str, wanted: Mapping[str, str], before: Mapping[int, int], limit: int) -> list[Entry]:
+        """Returns entries of a namespace, newest first. Entries of others are passed over one by one: who reads pays, and not who writes.
 
         Args:
             namespace: The namespace.
             wanted: What their columns must be, by name.
-            before: The time, chain and sequence of the entry that these come after in this order; None for the newest.
+            before: By chain, the sequence of the entry that these come before; a chain that is not there is read from its newest entry on.
             limit: How many at most.
         """
         entries = self._tables.entries.c
-        query = select(*self._columns).where(entries.namespace == namespace, *(entries[name] == value for name, value in wanted.items()))
-        if before is not None:
-            time, chain, sequence = before
-            query = query.where(
-                or_(
-                    entries.time < time,
-                    and_(entries.time == time, or_(entries.chain < chain, and_(entries.chain == chain, entries.sequence < sequence))),
-                )
-            )
-        order = entries.time.desc(), entries.chain.desc(), entries.sequence.desc()
+        found: list[Entry] = []
         async with self._database.reading() as connection:
-            return [_entry(row) for row in await connection.execute(query.order_by(*order).limit(limit))]
+            for chain in await self._heads(connection):
+                query = select(*self._columns).where(entries.chain == chain, entries.namespace == namespace)
+                query = query.where(*(entries[name] == value for name, value in wanted.items()))
+                if chain in before:
+                    query = query.where(entries.sequence < before[chain])
+                found += [_entry(row) for row in await connection.execute(query.order_by(entries.sequence.desc()).limit(limit))]
+        found.sort(key=lambda entry: (entry.time, entry.chain, entry.sequence), reverse=True)
+        return found[:limit]
 
     async def everything(self, heads: Mapping[int, Head]) -> AsyncIterator[Sequence[Entry]]:
         """Yields the entries of all chains up to their heads, chain after chain and in their order, some at a time."""

@@ -19,8 +19,8 @@ def create_audit_tables(log: str) -> None:
         sa.Column("facts", sa.Text, nullable=False),
         sa.Column("previous_hash", sa.LargeBinary, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
     )
-    op.create_index(f"ix_{log}_audit_time", f"{log}_audit", ["namespace", "time", "chain", "sequence"])
     op.create_table(
         f"{log}_audit_head",
         sa.Column("chain", sa.Integer, primary_key=True, autoincrement=False),

@@ -43,9 +43,12 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         scope = f"audit {self._service} {namespace} {sorted(wanted.items())}"
         size, last = paging.size_of(request.page_size), paging.last_of(scope, request.page_token)
         log = await self._log()
-        found = await log.newest(namespace, wanted, _place(last) if last else None, size + 1)
-        page, token = paging.page_of(found, size, scope, _name, lambda entry: 300 + 4 * len(entry.facts))
-        return pb.ListAuditResponse(entries=map(_message, page), next_page_token=token)
+        before = _places(last)
+        found = await log.newest(namespace, wanted, before, size + 1)
+        page, more = paging.page_of(found, size, scope, lambda entry: str(entry.sequence), lambda entry: 300 + 4 * len(entry.facts))
+        # Each chain goes on where this page left it.
+        before |= {entry.chain: entry.sequence for entry in page}
+        return pb.ListAuditResponse(entries=map(_message, page), next_page_token=_token(scope, before) if more else "")
 
     async def ExportAudit(self, request: pb.ExportAuditRequest, context: Context) -> AsyncIterator[pb.ExportAuditResponse]:
         """See the contract."""
@@ -118,10 +121,13 @@ def _sealed(entry: Entry) -> pb.AuditEntry:
     return pb.AuditEntry(chain=entry.chain, sequence=entry.sequence, previous_hash=entry.previous_hash, hash=entry.hash, sealed=True)
 
 
-def _name(entry: Entry) -> str:
-    return f"{entry.time} {entry.chain} {entry.sequence}"
+def _token(scope: str, before: Mapping[int, int]) -> str:
+    return paging.token_of(scope, " ".join(f"{chain}:{sequence}" for chain, sequence in sorted(before.items())))
 
 
-def _place(last: str) -> tuple[int, int, int]:
-    time, chain, sequence = map(int, last.split())
-    return time, chain, sequence
+def _places(last: str) -> dict[int, int]:
+    """Returns the sequence by chain before which a page ended."""
+    try:
+        return {int(chain): int(sequence) for chain, sequence in (place.split(":") for place in last.split())}
+    except ValueError as error:
+        raise invalid([Violation("page_token", "is no token of this list; start again without one")]) from error
