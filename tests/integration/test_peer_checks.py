@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,30 @@ import grpc
 import pytest
 from pydantic_settings import SettingsConfigDict
 
+import parade
+from parade.hosting.capacity import Capacity
+from parade.hosting.enrolment import Joining
+from parade.hosting.instance import Instance
+from parade.hosting.registration import Registration
+from parade.hosting.settings import Settings
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+from parade.wire import open_requests
 from parade.wire.certificates import Certificates, MemorySource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.log import Log
 from parade.wire.peer import CERTIFICATE, Refusal
-from parade.wire.revocations import Revocation
+from parade.wire.revocations import Revocation, Revocations
+from parade_chassis.clock import SystemClock
 from parade_chassis.config import ServiceConfig
 from parade_chassis.lifecycle import Process
 from parade_chassis.server import running
+from tests.integration.sdk_agent_harness import small_mesh
 from tests.support.bad_certificates import KINDS, bad
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
+from tests.support.waiting import eventually
 
 DISPATCHER = Identity.service("dispatcher")
 ANN, BOB = Identity.client("ann"), Identity.client("bob")
@@ -191,3 +202,57 @@ async def test_a_ticket_of_an_expired_certificate_opens_nothing(world: World) ->
         await asyncio.sleep(max(0.0, ended - asyncio.get_running_loop().time()))  # until the certificate has ended; nothing else says so
 
     assert codes == [grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED]
+
+
+class Ahead(SystemClock):
+    """A clock that is as far ahead as a certificate lives, and a little."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(minutes=61)
+
+
+class Counting(Channel):
+    """A channel that counts the streams that are opened on it."""
+
+    streams = 0
+
+    def stream_stream(self, *arguments: Any, **more: Any) -> Any:
+        opening = super().stream_stream(*arguments, **more)
+
+        def opened(requests: Any) -> Any:
+            self.streams += 1
+            return opening(requests)
+
+        return opened
+
+
+async def test_an_instance_stays_who_it_is_when_its_heartbeats_end_with_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_requests, "LONGEST_LOOK", 0.2)
+    async with small_mesh(tmp_path) as mesh:
+        enrolled = await Joining("clerk", Settings(), lambda: mesh.file, Log()).join(5)
+        identity = enrolled.identity
+        instance = Instance(identity.instance, "clerk", "127.0.0.1:1", identity.server_name, Capacity(1))
+        agent = parade.Agent("clerk")
+
+        @agent.function
+        async def echo(text: str) -> str:
+            return text
+
+        offer = agent._offer().registration(instance.address)
+        server_name = Identity.service("agent_manager").server_name
+        async with Counting(mesh.file.services["agent_manager"], enrolled.source, server_name) as channel:
+            registration = Registration(channel, offer, instance, lambda: enrolled.over(lambda: mesh.file), Revocations(), Log())
+            keeping = asyncio.create_task(registration.keep())
+            await instance.wait_until_ready()
+
+            enrolled.source.replace(mesh.authority.certificates(identity, lifetime=timedelta(hours=2)))
+            assert mesh._manager_process is not None
+            mesh._manager_process.clock = Ahead()
+
+            await eventually(lambda: channel.streams == 2 or keeping.done(), within=10)
+            assert not keeping.done()
+            mesh._manager_process.clock = SystemClock()
+            assert await mesh.states("clerk") == {identity.instance: "READY"}
+            keeping.cancel()

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.peer import has_expired
 
 PATIENCE = 20.0
 """Seconds for which a service may be away."""
@@ -32,8 +31,7 @@ class Patience:
         Raises:
             ParadeError: The error that was given: another attempt does not help, or there were enough.
         """
-        passing = error.reason is Reason.UNAVAILABLE or has_expired(error)  # by then there is a newer certificate, as a rule
-        if not passing or time.monotonic() >= self._until:
+        if error.reason is not Reason.UNAVAILABLE or time.monotonic() >= self._until:
             raise error
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, 1.0)

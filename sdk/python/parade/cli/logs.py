@@ -78,7 +78,6 @@ async def _patient_tail(mesh: "Mesh", wanted: "LogFilter", last: int) -> AsyncIt
 
     from parade.patience import PATIENCE
     from parade.wire.errors import ParadeError, Reason
-    from parade.wire.peer import has_expired
 
     pause, waited = 0.2, 0.0
     while True:
@@ -87,7 +86,7 @@ async def _patient_tail(mesh: "Mesh", wanted: "LogFilter", last: int) -> AsyncIt
                 pause, waited, last = 0.2, 0.0, 0
                 yield record
         except ParadeError as error:
-            if (error.reason is not Reason.UNAVAILABLE and not has_expired(error)) or waited >= PATIENCE:
+            if error.reason is not Reason.UNAVAILABLE or waited >= PATIENCE:
                 raise
         await asyncio.sleep(pause)
         waited, pause = waited + pause, min(pause * 2, 2.0)

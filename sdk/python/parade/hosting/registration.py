@@ -17,7 +17,6 @@ from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
-from parade.wire.peer import has_expired
 from parade.wire.revocation_messages import from_message
 from parade.wire.revocations import Revocations
 
@@ -153,8 +152,6 @@ class Registration:
             raise EnrolmentOverError(over) from error
         if error.reason is Reason.INVALID_ARGUMENTS:
             raise error
-        if has_expired(error):
-            return  # a heartbeat stream ends with the certificate that opened it, half a life after there is a newer one
         if error.reason is not Reason.NOT_FOUND and error.reason not in PASSING:
             raise lost from error
         if not self._away:

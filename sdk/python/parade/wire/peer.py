@@ -118,11 +118,6 @@ def check_authority(authority: x509.Name, roots: frozenset[x509.Name]) -> None:
         raise refused(Refusal.AUTHORITY, "it is not signed by a root of this mesh's trust bundle itself")
 
 
-def has_expired(error: ParadeError) -> bool:
-    """Whether a request was refused, or a stream ended, as its certificate's time is over: with a newer one it may be opened again."""
-    return error.metadata.get(CERTIFICATE) == Refusal.EXPIRED
-
-
 def refused(why: Refusal, text: str) -> ParadeError:
     """Makes the error for a certificate that is not believed.
 
