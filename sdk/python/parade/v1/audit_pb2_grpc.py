@@ -87,7 +87,7 @@ class AuditServiceServicer:
     def VerifyAudit(self, request, context):
         """Reads the whole log, entries of other namespaces too, and tells where it is not what was written.
 
-        It takes about ten seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
+        It takes about twenty seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
         service's name, or a checkpoint that is none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

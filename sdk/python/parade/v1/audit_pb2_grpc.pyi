@@ -50,7 +50,7 @@ class AuditServiceStub:
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]
     """Reads the whole log, entries of other namespaces too, and tells where it is not what was written.
 
-    It takes about ten seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
+    It takes about twenty seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
     service's name, or a checkpoint that is none).
     """
     GetAuditCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetAuditCheckpointRequest, _audit_pb2.GetAuditCheckpointResponse]
@@ -82,7 +82,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]  # type: ignore[assignment]
     """Reads the whole log, entries of other namespaces too, and tells where it is not what was written.
 
-    It takes about ten seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
+    It takes about twenty seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
     service's name, or a checkpoint that is none).
     """
     GetAuditCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetAuditCheckpointRequest, _audit_pb2.GetAuditCheckpointResponse]  # type: ignore[assignment]
@@ -129,7 +129,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_pb2.VerifyAuditResponse, _abc.Awaitable[_audit_pb2.VerifyAuditResponse]]:
         """Reads the whole log, entries of other namespaces too, and tells where it is not what was written.
 
-        It takes about ten seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
+        It takes about twenty seconds for a million entries. A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another
         service's name, or a checkpoint that is none).
         """
 
