@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,6 +27,7 @@ from parade.wire.session.methods import AGENT_SESSION, DISPATCHER_SESSION, SCHED
 from parade.wire.status import from_rpc_error
 from parade.wire.tls import channel_credentials
 from tests.integration.test_access import MeshAuthority
+from tests.support import commands
 from tests.support.mesh import agent_process, kill, ready, wait_until_back
 from tests.support.waiting import eventually
 
@@ -212,6 +214,27 @@ async def test_certificates_of_instances_are_listed_and_a_client_does_not_revoke
     assert listed.spiffe_id == uri
     assert listed.expire_time.seconds > time.time()
     assert (itself.value.reason, nothing.value.reason) == (Reason.FAILED_PRECONDITION, Reason.INVALID_ARGUMENTS)
+
+
+async def test_the_command_line_lists_and_revokes(mesh: Mesh, file: MeshFile) -> None:
+    def parade(*arguments: str) -> tuple[int, str, str]:
+        done = commands.parade(file.folder.parent, "cert", *arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    victim = Identity.client("victim-of-the-command-line").uri
+    instance = (await mesh.agent("tested")).instances[0]
+
+    listed = await asyncio.to_thread(parade, "list", "--state", "active", "-o", "json")
+    shown = await asyncio.to_thread(parade, "list")
+    revoked = await asyncio.to_thread(parade, "revoke", victim, "--reason", "lost", "-o", "json")
+    again = await asyncio.to_thread(parade, "revoke", victim)
+    unknown = await asyncio.to_thread(parade, "revoke", "nobody")
+
+    assert f"/agent/tested/{instance.id}" in " ".join(one["spiffeId"] for one in json.loads(listed[1]))
+    assert instance.id in shown[1]
+    assert (revoked[0], json.loads(revoked[1])["reason"]) == (0, "lost")
+    assert (again[0], f"{victim} is revoked" in again[2]) == (0, True)
+    assert (unknown[0], "serial" in unknown[2]) == (1, True)
 
 
 async def instances(mesh: Mesh) -> dict[str, Instance]:

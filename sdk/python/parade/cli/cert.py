@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parade.cli.arguments import duration
+from parade.cli.cert_registry import list_certificates, revoke
 from parade.cli.group import FAILED
 from parade.cli.output import Format, Output, say, table, write
 from parade.wire.identity import DEFAULT_DOMAIN, DEFAULT_NAMESPACE, NAME, SERVICES, Identity
@@ -14,7 +15,7 @@ from parade.wire.identity import DEFAULT_DOMAIN, DEFAULT_NAMESPACE, NAME, SERVIC
 if TYPE_CHECKING:
     from parade.wire.authority import State
 
-app = typer.Typer(no_args_is_help=True, help="Certificates: a certificate authority in a folder, and what it has signed.")
+app = typer.Typer(no_args_is_help=True, help="Certificates: an authority in a folder and what it has signed, and those of a running mesh.")
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="PATH", help="The folder of the certificate authority.")]
 FOLDER = Path(".parade/certificates")
@@ -137,6 +138,10 @@ def rotate(
 
     state = authority.State.read(folder) if status else authority.rotate(folder, datetime.now(UTC))
     _write_state(folder, state, output)
+
+
+app.command("list")(list_certificates)
+app.command()(revoke)
 
 
 def _write_state(folder: Path, state: "State", output: Format) -> None:

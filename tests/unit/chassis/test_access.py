@@ -1,0 +1,145 @@
+"""What a service follows of access: the last complete picture stands, whatever becomes of the watch."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parade.v1 import access_watch_pb2 as pb
+from parade.v1 import certificate_pb2
+from parade.wire.errors import ParadeError, Reason
+from parade_chassis.access import METHOD, AccessWatch
+from parade_chassis.clock import ManualClock
+from parade_chassis.config import ServiceConfig
+from parade_chassis.lifecycle import Process
+from tests.support.certificates import Authority
+from tests.support.processes import process_of
+from tests.support.waiting import eventually
+
+SYNCED = pb.WatchAccessResponse(synced=pb.WatchAccessResponse.Synced())
+
+
+def revoked(serial: str, seconds: int = 2_000_000_000) -> pb.WatchAccessResponse:
+    message = certificate_pb2.Revocation(serial=serial, reason=f"reason of {serial}")
+    message.expire_time.FromSeconds(seconds)
+    return pb.WatchAccessResponse(revocation=message)
+
+
+class AgentManager:
+    """The other end of the watch: says what the test has it say, one stream after the other."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self._said: asyncio.Queue[pb.WatchAccessResponse | ParadeError] = asyncio.Queue()
+
+    def unary_stream(self, path: str, *_: Any) -> Callable[[pb.WatchAccessRequest], AsyncIterator[pb.WatchAccessResponse]]:
+        assert path == METHOD
+
+        async def watch(_: pb.WatchAccessRequest) -> AsyncGenerator[pb.WatchAccessResponse]:
+            self.opened += 1
+            while True:
+                event = await self._said.get()
+                if isinstance(event, ParadeError):
+                    raise event
+                yield event
+
+        return watch
+
+    def say(self, *events: pb.WatchAccessResponse) -> None:
+        for event in events:
+            self._said.put_nowait(event)
+
+    def fail(self) -> None:
+        self._said.put_nowait(ParadeError(Reason.UNAVAILABLE, "away"))
+
+
+class Config(ServiceConfig):
+    """A service that is told nothing of its own."""
+
+
+@pytest.fixture
+async def process(tmp_path: Path) -> AsyncIterator[Process[Config]]:
+    async with process_of("monitor", Config, Authority(tmp_path)) as made:
+        made.clock = ManualClock()
+        yield made
+
+
+@pytest.fixture
+async def manager(process: Process[Config]) -> AgentManager:
+    made = AgentManager()
+    process.background(AccessWatch(process, made).follow(), "access watch")
+    return made
+
+
+async def known(process: Process[Config], number: int) -> None:
+    await eventually(lambda: len(process.revocations) == number)
+
+
+async def test_a_picture_counts_once_it_is_complete_and_changes_at_once(process: Process[Config], manager: AgentManager) -> None:
+    manager.say(revoked("a"), revoked("b"))
+    await eventually(lambda: manager.opened == 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    before = len(process.revocations)
+
+    manager.say(SYNCED)
+    await known(process, 2)
+    manager.say(revoked("c"))
+    await known(process, 3)
+
+    assert before == 0
+
+
+async def test_what_was_known_stands_while_nobody_tells_and_until_a_new_picture_is_complete(
+    process: Process[Config], manager: AgentManager
+) -> None:
+    clock = process.clock
+    assert isinstance(clock, ManualClock)
+    manager.say(revoked("a"), revoked("b"), SYNCED)
+    await known(process, 2)
+
+    manager.fail()
+    manager.say(revoked("b"))
+    await asyncio.sleep(0)
+    kept = len(process.revocations)
+
+    async def again() -> bool:
+        await clock.advance(0.2)
+        return manager.opened == 2
+
+    await eventually(again)
+    still = len(process.revocations)
+    manager.say(SYNCED)
+    await known(process, 1)
+
+    assert (kept, still) == (2, 2)
+
+
+async def test_a_watch_is_opened_again_after_ever_longer_pauses(process: Process[Config], manager: AgentManager) -> None:
+    clock = process.clock
+    assert isinstance(clock, ManualClock)
+    times: list[float] = []
+    for number in range(1, 7):
+        manager.fail()
+
+        async def opened(number: int = number) -> bool:
+            await clock.advance(0.1)
+            return manager.opened > number
+
+        await eventually(opened)
+        times.append(clock.monotonic())
+
+    pauses = [round(later - earlier, 1) for earlier, later in zip([0.0, *times], times, strict=False)]
+    assert pauses[0] <= 0.3
+    assert pauses == sorted(pauses)
+    assert pauses[-1] <= 2.2
+
+
+async def test_a_revocation_of_an_unknown_kind_and_one_that_is_over_are_left_out(process: Process[Config], manager: AgentManager) -> None:
+    strange = pb.WatchAccessResponse(revocation=certificate_pb2.Revocation(reason="of something new"))
+
+    manager.say(strange, revoked("a", seconds=1), revoked("b"), SYNCED)
+
+    await known(process, 1)
