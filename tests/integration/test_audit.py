@@ -1,5 +1,6 @@
 """The audit logs of a whole mesh, by the command line and by REST."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -10,7 +11,20 @@ import httpx
 import pytest
 
 from parade.testing import LocalMesh
+from parade.v1 import (
+    agent_manager_pb2,
+    agent_manager_pb2_grpc,
+    dispatcher_pb2,
+    dispatcher_pb2_grpc,
+    scheduler_pb2,
+    scheduler_pb2_grpc,
+)
+from parade.wire.channel import Channel
+from parade.wire.errors import ParadeError, Reason
+from parade.wire.identity import Identity
 from parade.wire.mesh_file import MeshFile
+from parade_chassis.audit_decisions import INTERVAL
+from tests.integration.test_access import MeshAuthority
 from tests.support.commands import parade as run
 
 WORKFLOW = """
@@ -96,11 +110,46 @@ def test_rest_has_the_log_of_every_service(project: Path) -> None:
         assert client.get("/v1/audit/api_key_file").status_code == 400
 
 
-def test_sessions_are_let_in_and_refusals_are_recorded(project: Path) -> None:
+def test_who_opens_a_session_is_recorded(project: Path) -> None:
     assert run(project, "call", "nobody.nothing").returncode == 1
 
-    deadline = time.monotonic() + 20
-    while not (entries := of(project, "audit", "tail", "--service", "dispatcher", "--kind", "allow")):
+    [entry] = recorded(project, "dispatcher", "allow", "developer")
+    assert entry["action"].endswith("DispatcherService/Session")
+
+
+def test_who_is_refused_is_recorded_by_each_service(project: Path) -> None:
+    mesh = MeshFile.find(project)
+    bob = Identity.client("bob", "default")
+
+    async def ask() -> None:
+        source = MeshAuthority(mesh).source(bob)
+        for service, stub, method, request in (
+            ("agent_manager", agent_manager_pb2_grpc.AgentManagerServiceStub, "PauseAgent", agent_manager_pb2.PauseAgentRequest(name="a")),
+            ("dispatcher", dispatcher_pb2_grpc.DispatcherServiceStub, "Call", dispatcher_pb2.CallRequest(function="a.b")),
+            ("scheduler", scheduler_pb2_grpc.SchedulerServiceStub, "CancelRun", scheduler_pb2.CancelRunRequest(run_id="run-1")),
+        ):
+            async with Channel(mesh.services[service], source, Identity.service(service).server_name) as channel:
+                for _ in range(3):
+                    with pytest.raises(ParadeError) as refused:
+                        await getattr(stub(channel.for_stubs()), method)(request)
+                    assert refused.value.reason is Reason.PERMISSION_DENIED
+
+    asyncio.run(ask())
+
+    for service, method in (("agent_manager", "PauseAgent"), ("dispatcher", "Call"), ("scheduler", "CancelRun")):
+        entries = recorded(project, service, "deny", "bob")
+        assert {entry["action"].rpartition("/")[2] for entry in entries} == {method}
+        assert {entry["facts"]["reason"] for entry in entries} == {"PERMISSION_DENIED"}
+        assert sum(entry["facts"]["count"] for entry in entries) == 3
+
+
+def recorded(project: Path, service: str, kind: str, client: str) -> list[dict[str, Any]]:
+    """Returns the entries of a kind that a client caused, once there are any and no more come."""
+    subject = Identity.client(client, "default").uri
+    deadline, found = time.monotonic() + 30, list[dict[str, Any]]()
+    while True:
+        before, found = found, of(project, "audit", "tail", "--service", service, "--kind", kind, "--subject", subject)
+        if found and found == before:
+            return found
         assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert entries[0]["action"].endswith("DispatcherService/Session")
+        time.sleep(INTERVAL + 0.5)
