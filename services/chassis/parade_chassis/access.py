@@ -20,6 +20,8 @@ METHOD = "/parade.v1.AgentManagerService/WatchAccess"
 """By its name: the agent_manager's whole contract takes a megabyte, and the monitor has no other use for it."""
 SYNC_TIMEOUT = 30.0
 """Seconds that the agent_manager may take to say everything there is."""
+START_PATIENCE = 10.0
+"""Seconds in which nothing is said of an agent_manager that is not there yet: the services of a mesh start together."""
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to watch, at first and at last."""
@@ -47,7 +49,7 @@ class AccessWatch:
 
     async def follow(self) -> None:
         """Watches for as long as the process lives, and watches again when a watch has ended."""
-        pause, away = SHORTEST_PAUSE, False
+        pause, away, patient_until = SHORTEST_PAUSE, False, self._clock.monotonic() + START_PATIENCE
         while True:
             self._synced = False
             try:
@@ -56,9 +58,9 @@ class AccessWatch:
             except (ParadeError, TimeoutError) as error:
                 reason = str(error) or "no complete picture in time"
             if self._synced:
-                pause, away = SHORTEST_PAUSE, False
-            if not away:
-                self._log.info("the agent_manager is away; what it said of access stands", reason=reason)
+                pause, away, patient_until = SHORTEST_PAUSE, False, 0.0
+            if not away and self._clock.monotonic() >= patient_until:
+                self._log.warning("the agent_manager is away; what it said last of access stands", reason=reason)
                 away = True
             await self._clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -137,6 +137,34 @@ async def test_a_watch_is_opened_again_after_ever_longer_pauses(process: Process
     assert pauses[-1] <= 2.2
 
 
+async def test_an_agent_manager_that_starts_later_is_no_news_and_one_that_does_not_come_or_goes_is(
+    process: Process[Config], manager: AgentManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = process.clock
+    assert isinstance(clock, ManualClock)
+
+    async def fails_for(seconds: float) -> str:
+        end = clock.monotonic() + seconds
+        while clock.monotonic() < end:
+            manager.fail()
+            await clock.advance(0.5)
+        return capsys.readouterr().err
+
+    said = [await fails_for(8), await fails_for(5), await fails_for(60)]
+    manager.say(SYNCED, revoked("a"))
+
+    async def is_known() -> bool:
+        await clock.advance(0.5)
+        return len(process.revocations) == 1
+
+    await eventually(is_known)
+    capsys.readouterr()
+    said.append(await fails_for(5))
+
+    assert ["is away" in text for text in said] == [False, True, False, True]
+    assert said[1].count("is away") == said[3].count("is away") == 1
+
+
 async def test_a_revocation_of_an_unknown_kind_and_one_that_is_over_are_left_out(process: Process[Config], manager: AgentManager) -> None:
     strange = pb.WatchAccessResponse(revocation=certificate_pb2.Revocation(reason="of something new"))
 
