@@ -308,6 +308,20 @@ async def test_an_identity_that_has_expired_is_refused_and_says_so(authority: Au
         assert await echo(link) == b"1"
 
 
+async def test_an_identity_that_expires_ends_its_stream_though_nothing_comes_on_it(authority: Authority) -> None:
+    async with serving(authority) as server, Channel(server.address, authority.source(CLIENT), DISPATCHER.server_name) as channel:
+        stream = channel.open_stream(PATH, session_pb2.SessionFrame.SerializeToString, session_pb2.SessionFrame.FromString)
+        await stream.write(session_pb2.SessionFrame(hello=session_pb2.SessionHello(session_id="0123456789abcdef")))
+        await stream.read()
+        await stream.write(session_pb2.SessionFrame(calls=[session_pb2.SessionCall(number=1, function="hold")]))
+        await eventually(lambda: len(server.held) == 1)
+
+        server.refusal = ParadeError(Reason.UNAUTHENTICATED, "the certificate has expired")
+
+        assert await stream.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert len(server.held) == 1  # its call goes on, and waits for the opener to come back
+
+
 async def test_a_server_that_knows_no_sessions_is_told_apart(authority: Authority) -> None:
     server = grpc.aio.server()
     port = server.add_secure_port("127.0.0.1:0", server_credentials(authority.source(DISPATCHER)))

@@ -11,7 +11,7 @@ import pytest
 from parade.wire import open_requests
 from parade.wire.errors import ParadeError
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
-from parade.wire.open_requests import OpenRequest, OpenRequests
+from parade.wire.open_requests import LINGER, OpenRequest, OpenRequests
 from parade.wire.peer import CERTIFICATE, NOBODY, Peer, Refusal
 from parade.wire.peers import Peers
 from parade.wire.revocations import Revocation, Revocations
@@ -108,6 +108,21 @@ async def test_a_stream_ends_with_its_certificate_and_a_question_under_way_is_an
     assert await ended(stream) == Refusal.EXPIRED
     assert not question.done()
     assert not other.done()
+
+
+async def test_a_stream_has_a_moment_to_end_by_itself_once_its_certificate_has(world: World) -> None:
+    ann = world.peer(ANN)
+    stream = await world.open(ann)
+
+    world.ahead = ann.not_after - time.time() + LINGER / 4
+    world.requests.look()
+    await asyncio.sleep(0)
+    lingers = not stream.done()
+    world.ahead += LINGER
+    world.requests.look()
+
+    assert lingers
+    assert await ended(stream) == Refusal.EXPIRED
 
 
 async def test_the_second_certificate_to_end_is_not_forgotten_over_the_first(world: World) -> None:

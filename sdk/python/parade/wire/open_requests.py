@@ -15,6 +15,8 @@ from parade.wire.peers import Peers
 
 LONGEST_LOOK: Final = 60.0
 """Seconds after which it looks in any case: clocks are set, and roots leave a trust bundle."""
+LINGER: Final = 2.0
+"""Seconds that a stream has, once its certificate has ended, to end by itself between two messages: a session does, and loses none."""
 SHORTEST_LOOK: Final = 0.1
 """Seconds between two looks for certificates that end: a loop's clock may run a little before the day's."""
 
@@ -67,8 +69,8 @@ class OpenRequests:
         assert task is not None  # noqa: S101  # gRPC serves every request in a task of its own
         request = OpenRequest(peer, task, still, lasting=lasting)
         self._requests.add(request)
-        if lasting and peer.not_after < self._first_end:
-            self._schedule(peer.not_after)
+        if lasting and peer.not_after + LINGER < self._first_end:
+            self._schedule(peer.not_after + LINGER)
         return request
 
     def leave(self, request: OpenRequest) -> None:
@@ -90,7 +92,8 @@ class OpenRequests:
                     if request.still is not None:
                         request.still()
                 except ParadeError as error:
-                    if request.lasting or error.metadata.get(CERTIFICATE) != Refusal.EXPIRED:
+                    expired = error.metadata.get(CERTIFICATE) == Refusal.EXPIRED
+                    if not expired or (request.lasting and self._peers.now >= request.peer.not_after + LINGER):
                         request.end(error)
 
     def _schedule(self, first_end: float) -> None:
@@ -105,4 +108,4 @@ class OpenRequests:
         self.look()
         lasting = [request.peer.not_after for request in self._requests if request.lasting and request.failure is None]
         if lasting:
-            self._schedule(min(lasting))
+            self._schedule(min(lasting) + LINGER)

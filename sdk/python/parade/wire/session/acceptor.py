@@ -213,6 +213,13 @@ class _Stream:
         self._timer = None
         if not session.known or session.stream is not self:
             return
+        try:
+            self._admit()
+        except ParadeError as error:
+            # Between two frames, so that what was taken from the session arrives; its calls go on over a stream with a newer certificate.
+            self.failure = error
+            session.outbox.close()
+            return
         # While we do not read we hear nothing, and the opener gets no answer to its pings: ours tell it that we live.
         self._silent = 0 if self._heard or self._paused else self._silent + 1
         self._heard = False
