@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from parade.client import Mesh
@@ -19,8 +20,10 @@ from parade_chassis.server import running
 from tests.integration.test_server import Dispatcher
 from tests.support.certificates import Authority
 from tests.support.hostile.ports import NAMES, Method, Port, Ports, said_by
+from tests.support.mesh import ROOT
 from tests.support.processes import process_of
 
+DESCRIPTORS = ROOT / "sdk" / "python" / "parade" / "v1" / "descriptors.binpb"
 GARBAGE = b"\xff\xff\xff"
 STRANGERS = {"enrolment": ANONYMOUS, "monitor": Identity.agent("x", "i-0"), "agent": Identity.service("gateway")}
 HELLO = session_pb2.SessionFrame(hello=session_pb2.SessionHello(session_id="undecodable-0000001"))
@@ -65,6 +68,13 @@ async def test_at_every_method_the_sender_is_told(shared_mesh: object, mesh: Mes
         assert "retryable" not in failure.metadata  # the details were there, and are read
     assert "Traceback" not in (mesh.file.folder / "test.log").read_text()
     assert "Traceback" not in (mesh.file.folder / "agents.log").read_text()
+
+
+def test_every_service_of_the_contract_is_served_at_a_port(ports: Ports) -> None:
+    served = {method.descriptor.containing_service.full_name for port in ports.by_name.values() for method in port.methods}
+    contract = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+
+    assert {f"parade.v1.{service.name}" for file in contract.file if file.package == "parade.v1" for service in file.service} <= served
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "gateway"])

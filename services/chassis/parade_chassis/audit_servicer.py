@@ -38,6 +38,8 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self._check_service(request.service)
         namespace = required_namespace()
         wanted = {name: value for name in ("action", "subject", "resource") if (value := getattr(request, name))}
+        if request.kind not in pb.AuditKind.values():
+            raise invalid([Violation("kind", "is none that this version knows")])
         if request.kind:
             wanted["kind"] = pb.AuditKind.Name(request.kind).removeprefix("AUDIT_KIND_")
         scope = f"audit {self._service} {namespace} {sorted(wanted.items())}"

@@ -19,7 +19,7 @@ from parade.wire.identity import ANONYMOUS
 from parade.wire.mesh_file import MeshFile
 from tests.support.hostile import frames
 from tests.support.hostile.messages import DATA, WORDS, mutated
-from tests.support.hostile.ports import Port, Ports
+from tests.support.hostile.ports import INTRUDER, NAMESPACE, Port, Ports
 from tests.support.hostile.sending import Intruder
 
 AT_ONCE = 8
@@ -30,6 +30,7 @@ async def main(agent: str) -> None:
     os.nice(19)
     file = MeshFile.find()
     async with connect(file, traced=False) as mesh:
+        await mesh.grant_role(INTRUDER.uri, "admin", namespace=NAMESPACE)
         ports = Ports(file, (await mesh.agent(agent)).instances[0])
     print("ready", flush=True)  # noqa: T201  # its figures
     while order := await asyncio.to_thread(sys.stdin.readline):

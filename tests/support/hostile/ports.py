@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-from parade.v1 import access_pb2, agent_manager_pb2, agent_pb2, dispatcher_pb2, gateway_pb2, monitor_pb2, scheduler_pb2
+from parade.v1 import access_pb2, agent_manager_pb2, agent_pb2, audit_pb2, dispatcher_pb2, gateway_pb2, key_pb2, monitor_pb2, scheduler_pb2
 from parade.wire.certificates import Certificates
 from parade.wire.identity import ANONYMOUS, SERVICES, Identity, Kind
 from parade.wire.mesh_file import MeshFile
@@ -25,14 +25,16 @@ from tests.integration.test_access import MeshAuthority
 
 NAMESPACE = "hostile"
 """Where everybody here is: what they do to each other is nobody else's business."""
+INTRUDER = Identity.client("intruder", NAMESPACE)
+"""A client; it does harm only where it is let in (see `roles`)."""
 ENROLMENT, AGENT = "enrolment", "agent"
 NAMES = (*SERVICES, ENROLMENT, AGENT)
 """The ports."""
 
 _MODULES: dict[str, tuple[Any, ...]] = {
-    "agent_manager": (agent_manager_pb2,),
-    "dispatcher": (dispatcher_pb2,),
-    "scheduler": (scheduler_pb2,),
+    "agent_manager": (agent_manager_pb2, key_pb2, audit_pb2),
+    "dispatcher": (dispatcher_pb2, audit_pb2),
+    "scheduler": (scheduler_pb2, audit_pb2),
     "gateway": (gateway_pb2,),
     "monitor": (monitor_pb2, logs_service_pb2, metrics_service_pb2, trace_service_pb2),
     AGENT: (agent_pb2,),
@@ -71,7 +73,7 @@ class Method:
 
 _CALLERS = {
     Kind.ANONYMOUS: ANONYMOUS,
-    Kind.CLIENT: Identity.client("intruder", NAMESPACE),
+    Kind.CLIENT: INTRUDER,
     Kind.AGENT: Identity.agent("intruder", "i-00000000", NAMESPACE),
     **{kind: Identity.service(name) for name, kind in SERVICES.items()},
 }

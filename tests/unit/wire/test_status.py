@@ -44,6 +44,10 @@ def test_a_record_brings_the_whole_error(error: ParadeError) -> None:
     assert facts(from_record(to_record(error))) == facts(error)
 
 
+def test_a_record_with_a_reason_of_another_version_is_understood() -> None:
+    assert from_record(error_pb2.Error(reason=77, message="new")).reason is Reason.INTERNAL  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

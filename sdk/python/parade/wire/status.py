@@ -112,7 +112,8 @@ def to_record(error: ParadeError) -> error_pb2.Error:
 
 def from_record(record: error_pb2.Error) -> ParadeError:
     """Decodes an error from the record."""
-    name = error_pb2.ErrorReason.Name(record.reason).removeprefix("ERROR_REASON_")
+    known = record.reason in error_pb2.ErrorReason.values()
+    name = error_pb2.ErrorReason.Name(record.reason).removeprefix("ERROR_REASON_") if known else ""
     return ParadeError(
         Reason.named(name, Reason.INTERNAL),
         record.message,
