@@ -16,6 +16,8 @@ from parade.v1 import (
     agent_manager_pb2_grpc,
     dispatcher_pb2,
     dispatcher_pb2_grpc,
+    monitor_pb2,
+    monitor_pb2_grpc,
     scheduler_pb2,
     scheduler_pb2_grpc,
 )
@@ -69,9 +71,9 @@ def test_all_logs_verify_and_an_export_with_them(project: Path) -> None:
 
     verified = run(project, "audit", "verify", "--checkpoint", "checkpoint.json")
     assert verified.returncode == 0, verified.stderr
-    assert verified.stdout.count("all as they were written") == 3
+    assert verified.stdout.count("all as they were written") == 4
     offline = run(project, "audit", "verify", "--export", "audit.jsonl", "--checkpoint", "checkpoint.json")
-    assert (offline.returncode, offline.stdout.count("all as they were written")) == (0, 3), offline.stderr
+    assert (offline.returncode, offline.stdout.count("all as they were written")) == (0, 4), offline.stderr
 
     lines = (project / "audit.jsonl").read_text().splitlines()
     place = next(number for number, line in enumerate(lines) if "CancelRun" in line)
@@ -126,6 +128,7 @@ def test_who_is_refused_is_recorded_by_each_service(project: Path) -> None:
         for service, stub, method, request in (
             ("agent_manager", agent_manager_pb2_grpc.AgentManagerServiceStub, "PauseAgent", agent_manager_pb2.PauseAgentRequest(name="a")),
             ("dispatcher", dispatcher_pb2_grpc.DispatcherServiceStub, "Call", dispatcher_pb2.CallRequest(function="a.b")),
+            ("monitor", monitor_pb2_grpc.MonitorServiceStub, "QueryLogs", monitor_pb2.QueryLogsRequest()),
             ("scheduler", scheduler_pb2_grpc.SchedulerServiceStub, "CancelRun", scheduler_pb2.CancelRunRequest(run_id="run-1")),
         ):
             async with Channel(mesh.services[service], source, Identity.service(service).server_name) as channel:
@@ -136,7 +139,7 @@ def test_who_is_refused_is_recorded_by_each_service(project: Path) -> None:
 
     asyncio.run(ask())
 
-    for service, method in (("agent_manager", "PauseAgent"), ("dispatcher", "Call"), ("scheduler", "CancelRun")):
+    for service, method in (("agent_manager", "PauseAgent"), ("dispatcher", "Call"), ("monitor", "QueryLogs"), ("scheduler", "CancelRun")):
         entries = recorded(project, service, "deny", "bob")
         assert {entry["action"].rpartition("/")[2] for entry in entries} == {method}
         assert {entry["facts"]["reason"] for entry in entries} == {"PERMISSION_DENIED"}
@@ -148,7 +151,7 @@ def recorded(project: Path, service: str, kind: str, client: str) -> list[dict[s
     subject = Identity.client(client, "default").uri
     deadline, found = time.monotonic() + 30, list[dict[str, Any]]()
     while True:
-        before, found = found, of(project, "audit", "tail", "--service", service, "--kind", kind, "--subject", subject)
+        before, found = found, list(of(project, "audit", "tail", "--service", service, "--kind", kind, "--subject", subject))
         if found and found == before:
             return found
         assert time.monotonic() < deadline

@@ -204,7 +204,7 @@ class Mesh(Runs, Schedules, Permissions, Issued):
         return StartedCall(self._dispatcher, self._artifacts, call_id)
 
     def audit_log(self, service: str) -> AuditLog:
-        """Returns the audit log of a service: `agent_manager`, `dispatcher` or `scheduler`."""
+        """Returns the audit log of a service: `agent_manager`, `dispatcher`, `monitor` or `scheduler`."""
         return AuditLog(service, self._services[service])
 
     async def calls(self, *, function: str = "", states: Iterable[CallState] = (), limit: int = 100) -> list[call_pb2.Call]:

@@ -19,7 +19,7 @@ from parade_gateway.caller import Caller
 from parade_gateway.config import Config
 from parade_gateway.routes import Route, message_class
 
-WITH_AUDIT_LOG: Final = ("agent_manager", "dispatcher", "scheduler")
+WITH_AUDIT_LOG: Final = ("agent_manager", "dispatcher", "monitor", "scheduler")
 """The services that keep an audit log. They serve one contract, and its requests name the one that is asked."""
 _AUDIT_REQUESTS: Final = (
     audit_pb2.ListAuditRequest,

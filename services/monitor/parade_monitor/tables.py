@@ -2,7 +2,10 @@
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, SmallInteger, Table, Text, text
 
+from parade_chassis.audit_log import AuditTables
+
 METADATA = MetaData()
+AUDIT = AuditTables("monitor", METADATA)
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 _IN_TRACE = text("trace_id IS NOT NULL")

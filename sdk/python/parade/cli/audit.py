@@ -38,6 +38,7 @@ class Service(StrEnum):
 
     AGENT_MANAGER = "agent_manager"
     DISPATCHER = "dispatcher"
+    MONITOR = "monitor"
     SCHEDULER = "scheduler"
 
 

@@ -228,7 +228,7 @@ class ListAuditRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Whose log: `agent_manager`, `dispatcher` or `scheduler`. Who asks a service itself can leave it empty."""
+    """Whose log: `agent_manager`, `dispatcher`, `monitor` or `scheduler`. Who asks a service itself can leave it empty."""
     kind: Global___AuditKind.ValueType
     """Of this kind."""
     action: _builtins.str

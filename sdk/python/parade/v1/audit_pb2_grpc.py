@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class AuditServiceStub:
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     def __init__(self, channel):
@@ -61,8 +61,8 @@ class AuditServiceStub:
 
 class AuditServiceServicer:
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     def ListAudit(self, request, context):
@@ -137,8 +137,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     @staticmethod

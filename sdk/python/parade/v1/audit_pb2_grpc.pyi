@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class AuditServiceStub:
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     @_typing.overload
@@ -63,8 +63,8 @@ class AuditServiceStub:
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -94,8 +94,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who did what, and who was refused. Each service that keeps something keeps a log of its own, in its database, written in the transaction of
-    the change itself, and serves it: the agent_manager, the dispatcher and the scheduler. The entries of a log stand in chains, where each holds
-    the hash of the one before it; so a log that somebody has tampered with is found out.
+    the change itself, and serves it: the agent_manager, the dispatcher, the monitor and the scheduler. The entries of a log stand in chains, where
+    each holds the hash of the one before it; so a log that somebody has tampered with is found out.
     """
 
     @_abc_1.abstractmethod
