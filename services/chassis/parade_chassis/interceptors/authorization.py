@@ -4,7 +4,6 @@ Behind clients and the gateway stand people and programs outside the mesh: they 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -100,7 +99,9 @@ class AuthorizationConcern:
         if caller.kind is Kind.CLIENT:
             if not self._grants.known:
                 raise ParadeError(Reason.UNAVAILABLE, "this service has not been told yet who may do what; try again")
-            request = replace(request, role=self._grants.role_of(request.principal, request.namespace))
+            role = self._grants.role_of(request.principal, request.namespace)
+            # Not by `dataclasses.replace`, which takes three times as long.
+            request = RequestContext(request.method, caller, request.namespace, request.principal, role, request.peer)
             enter(request)
         _demand(method, needed, request, request.role)
 
