@@ -326,9 +326,7 @@ async def test_off_loopback_rest_is_served_over_tls_with_the_newest_certificate(
         writer.close()
         return str(serial)
 
-    async with process_of(
-        "gateway", Config, authority, rest_listen=f"0.0.0.0:{unused_tcp_port}", api_key_file=tmp_path / "api-key"
-    ) as process:
+    async with process_of("gateway", Config, authority, rest_listen=f"0.0.0.0:{unused_tcp_port}") as process:
         process.clock = clock
         served = asyncio.create_task(gateway.serve(process))
         await eventually(lambda: served.done() or listening())
