@@ -1,5 +1,6 @@
-"""REST by its own OpenAPI document: schemathesis makes requests that fit it, and such that just do not, as somebody and as nobody."""
+"""REST by its own OpenAPI document: schemathesis makes requests that fit it, and such that just do not, as admin, viewer and nobody."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from benchmarks.rivals.program import installed
 from parade.testing import LocalMesh
 from parade.wire.mesh_file import MeshFile
+from parade.wire.roles import Role
+from tests.integration.test_role_table import NEEDED
 from tests.support.mesh import ROOT, agent_process
 
 PACKAGES = ("schemathesis==4.32.*",)
@@ -19,6 +22,8 @@ ENVIRONMENT = ROOT / ".tools" / "schemathesis"
 CHECKS = ROOT / "tests" / "support" / "hostile" / "schemathesis_checks.py"
 ENDLESS = r":(watch|tail|stream)$"
 """Streams, which it would read to an end that they do not have."""
+DEMANDED = {"admin": "no_fault_of_ours", "viewer": "no_fault_of_ours,no_more_than_a_viewer"}
+"""What is demanded of the answers to who shows a key."""
 SMALL, LARGE = 8, 100
 """Requests for each operation that are made by chance; those that are made by rule come to some 40 more."""
 
@@ -44,18 +49,16 @@ def fuzzed_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshFile]:
 @pytest.mark.parametrize(
     "large", [pytest.param(False, id="small"), pytest.param(True, id="large", marks=[pytest.mark.full, pytest.mark.timeout(1200)])]
 )
-@pytest.mark.parametrize("who", ["nobody", "somebody"])
+@pytest.mark.parametrize("who", ["nobody", "viewer", "admin"])
 def test_rest_withstands_what_its_document_allows_and_what_it_forbids(
     schemathesis: Path, fuzzed_mesh: MeshFile, tmp_path: Path, who: str, *, large: bool
 ) -> None:
     document = tmp_path / "openapi.json"
     document.write_text(httpx.get(f"{fuzzed_mesh.rest}/openapi.json").text)
-    key = (fuzzed_mesh.folder / fuzzed_mesh.api_key).read_text().strip()
-    shown = ["--header", f"Authorization: Bearer {key}"] if who == "somebody" else []
-    demanded = "no_fault_of_ours" if who == "somebody" else "nobody_enters"
+    shown = ["--header", f"Authorization: Bearer {_key(fuzzed_mesh, who)}"] if who in DEMANDED else []
     told = {
         "--url": fuzzed_mesh.rest,
-        "--checks": demanded,
+        "--checks": DEMANDED.get(who, "nobody_enters"),
         "--phases": "examples,coverage,fuzzing" if large else "examples,fuzzing",
         "--max-examples": str(LARGE if large else SMALL),
         "--seed": "1",
@@ -67,12 +70,35 @@ def test_rest_withstands_what_its_document_allows_and_what_it_forbids(
     }
     command = [str(schemathesis), "run", str(document), *shown, *(word for pair in told.items() for word in pair)]
     command += ["--no-shrink", "--continue-on-failure", "--no-color"]
-    environment = {"PATH": str(schemathesis.parent), "SCHEMATHESIS_HOOKS": str(CHECKS)}
+    environment = {
+        "PATH": str(schemathesis.parent),
+        "SCHEMATHESIS_HOOKS": str(CHECKS),
+        "VIEWERS_OPERATIONS": "\n".join(_operations_of_viewers(document)),
+    }
 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1100, check=False)
 
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert _cases(done.stdout) >= (5000 if large else 300), done.stdout[-2000:]
+
+
+def _key(mesh: MeshFile, who: str) -> str:
+    key = (mesh.folder / mesh.api_key).read_text().strip()
+    if who == "admin":
+        return key
+    made = httpx.post(f"{mesh.rest}/v1/keys", json={"name": "fuzz", "role": "ROLE_VIEWER"}, headers={"x-api-key": key})
+    secret: str = made.json()["secret"]
+    return secret
+
+
+def _operations_of_viewers(document: Path) -> list[str]:
+    """Returns the operations that the table of roles opens to viewers, each as `VERB path`."""
+    return [
+        f"{verb.upper()} {path}"
+        for path, operations in json.loads(document.read_text())["paths"].items()
+        for verb, operation in operations.items()
+        if "operationId" in operation and NEEDED[operation["operationId"].replace("_", ".")] <= Role.VIEWER
+    ]
 
 
 def _cases(report: str) -> int:
