@@ -28,7 +28,7 @@ from parade.wire.metadata import on_behalf_of
 from parade.wire.roles import Role
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
-from parade.wire.session.methods import PROTOBUF, SCHEDULER_SESSION
+from parade.wire.session.methods import DISPATCHER_SESSION, PROTOBUF, SCHEDULER_SESSION
 from parade.wire.tls import channel_credentials
 from parade_gateway.routes import public_services
 from tests.integration.test_access import MeshAuthority
@@ -197,6 +197,38 @@ async def test_a_key_whose_maker_has_lost_its_role_opens_nothing(role_mesh: Mesh
                 await asyncio.sleep(0.1)
 
     assert (before, status) == (200, 403)
+
+
+@pytest.mark.parametrize("session", [DISPATCHER_SESSION, SCHEDULER_SESSION])
+async def test_an_open_session_ends_within_ten_seconds_of_its_clients_role(role_mesh: MeshFile, mesh: Mesh, session: str) -> None:
+    service = "dispatcher" if session == DISPATCHER_SESSION else "scheduler"
+    client = Identity.client(f"leaver-{service}")
+    let_in(role_mesh, client, role="developer")
+    source = MemorySource(MeshAuthority(role_mesh).certificates(client))
+    call = (
+        SessionCall(function="tested.echo", arguments=Value(data=b'{"text": "a"}'))
+        if session == DISPATCHER_SESSION
+        else SessionCall(function="ListRuns", arguments=Value(media_type=PROTOBUF))
+    )
+    async with Channel(role_mesh.services[service], source, Identity.service(service).server_name) as channel:
+        link = Link([channel], session)
+        try:
+            before = await SessionCaller(link).call(call, 10)
+            await mesh.revoke_role(client.uri)
+
+            async with asyncio.timeout(10):
+                with pytest.raises(ParadeError) as caught:
+                    await call_for_ever(link, call)
+        finally:
+            await link.close()
+
+    assert before.HasField("result")
+    assert caught.value.reason is Reason.PERMISSION_DENIED
+
+
+async def call_for_ever(link: Link, call: SessionCall) -> None:
+    while True:
+        await SessionCaller(link).call(call, 10)
 
 
 def key_service(mesh: MeshFile, identity: Identity) -> tuple[Any, Channel]:
