@@ -32,9 +32,10 @@ DISPATCHER = Identity.service("dispatcher")
 class SmallMesh:
     """The services that an agent meets, in this process."""
 
-    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, stack: AsyncExitStack, lease_duration: float = 2.0) -> None:
         self.stack = stack
         self._folder = folder
+        self._lease_duration = lease_duration
         self.authority = Authority(folder / "certificates")
         ports = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         client = self.authority.files(CLIENT)
@@ -74,7 +75,7 @@ class SmallMesh:
                 "ca_private_key": key,
                 "initial_admin": CLIENT.uri,
                 "heartbeat_interval": 0.1,
-                "lease_duration": 2.0,
+                "lease_duration": self._lease_duration,
             }
             async with process_of("agent_manager", AgentManagerConfig, self.authority, **settings) as process:
                 self._manager_process = process
@@ -140,10 +141,10 @@ class SmallMesh:
 
 
 @asynccontextmanager
-async def small_mesh(folder: Path) -> AsyncIterator[SmallMesh]:
+async def small_mesh(folder: Path, lease_duration: float = 2.0) -> AsyncIterator[SmallMesh]:
     """Runs an agent_manager."""
     async with AsyncExitStack() as stack:
-        mesh = SmallMesh(folder, stack)
+        mesh = SmallMesh(folder, stack, lease_duration)
         await mesh.start_manager()
         stack.push_async_callback(mesh.stop_manager)
         yield mesh
