@@ -75,7 +75,7 @@ drafts = st.builds(
     st.integers(1, 2**159 - 1) | st.integers(1, 300),
     st.booleans(),
     st.none() | st.binary(max_size=40),
-    st.lists(st.text(min_size=1, max_size=60), max_size=3),
+    st.lists(st.text(min_size=1, max_size=16), max_size=3),  # 64 bytes at most
 )
 
 
