@@ -30,6 +30,8 @@ from parade.v1 import (
     dispatcher_pb2_grpc,
     session_pb2,
 )
+from parade.v1.access_pb2 import ROLE_ADMIN
+from parade.v1.access_watch_pb2 import ClientRole, WatchAccessResponse
 from parade.v1.function_pb2 import EFFECT_EFFECT, EFFECT_PURE, Function
 from parade.v1.value_pb2 import Value
 from parade.wire.channel import Channel
@@ -237,7 +239,7 @@ class _Entered:
 
 
 class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
-    """Says what the test puts into it, by `WatchAgents` alone."""
+    """Says what the test puts into it, by `WatchAgents`; and by `WatchAccess` that the client may do everything."""
 
     def __init__(self) -> None:
         self.agents: dict[str, agent_manager_pb2.Agent] = {}
@@ -256,6 +258,11 @@ class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
             yield agent_manager_pb2.WatchAgentsResponse(synced=agent_manager_pb2.WatchAgentsResponse.Synced())
         while True:
             yield await queue.get()
+
+    async def WatchAccess(self, request: Any, context: Any) -> Any:
+        yield WatchAccessResponse(client_role=ClientRole(subject=CLIENT.uri, namespace="*", role=ROLE_ADMIN))
+        yield WatchAccessResponse(synced=WatchAccessResponse.Synced())
+        await asyncio.Event().wait()
 
     def say(self, change: agent_manager_pb2.Agent | agent_manager_pb2.Instance) -> None:
         if isinstance(change, agent_manager_pb2.Agent):
