@@ -175,7 +175,9 @@ def export_log(
 
 
 def _logs(mesh: "Mesh", service: Service | None) -> list["AuditLog"]:
-    return [mesh.audit_log(one.value) for one in Service if service in (None, one)]
+    from parade.client import audit_log
+
+    return [audit_log(mesh, one.value) for one in Service if service in (None, one)]
 
 
 async def _verified(logs: Sequence["AuditLog"], known: "dict[str, list[Head]]") -> "list[Verified]":
