@@ -85,15 +85,16 @@ class MemoryStream:
         """Loses everything from now on; nobody notices."""
         self._to_client.frozen = self._to_server.frozen = True
 
-    async def _requests(self) -> AsyncIterator[session_pb2.SessionFrame]:
+    async def _requests(self, target: "MemoryTarget") -> AsyncIterator[session_pb2.SessionFrame]:
         while (frame := await self._to_server.get()) is not grpc.aio.EOF:
+            target.arrived()
             yield frame
 
     async def _serve(self, target: "MemoryTarget") -> None:
         if target.acceptor is None:
             self._to_client.put(_failure(target.code, "not served"))
             return
-        responses = target.acceptor.serve(self._requests(), target.caller, target.admit)
+        responses = target.acceptor.serve(self._requests(target), target.caller, target.admit)
         try:
             async for frame in responses:
                 self._to_client.put(frame)
@@ -133,8 +134,11 @@ class MemoryTarget:
     def drop(self) -> None:
         self.dropped += 1
 
+    def arrived(self) -> None:
+        """Called for every frame that reaches the acceptor; tests replace it."""
+
     def admit(self) -> None:
-        """What the acceptor asks for every frame; tests replace it."""
+        """What the acceptor asks for every frame, and while calls run; tests replace it."""
 
     def break_(self) -> None:
         for stream in self.streams:

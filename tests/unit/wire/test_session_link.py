@@ -343,7 +343,7 @@ def test_the_arrival_of_results_is_told_with_calls_that_leave_in_time_and_otherw
         one, _ = target(max_age=1e6)
         frames: list[float] = []
         loop = asyncio.get_running_loop()
-        one.admit = lambda: frames.append(loop.time())  # type: ignore[method-assign]
+        one.arrived = lambda: frames.append(loop.time())  # type: ignore[method-assign]
         link = to(one)
         caller = SessionCaller(link)
         for _ in range(40):

@@ -61,7 +61,8 @@ class Acceptor:
         Args:
             frames: What arrives on it.
             caller: Who opened it; equal for whoever may resume its session.
-            admit: Called for every frame; raises `ParadeError` where the caller's identity has expired or was revoked.
+            admit: Called for every frame, and every `TICK` while calls are under way; raises `ParadeError` where the caller's identity has
+                expired or was revoked.
 
         Yields:
             The frames that are to be sent on it, encoded (see `serving`).
