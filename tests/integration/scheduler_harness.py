@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import orjson
 from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
@@ -21,6 +22,8 @@ from parade.v1 import (
     scheduler_pb2_grpc,
     session_pb2,
 )
+from parade.v1.access_pb2 import ROLE_ADMIN
+from parade.v1.access_watch_pb2 import ClientRole, WatchAccessResponse
 from parade.v1.value_pb2 import Value
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
@@ -133,10 +136,15 @@ class Dispatcher(dispatcher_pb2_grpc.DispatcherServiceServicer):
 
 
 class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
-    """Knows the functions that a test names."""
+    """Knows the functions that a test names, and says by `WatchAccess` that the client may do everything."""
 
     def __init__(self) -> None:
         self.functions = ["x.a", "x.b", "x.c"]
+
+    async def WatchAccess(self, request: Any, context: Any) -> Any:
+        yield WatchAccessResponse(client_role=ClientRole(subject=CLIENT.uri, namespace="*", role=ROLE_ADMIN))
+        yield WatchAccessResponse(synced=WatchAccessResponse.Synced())
+        await asyncio.Event().wait()
 
     async def ListFunctions(self, request: agent_manager_pb2.ListFunctionsRequest, context: Any) -> agent_manager_pb2.ListFunctionsResponse:
         names = sorted(name for name in self.functions if name.startswith(f"{request.agent}."))
@@ -205,6 +213,20 @@ class World:
             )
         process = self._process
         await eventually(lambda: process.returncode is not None or listens(self.address), within=60)
+        if process.returncode is None:
+            await eventually(self._knows_its_clients, within=60)
+
+    async def _knows_its_clients(self) -> bool:
+        """Tells whether the process has heard who may do what, or has ended."""
+        assert self._process is not None
+        if self._process.returncode is not None:
+            return True
+        async with self.authority.channel(self.address, CLIENT, "scheduler") as channel:
+            try:
+                await scheduler_pb2_grpc.SchedulerServiceStub(channel.for_stubs()).ListWorkflows(scheduler_pb2.ListWorkflowsRequest())
+            except (ParadeError, grpc.aio.AioRpcError):
+                return False
+        return True
 
     async def died(self) -> None:
         """Waits until the scheduler's process has ended."""
