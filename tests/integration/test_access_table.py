@@ -134,7 +134,7 @@ SERVED = {
     "dispatcher": {"parade.v1.DispatcherService", AUDIT, HEALTH},
     "scheduler": {"parade.v1.SchedulerService", AUDIT, HEALTH},
     "gateway": {"parade.v1.GatewayService", HEALTH},
-    "monitor": {"parade.v1.MonitorService", HEALTH, *(service for service in TABLE if service.startswith("opentelemetry."))},
+    "monitor": {"parade.v1.MonitorService", AUDIT, HEALTH, *(service for service in TABLE if service.startswith("opentelemetry."))},
     AGENT: {"parade.v1.AgentService"},
 }
 """What is served at each port; the rest is not known there."""
