@@ -12,7 +12,7 @@ class Config(ServiceConfig):
     model_config = SettingsConfigDict(env_prefix="PARADE_MONITOR_")
 
     agent_manager: str = ""
-    """Where the agent_manager listens: `host:port`. It says what is revoked; empty for a monitor that is not told."""
+    """Where the agent_manager listens: `host:port`. It says who is revoked and who may ask; a monitor not told so answers no client."""
     database_url: str = Field(repr=False)
     """Where records are kept: `sqlite:///path` or `postgresql://user:password@host/database`. One monitor to a database."""
     retention_days: float = Field(default=7.0, gt=0, le=3650)
