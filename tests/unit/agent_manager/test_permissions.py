@@ -313,7 +313,7 @@ async def test_the_first_key_is_made_once_and_its_owner_alone_reads_it(world: Wo
     assert len(await world.store.keys()) == 1
 
 
-@pytest.mark.parametrize("content", ["", "pk_something", new_key()])
+@pytest.mark.parametrize("content", ["", "pk_something", new_key()], ids=["empty", "other", "unknown"])
 async def test_a_file_that_opens_nothing_is_written_anew(world: World, tmp_path: Path, content: str) -> None:
     path = tmp_path / "api-key"
     path.write_text(content)

@@ -119,7 +119,11 @@ async def test_a_key_is_not_believed_beyond_its_end(keys: Keys, manager: Manager
     assert caught.value.reason is Reason.UNAVAILABLE
 
 
-@pytest.mark.parametrize("shown", ["", "pk_" + "k" * 40, KEY[:-1], KEY[:-1] + ("0" if KEY[-1] != "0" else "1"), KEY + "0", "é" * 67])
+@pytest.mark.parametrize(
+    "shown",
+    ["", "pk_" + "k" * 40, KEY[:-1], KEY[:-1] + ("0" if KEY[-1] != "0" else "1"), KEY + "0", "é" * 67],
+    ids=["empty", "other", "short", "changed", "long", "foreign"],
+)
 async def test_what_is_no_key_is_refused_without_asking(keys: Keys, manager: Manager, shown: str) -> None:
     assert await status(keys, shown) == 401
     assert manager.asked == 0
