@@ -125,6 +125,8 @@ def test_no_connection_does_harm(target: Target, name: str, *, large: bool) -> N
     with undisturbed(target), frames.shown(target.ports.trust_bundle, certificates) as context:
         for abuse in chosen:
             frames.abuse(port, context, abuse, chance)
+        # Of most ports the neighbour would not notice that they are closed.
+        assert asyncio.run(_asked(target.ports, name)) == []
 
 
 @pytest.mark.parametrize("large", SIZES)
@@ -141,6 +143,11 @@ def test_no_http_request_does_harm(target: Target, *, large: bool) -> None:
 
 def _requests(method: Method) -> st.SearchStrategy[tuple[Method, bytes]]:
     return messages(method.descriptor.input_type).map(lambda message: (method, message.SerializeToString()))
+
+
+async def _asked(ports: Ports, name: str) -> list[str]:
+    async with Intruder(ports, ports.by_name[name]) as intruder:
+        return await intruder.send(intruder.port.methods[0], [b""])
 
 
 async def _intruder(ports: Ports, name: str) -> Intruder:

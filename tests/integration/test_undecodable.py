@@ -1,5 +1,6 @@
 """Bytes that are no message: the fault of who sent them, said as every other fault is, at every method of every port."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from parade_chassis.config import ServiceConfig
 from parade_chassis.server import running
 from tests.integration.test_server import Dispatcher
 from tests.support.certificates import Authority
+from tests.support.hostile import frames
 from tests.support.hostile.ports import NAMES, Method, Port, Ports, said_by
 from tests.support.mesh import ROOT
 from tests.support.processes import process_of
@@ -135,6 +137,25 @@ async def test_the_health_of_a_service_can_be_watched(probes: str, mesh: Mesh, p
         watch.cancel()
 
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("path", [b"/grpc.health.v1.Health/\xb1", b"\xff", b"/a/b"])
+async def test_a_path_that_is_no_text_or_names_nothing_closes_no_port(probes: str, path: bytes) -> None:
+    port = Port("probes", probes, "", (Method(health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]),))
+    raw = frames.Raw(port, None)
+    raw.hello()
+    raw.send(raw.headers(1, end=True, path=path))
+    await asyncio.to_thread(raw.told)
+    raw.close()
+
+    async with grpc.aio.insecure_channel(probes) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        unknown: Any = channel.unary_unary("/parade.v1.NoService/Nothing")
+        code = await unknown(b"", timeout=5).code()
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_method_of_healths_contract_that_is_not_served_is_no_fault_of_ours(probes: str) -> None:

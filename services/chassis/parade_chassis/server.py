@@ -12,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from parade.wire import listener
 from parade.wire.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from parade.wire.identity import Kind
 from parade.wire.open_requests import OpenRequests
@@ -113,7 +114,7 @@ async def running(
     unsubscribe = process.grants.subscribe(under_way.look)
     concerns = ContextConcern(process.peers), telemetry, authorization
     pipeline = Pipeline(*concerns, failing=errors, under_way=under_way, still=authorization.still)
-    server = grpc.aio.server(interceptors=[pipeline], options=(*OPTIONS, *options), maximum_concurrent_rpcs=MAX_CONCURRENT_REQUESTS)
+    server = listener.server(interceptors=[pipeline], options=(*OPTIONS, *options), max_requests=MAX_CONCURRENT_REQUESTS)
     by_session = [servicer for servicer in servicers if isinstance(servicer, SessionServicer)]
     for opened in by_session:
         opened.requests = Requests(process, opened, _descriptor(opened), telemetry, authorization, errors, decisions)
@@ -124,7 +125,7 @@ async def running(
     enrolment = ""
     if enrolment_listen:
         enrolment = _listen(server, enrolment_listen, server_credentials(process.certificates, require_client=False))
-    probes = grpc.aio.server(interceptors=[Pipeline(failing=errors)], options=OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_PROBES)
+    probes = listener.server(interceptors=[Pipeline(failing=errors)], options=OPTIONS, max_requests=MAX_CONCURRENT_PROBES)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, probes)
     health_address = _listen(probes, config.health_listen, None) if config.health_listen else ""
     await server.start()

@@ -28,11 +28,11 @@ FLOOD = 500
 class Raw:
     """One connection, whose user says every frame."""
 
-    def __init__(self, port: Port, context: ssl.SSLContext) -> None:
-        """Connects."""
+    def __init__(self, port: Port, context: ssl.SSLContext | None) -> None:
+        """Connects; without TLS where there is no context."""
         host, _, number = port.address.rpartition(":")
         plain = socket.create_connection((host, int(number)), PATIENCE)
-        self._socket = context.wrap_socket(plain, server_hostname=port.server_name)
+        self._socket = plain if context is None else context.wrap_socket(plain, server_hostname=port.server_name)
         self._encoder = hpack.Encoder()
         self._path = port.methods[0].path
 
@@ -44,10 +44,10 @@ class Raw:
         """Begins as a client does."""
         self.send(PREFACE, http2.SettingsFrame(0), http2.WindowUpdateFrame(0, window_increment=2**30))
 
-    def headers(self, stream: int, *more: tuple[str, str], end: bool = False) -> http2.HeadersFrame:
+    def headers(self, stream: int, *more: tuple[str, str], end: bool = False, path: bytes = b"") -> http2.HeadersFrame:
         """Makes the beginning of a request."""
         made = http2.HeadersFrame(stream)
-        head = [(":method", "POST"), (":scheme", "https"), (":path", self._path), (":authority", "x")]
+        head = [(":method", "POST"), (":scheme", "https"), (":path", path or self._path), (":authority", "x")]
         made.data = self._encoder.encode([*head, ("content-type", "application/grpc"), ("te", "trailers"), *more])
         made.flags.add("END_HEADERS")
         if end:
@@ -102,7 +102,7 @@ def shown(trust_bundle: bytes, certificates: Certificates | None) -> Iterator[ss
     yield context
 
 
-def abuse(port: Port, context: ssl.SSLContext, name: str, chance: random.Random) -> None:
+def abuse(port: Port, context: ssl.SSLContext | None, name: str, chance: random.Random) -> None:
     """Abuses a port in one way. Whatever it does to the connection is its right; so is to serve it."""
     raw = Raw(port, context)
     with suppress(OSError):
@@ -176,6 +176,7 @@ ABUSES: dict[str, Callable[[Raw, random.Random], None]] = {
     ),
     "compressed without a word": _once(lambda raw, chance: [raw.headers(1), data(1, message(b"abc", flag=chance.choice([1, 2, 255])))]),
     "a bomb": _once(lambda raw, chance: [raw.headers(1, ("grpc-encoding", "gzip")), data(1, message(_BOMB, flag=1))]),
+    "a path that is no text": _once(lambda raw, chance: [raw.headers(1, end=True, path=b"/\xb1" + chance.randbytes(8))]),
     "a stream of the server's": _once(lambda raw, chance: [raw.headers(2)]),
     "a frame too large": _once(lambda raw, chance: [b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"x" * 20_000]),
     "a timeout that is none": _once(

@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
-
 from parade.hosting.decoding import Decoding
 from parade.hosting.servicer import AgentServicer
 from parade.v1 import agent_pb2, agent_pb2_grpc
+from parade.wire import listener
 from parade.wire.certificates import CertificateSource
 from parade.wire.channel import MAX_MESSAGE_BYTES
 from parade.wire.session.serving import register_sessions
@@ -40,7 +39,7 @@ async def listening(servicer: AgentServicer, source: CertificateSource, address:
     Raises:
         OSError: The address cannot be listened on.
     """
-    server = grpc.aio.server(options=OPTIONS, interceptors=[Decoding(servicer.gate)])
+    server = listener.server(options=OPTIONS, interceptors=[Decoding(servicer.gate)])
     agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
     register_sessions(server, servicer, agent_pb2.DESCRIPTOR.services_by_name["AgentService"])
     try:
