@@ -104,6 +104,8 @@ async def let_through(channel: grpc.aio.Channel, method: MethodDescriptor, metad
     if method.client_streaming:
         plain = channel.stream_stream(path) if method.server_streaming else channel.stream_unary(path)
         call = plain(iter([GARBAGE]), timeout=10, metadata=metadata)
+        while await call.code() is grpc.StatusCode.INTERNAL:  # so says gRPC of a write that fails, until the answer has come in
+            await asyncio.sleep(0.01)
     else:
         plain = channel.unary_stream(path) if method.server_streaming else channel.unary_unary(path)
         call = plain(GARBAGE, timeout=10, metadata=metadata)

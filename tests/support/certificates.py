@@ -19,6 +19,10 @@ class CertificateFiles:
     private_key: Path
 
 
+LIFETIME = timedelta(hours=12)
+"""Of a certificate; longer than a test moves its clock."""
+
+
 class Authority:
     """A root of its own, that signs for whoever a test asks it to."""
 
@@ -32,9 +36,7 @@ class Authority:
         """The root, PEM."""
         return self.ca.trust_bundle
 
-    def certificates(
-        self, identity: Identity, *, lifetime: timedelta = timedelta(hours=1), trust_bundle: bytes | None = None
-    ) -> Certificates:
+    def certificates(self, identity: Identity, *, lifetime: timedelta = LIFETIME, trust_bundle: bytes | None = None) -> Certificates:
         """Makes a key and a certificate.
 
         Args:
@@ -57,7 +59,7 @@ class Authority:
         return MemorySource(self.certificates(identity, lifetime=timedelta(minutes=-1)))
 
     def files(
-        self, identity: Identity, *, lifetime: timedelta = timedelta(hours=1), trust_bundle: bytes | None = None, folder: Path | None = None
+        self, identity: Identity, *, lifetime: timedelta = LIFETIME, trust_bundle: bytes | None = None, folder: Path | None = None
     ) -> CertificateFiles:
         """Makes certificates and writes them, over those that were written for the same identity before.
 

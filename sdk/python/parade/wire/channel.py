@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any, Self, cast
 
 import grpc
@@ -145,10 +144,12 @@ class Channel:
             started = invoke(self._connection())(timeout=timeout, metadata=_traced(metadata))
             try:
                 # Where a write fails the server has answered before it has read everything, and what it said comes after.
-                with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                try:
                     async for request in requests:
                         await started.write(request)
                     await started.done_writing()
+                except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                    await _answered(started)
                 return await started
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error, service=self._peer) from error
@@ -207,6 +208,14 @@ class Channel:
         task = asyncio.create_task(channel.close(grace=3600))
         self._retired[task] = channel
         task.add_done_callback(lambda done: self._retired.pop(done, None))
+
+
+async def _answered(call: Any) -> None:
+    # gRPC says of a call whose write has failed that the fault is its own, until the server's answer has come in.
+    for _ in range(100):
+        if not str(await call.details()).startswith('Failed "execute_batch"'):
+            return
+        await asyncio.sleep(0.01)
 
 
 class _PerConnection:
