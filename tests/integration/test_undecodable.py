@@ -141,7 +141,8 @@ async def test_the_health_of_a_service_can_be_watched(probes: str, mesh: Mesh, p
 
 @pytest.mark.parametrize("path", [b"/grpc.health.v1.Health/\xb1", b"\xff", b"/a/b"])
 async def test_a_path_that_is_no_text_or_names_nothing_closes_no_port(probes: str, path: bytes) -> None:
-    port = Port("probes", probes, "", (Method(health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]),))
+    health: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    port = Port("probes", probes, "", (Method(health.methods_by_name["Check"]),))
     raw = frames.Raw(port, None)
     raw.hello()
     raw.send(raw.headers(1, end=True, path=path))
