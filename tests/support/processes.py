@@ -1,37 +1,21 @@
 """The process around a service, made inside a test: real configuration, certificates, log and task group; no signals, no exit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from parade.wire.certificates import FileSource
 from parade.wire.identity import Identity
-from parade.wire.roles import Role
 from parade.wire.telemetry import Telemetry
 from parade_chassis.config import ServiceConfig
-from parade_chassis.grants import Granted, Grants
+from parade_chassis.grants import Grants
 from parade_chassis.lifecycle import Process
+from parade_chassis.standing import Standing
 from tests.support.certificates import Authority
+from tests.support.standing import Everybody, Everyone
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
-
-
-class Everybody(Grants):
-    """Grants by which every client is an admin, for tests of other things; what the process is told changes nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told.set()
-
-    def role_of(self, subject: str, namespace: str) -> Role:
-        return Role.ADMIN
-
-    def replace(self, picture: Iterable[Granted]) -> None:
-        pass
-
-    def put(self, granted: Granted) -> None:
-        pass
 
 
 @asynccontextmanager
@@ -44,7 +28,7 @@ async def process_of(
         service: The service's name, for example `scheduler`.
         config_type: Its configuration.
         authority: Who signs its certificate.
-        grants: What it knows of roles; every client is an admin where not given.
+        grants: What it knows of roles; where not given every client is an admin, and everybody may everything.
         settings: Its settings beside the certificates; the drain is short unless given.
     """
     files = authority.files(Identity.service(service))
@@ -58,6 +42,10 @@ async def process_of(
     with Telemetry(service, config.instance_id) as telemetry:
         async with asyncio.TaskGroup() as tasks:
             process = Process(service, config, telemetry, source, tasks, asyncio.Event())
-            process.grants = grants if grants is not None else Everybody()
+            if grants is None:
+                process.grants, process.standing = Everybody(), Everyone()
+            else:
+                process.grants = grants
+                process.standing = Standing(grants, process.revocations, config.domain, lambda: process.clock.now().timestamp())
             yield process
             process.end_background()

@@ -59,7 +59,7 @@ async def serve(process: Process[Config]) -> None:
         certificate_lifetime=lifetime,
     )  # fmt: skip
     permissions = Permissions(
-        store=RightsStore(database, recorder), feed=feed, own=process.grants, clock=clock, log=log, domain=config.domain
+        store=RightsStore(database, recorder), feed=feed, own=process.standing, clock=clock, log=log, domain=config.domain
     )  # fmt: skip
     await engine.load()
     await revoker.load()

@@ -7,6 +7,7 @@ from parade_agent_manager.access_feed import AccessChange
 from parade_agent_manager.certificate import CertificateState, KnownCertificate, Revocation
 from parade_agent_manager.convert import to_timestamp
 from parade_chassis.grants import Granted
+from parade_chassis.standing import LivingKey
 
 SYNCED = access_watch_pb2.WatchAccessResponse(synced=access_watch_pb2.WatchAccessResponse.Synced())
 
@@ -65,7 +66,15 @@ def to_news(change: AccessChange) -> access_watch_pb2.WatchAccessResponse:
     if isinstance(change, Granted):
         role = access_watch_pb2.ClientRole(subject=change.subject, namespace=change.namespace, role=number_of(change.role))
         return access_watch_pb2.WatchAccessResponse(client_role=role)
+    if isinstance(change, LivingKey):
+        return access_watch_pb2.WatchAccessResponse(living_key=_to_living_key(change))
     return access_watch_pb2.WatchAccessResponse(revocation=to_revocation(change))
+
+
+def _to_living_key(key: LivingKey) -> access_watch_pb2.LivingKey:
+    message = access_watch_pb2.LivingKey(id=key.id, namespace=key.namespace, role=number_of(key.role), created_by=key.created_by)
+    message.expire_time.FromNanoseconds(round(key.expires * 1e6) * 1000)
+    return message
 
 
 _STATES = {certificate_pb2.CertificateState.Value(f"CERTIFICATE_STATE_{state}"): state for state in CertificateState}

@@ -18,7 +18,8 @@ from parade_agent_manager.rights_store import RightsStore
 from parade_chassis import paging
 from parade_chassis.api_key import mark_of, new_key
 from parade_chassis.clock import Clock
-from parade_chassis.grants import Granted, Grants, lacking
+from parade_chassis.grants import Granted, lacking
+from parade_chassis.standing import LivingKey, Standing
 
 DEFAULT_LIFETIME: Final = 90 * 86400.0
 """Seconds that a key is good where nobody says otherwise."""
@@ -64,7 +65,7 @@ class Permissions:
         *,
         store: RightsStore,
         feed: AccessFeed,
-        own: Grants,
+        own: Standing,
         clock: Clock,
         log: Log,
         domain: str,
@@ -74,7 +75,7 @@ class Permissions:
 
         Args:
             store: Where keys and grants are kept.
-            feed: How the other services hear of grants.
+            feed: How the other services hear of grants and keys.
             own: What this process itself judges by.
             clock: The time.
             log: Where it says what it did.
@@ -91,12 +92,14 @@ class Permissions:
         self._rights = Rights()
         self._order = Lock()
         feed.draw(self._granted)
+        feed.draw(self._living)
 
     async def load(self) -> None:
         """Reads what the store has."""
         self._rights = Rights(await self._store.keys(), await self._store.grants())
         await self._forget()
-        self._own.replace(self._granted())
+        self._own.replace_keys(self._living())
+        self._own.grants.replace(self._granted())
 
     async def create_key(self, asker: Asker, name: str, role: Role, namespace: str, lifetime: float) -> NewKey:
         """Makes a key.
@@ -131,8 +134,7 @@ class Permissions:
             now = self._clock.now()
             expires = now + timedelta(seconds=lifetime)
             key = ApiKey(mark.id, mark.digest.hex(), name, where, role, asker.subject, now, expires)
-            await self._store.put_key(key)
-            self._rights.put_key(key)
+            await self._put_key(key)
         self._log.info("key made", key=key.id, namespace=where, role=role.label, principal=asker.subject, expires=expires.isoformat())
         return NewKey(secret, key)
 
@@ -150,8 +152,7 @@ class Permissions:
             if key.revoked is not None:
                 return key
             key = replace(key, revoked=self._clock.now())
-            await self._store.put_key(key)
-            self._rights.put_key(key)
+            await self._put_key(key)
         self._log.info("key revoked", key=key.id, namespace=key.namespace, principal=asker.subject)
         return key
 
@@ -264,11 +265,21 @@ class Permissions:
         self._tell(Granted(grant.subject, grant.namespace, grant.role))
         self._log.info("role granted", subject=grant.subject, namespace=grant.namespace, role=grant.role.label, principal=grant.granted_by)
 
+    async def _put_key(self, key: ApiKey) -> None:
+        await self._store.put_key(key)
+        self._rights.put_key(key)
+        known = _known(key)
+        self._own.put_key(known)
+        self._feed.tell(known)
+
     def _granted(self) -> list[Granted]:
         return [Granted(grant.subject, grant.namespace, grant.role) for grant in self._rights.grants()]
 
+    def _living(self) -> list[LivingKey]:
+        return [_known(key) for key in self._rights.living(self._clock.now())]
+
     def _tell(self, change: Granted) -> None:
-        self._own.put(change)
+        self._own.grants.put(change)
         self._feed.tell(change)
 
     def _readable(self, asker: Asker, namespace: str, *, everywhere: bool) -> str:
@@ -302,6 +313,11 @@ class Permissions:
 
 def _place(grant: Grant) -> str:
     return f"{grant.subject} {grant.namespace}"
+
+
+def _known(key: ApiKey) -> LivingKey:
+    role = key.role if key.revoked is None else Role.NONE
+    return LivingKey(key.id, key.namespace, role, key.created_by, key.expires.timestamp())
 
 
 def _name_faults(name: str) -> list[Violation]:

@@ -83,6 +83,10 @@ class Rights:
         """Returns the keys of a namespace by id."""
         return sorted((key for key in self._keys.values() if key.namespace == namespace), key=lambda key: key.id)
 
+    def living(self, now: datetime) -> Iterator[ApiKey]:
+        """Yields the keys that open something at a time, as long as who made them may."""
+        return (key for key in self._keys.values() if key.is_live(now))
+
     def over(self, now: datetime) -> Iterator[ApiKey]:
         """Yields the keys that were revoked, or have expired, by a time."""
         for key in self._keys.values():

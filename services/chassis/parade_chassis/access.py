@@ -15,6 +15,7 @@ from parade.wire.revocations import Revocation
 from parade.wire.role_numbers import role_of
 from parade_chassis.grants import Granted
 from parade_chassis.lifecycle import Process
+from parade_chassis.standing import LivingKey
 
 METHOD = "/parade.v1.AgentManagerService/WatchAccess"
 """By its name: the agent_manager's whole contract takes a megabyte, and the monitor has no other use for it."""
@@ -42,6 +43,7 @@ class AccessWatch:
         """Takes the process that is to know, and the way to who tells."""
         self._revocations = process.revocations
         self._grants = process.grants
+        self._standing = process.standing
         self._clock = process.clock
         self._log = process.log
         self._watch = agent_manager.unary_stream(METHOD, pb.WatchAccessRequest.SerializeToString, pb.WatchAccessResponse.FromString)
@@ -68,6 +70,7 @@ class AccessWatch:
     async def _read(self) -> None:
         revoked: list[Revocation] = []
         granted: list[Granted] = []
+        living: list[LivingKey] = []
         events: AsyncIterator[pb.WatchAccessResponse]
         async with asyncio.timeout(SYNC_TIMEOUT) as limit, aclosing(self._watch(pb.WatchAccessRequest())) as events:
             async for event in events:
@@ -75,6 +78,7 @@ class AccessWatch:
                     case "synced":
                         limit.reschedule(None)
                         self._revocations.replace(revoked, self._now())
+                        self._standing.replace_keys(living)
                         self._grants.replace(granted)
                         self._synced = True
                     case "revocation" if (revocation := from_message(event.revocation)) is not None:
@@ -88,6 +92,16 @@ class AccessWatch:
                             self._grants.put(grant)
                         else:
                             granted.append(grant)
+                    case "living_key":
+                        key = _living_key(event.living_key)
+                        if self._synced:
+                            self._standing.put_key(key)
+                        else:
+                            living.append(key)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _living_key(key: pb.LivingKey) -> LivingKey:
+    return LivingKey(key.id, key.namespace, role_of(key.role), key.created_by, key.expire_time.ToNanoseconds() / 1e9)

@@ -1,6 +1,7 @@
 """Which client holds which role where, as the agent_manager has told it last. Looked up for every request of a client."""
 
 import asyncio
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -47,8 +48,9 @@ class Grants:
         before, self._roles = self._roles, {}
         for granted in picture:
             self._put(granted)
+        news = not self.known or before != self._roles
         self.told.set()
-        if before != self._roles:
+        if news:
             self._tell()
 
     def put(self, granted: Granted) -> None:
@@ -98,7 +100,7 @@ def lacking(subject: str, namespace: str, held: Role, needed: Role, purpose: str
     if subject.startswith(KEY_PREFIX):
         way = f"make another key: `parade key create NAME --role {needed.label}`"
     else:
-        way = f"grant it: `parade role grant {subject} {needed.label}`"
+        way = f"grant it: `parade role grant {shlex.quote(subject)} {needed.label}`"
     return ParadeError(
         Reason.PERMISSION_DENIED,
         f"{subject} {has} in namespace {namespace}, and needs {needed.label} {purpose}. An admin of the namespace can {way}",

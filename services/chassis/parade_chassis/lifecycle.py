@@ -22,6 +22,7 @@ from parade_chassis.config import ServiceConfig
 from parade_chassis.grants import Grants
 from parade_chassis.ids import Ids
 from parade_chassis.notify import notify
+from parade_chassis.standing import Standing
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
 ResultT = TypeVar("ResultT")
@@ -60,7 +61,9 @@ class Process(Generic[ConfigT]):
         else:
             self.log = Log(telemetry, level=config.log_level, layout=for_machines, bound={"service": service})
         self.revocations = Revocations()
-        self.peers = Peers(config.domain, certificates, self.revocations, lambda: self.clock.now().timestamp())
+        self.peers = Peers(config.domain, certificates, self.revocations, self._now)
+        self.standing = Standing(self.grants, self.revocations, config.domain, self._now)
+        """What whom something is done for may do, as it is told."""
         self._stopping = stopping
         self._loops: set[asyncio.Task[None]] = set()
 
@@ -99,6 +102,9 @@ class Process(Generic[ConfigT]):
         notify("READY=1")
         await self._stopping.wait()
         notify("STOPPING=1")
+
+    def _now(self) -> float:
+        return self.clock.now().timestamp()
 
     async def _told(self) -> None:
         waits = {self.tasks.create_task(self.grants.told.wait()), self.tasks.create_task(self._stopping.wait())}

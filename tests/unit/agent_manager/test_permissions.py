@@ -10,6 +10,7 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import DEFAULT_DOMAIN, Identity
 from parade.wire.log import Log
+from parade.wire.revocations import Revocations
 from parade.wire.roles import EVERYWHERE, Role
 from parade_agent_manager import first_key
 from parade_agent_manager.access_feed import AccessFeed
@@ -20,6 +21,7 @@ from parade_agent_manager.waits import Waits
 from parade_chassis.api_key import mark_of, new_key
 from parade_chassis.clock import ManualClock
 from parade_chassis.grants import Grants
+from parade_chassis.standing import LivingKey, Standing
 from parade_chassis.store import Database
 from tests.support.recorder import RECORDER
 
@@ -38,11 +40,16 @@ class World:
     store: RightsStore
     clock: ManualClock
     permissions: Permissions
-    grants: Grants
+    standing: Standing
+    feed: AccessFeed
+
+    @property
+    def grants(self) -> Grants:
+        return self.standing.grants
 
     def restarted(self) -> Permissions:
-        self.grants = Grants()
-        self.permissions = permissions_over(self.store, self.grants, self.clock)
+        self.standing, self.feed = standing_of(self.clock), AccessFeed(100, Waits())
+        self.permissions = permissions_over(self.store, self.feed, self.standing, self.clock)
         return self.permissions
 
     async def key(self, role: Role = Role.DEVELOPER, maker: Identity | str = ADMIN, lifetime: float = DEFAULT_LIFETIME) -> NewKey:
@@ -60,20 +67,24 @@ class World:
             return None
 
 
-def permissions_over(store: RightsStore, grants: Grants, clock: ManualClock) -> Permissions:
-    feed = AccessFeed(100, Waits())
-    return Permissions(store=store, feed=feed, own=grants, clock=clock, log=Log(), domain=DEFAULT_DOMAIN)
+def standing_of(clock: ManualClock) -> Standing:
+    return Standing(Grants(), Revocations(), DEFAULT_DOMAIN, lambda: clock.now().timestamp())
+
+
+def permissions_over(store: RightsStore, feed: AccessFeed, own: Standing, clock: ManualClock) -> Permissions:
+    return Permissions(store=store, feed=feed, own=own, clock=clock, log=Log(), domain=DEFAULT_DOMAIN)
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     database = await Database.open(f"sqlite:///{tmp_path / 'agents.db'}", "parade_agent_manager", METADATA)
-    store, clock, grants = RightsStore(database, RECORDER), ManualClock(), Grants()
-    permissions = permissions_over(store, grants, clock)
+    store, clock, feed = RightsStore(database, RECORDER), ManualClock(), AccessFeed(100, Waits())
+    standing = standing_of(clock)
+    permissions = permissions_over(store, feed, standing, clock)
     await permissions.load()
     await permissions.admit_first(ROOT)
     await permissions.grant(asker(ROOT, "operations"), ADMIN.uri, Role.ADMIN, "sales")
-    yield World(store, clock, permissions, grants)
+    yield World(store, clock, permissions, standing, feed)
     await database.close()
 
 
@@ -127,6 +138,40 @@ async def test_a_revoked_key_opens_nothing_also_after_a_restart(world: World) ->
     assert world.role_of(made) is None
     await world.restarted().load()
     assert world.role_of(made) is None
+
+
+async def test_services_are_told_of_keys_that_open_something_and_of_their_end(world: World) -> None:
+    expired, revoked, kept = await world.key(lifetime=1), await world.key(), await world.key(Role.VIEWER)
+    await world.permissions.revoke_key(asker(ADMIN), revoked.key.id)
+    await world.clock.advance(1)
+    await world.restarted().load()
+
+    with world.feed.watch() as watcher:
+        picture = [change for change in watcher.picture() if isinstance(change, LivingKey)]
+        made = await world.key(Role.ADMIN)
+        await world.permissions.revoke_key(asker(ADMIN), made.key.id)
+        changes = watcher.changes()
+        told = [await anext(changes) for _ in range(2)]
+
+    living = LivingKey(kept.key.id, "sales", Role.VIEWER, ADMIN.uri, kept.key.expires.timestamp())
+    assert picture == [living]
+    assert [(change.subject, change.role) for change in told if isinstance(change, LivingKey)] == [
+        (made.key.subject, Role.ADMIN),
+        (made.key.subject, Role.NONE),
+    ]
+    assert world.role_of(expired) is None
+
+
+async def test_the_process_itself_knows_what_keys_may(world: World) -> None:
+    before = await world.key()
+    await world.restarted().load()
+    after = await world.key(Role.VIEWER)
+
+    held = [world.standing.of(made.key.subject, "sales") for made in (before, after)]
+    await world.permissions.revoke_key(asker(ADMIN), before.key.id)
+
+    assert held == [Role.DEVELOPER, Role.VIEWER]
+    assert world.standing.of(before.key.subject, "sales") is Role.NONE
 
 
 async def test_keys_and_grants_survive_a_restart(world: World) -> None:

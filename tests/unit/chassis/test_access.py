@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from parade.v1 import access_pb2, certificate_pb2
 from parade.v1 import access_watch_pb2 as pb
-from parade.v1 import certificate_pb2
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.roles import Role
 from parade_chassis.access import METHOD, AccessWatch
 from parade_chassis.clock import ManualClock
 from parade_chassis.config import ServiceConfig
+from parade_chassis.grants import Grants
 from parade_chassis.lifecycle import Process
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
@@ -61,7 +63,7 @@ class Config(ServiceConfig):
 
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[Process[Config]]:
-    async with process_of("monitor", Config, Authority(tmp_path)) as made:
+    async with process_of("monitor", Config, Authority(tmp_path), grants=Grants()) as made:
         made.clock = ManualClock()
         yield made
 
@@ -115,6 +117,30 @@ async def test_what_was_known_stands_while_nobody_tells_and_until_a_new_picture_
     await known(process, 1)
 
     assert (kept, still) == (2, 2)
+
+
+def living(id: str, role: "access_pb2.Role.ValueType" = access_pb2.ROLE_DEVELOPER) -> pb.WatchAccessResponse:
+    key = pb.LivingKey(id=id, namespace="default", role=role, created_by="spiffe://parade.local/ns/default/client/dev")
+    key.expire_time.FromSeconds(2_000_000_000)
+    return pb.WatchAccessResponse(living_key=key)
+
+
+async def test_keys_are_known_once_the_picture_is_complete_and_followed_from_then_on(
+    process: Process[Config], manager: AgentManager
+) -> None:
+    def standing() -> list[str]:
+        return [id for id in ("a", "b", "c") if process.standing.of(f"key:{id}", "default") is Role.DEVELOPER]
+
+    maker = pb.ClientRole(subject="spiffe://parade.local/ns/default/client/dev", namespace="default", role=access_pb2.ROLE_ADMIN)
+    manager.say(living("a"), living("b"), pb.WatchAccessResponse(client_role=maker))
+    await eventually(lambda: manager.opened == 1)
+    before = standing()
+    manager.say(SYNCED)
+    await eventually(lambda: standing() == ["a", "b"])
+    manager.say(living("c"), living("a", access_pb2.ROLE_NONE))
+    await eventually(lambda: standing() == ["b", "c"])
+
+    assert before == []
 
 
 async def test_a_watch_is_opened_again_after_ever_longer_pauses(process: Process[Config], manager: AgentManager) -> None:

@@ -47,6 +47,16 @@ def test_an_identity_is_revoked_with_all_its_certificates() -> None:
     assert revocations.reason(Certificate(spiffe_id="spiffe://parade.local/ns/default/client/bob"), NOW) is None
 
 
+def test_an_identity_is_looked_up_without_a_certificate() -> None:
+    revocations = Revocations()
+    revocations.add(by_serial(), NOW)
+    revocations.add(by_identity(), NOW)
+
+    assert revocations.of_identity(Certificate.spiffe_id, NOW) == by_identity()
+    assert revocations.of_identity(Certificate.spiffe_id, LATER) is None
+    assert revocations.of_identity("5", NOW) is None
+
+
 def test_an_identity_without_a_name_is_not_found_by_an_empty_one() -> None:
     revocations = Revocations()
 

@@ -5,6 +5,7 @@ What every service must know to decide who is let in, as the agent_manager tells
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from parade.v1 import access_pb2 as _access_pb2
 from parade.v1 import certificate_pb2 as _certificate_pb2
 import builtins as _builtins
@@ -66,6 +67,46 @@ class ClientRole(_message.Message):
 Global___ClientRole: _TypeAlias = ClientRole  # noqa: Y015
 
 @_typing.final
+class LivingKey(_message.Message):
+    """An API key that opens something, or its end. It says nothing by which anybody would be let in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    namespace: _builtins.str
+    """The namespace that it opens."""
+    role: _access_pb2.Role.ValueType
+    """What it may do at most; ROLE_NONE where it was revoked."""
+    created_by: _builtins.str
+    """The subject that made it: the key may do no more than that one may."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        role: _access_pb2.Role.ValueType = ...,
+        created_by: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_by", b"created_by", "expire_time", b"expire_time", "id", b"id", "namespace", b"namespace", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LivingKey: _TypeAlias = LivingKey  # noqa: Y015
+
+@_typing.final
 class WatchAccessResponse(_message.Message):
     """One thing to know."""
 
@@ -89,6 +130,7 @@ class WatchAccessResponse(_message.Message):
     REVOCATION_FIELD_NUMBER: _builtins.int
     SYNCED_FIELD_NUMBER: _builtins.int
     CLIENT_ROLE_FIELD_NUMBER: _builtins.int
+    LIVING_KEY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def revocation(self) -> _certificate_pb2.Revocation:
         """A certificate or an identity is not believed any more."""
@@ -101,18 +143,23 @@ class WatchAccessResponse(_message.Message):
     def client_role(self) -> Global___ClientRole:
         """A grant, or its end."""
 
+    @_builtins.property
+    def living_key(self) -> Global___LivingKey:
+        """An API key, or its end."""
+
     def __init__(
         self,
         *,
         revocation: _certificate_pb2.Revocation | None = ...,
         synced: Global___WatchAccessResponse.Synced | None = ...,
         client_role: Global___ClientRole | None = ...,
+        living_key: Global___LivingKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["revocation", "synced", "client_role"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["revocation", "synced", "client_role", "living_key"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

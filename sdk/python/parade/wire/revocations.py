@@ -88,6 +88,11 @@ class Revocations:
         if self._put(revocation, now):
             self._tell()
 
+    def of_identity(self, spiffe_id: str, now: float) -> Revocation | None:
+        """Returns the revocation of an identity, whatever certificate it shows; None where nothing speaks against it."""
+        found = self._identities.get(spiffe_id)
+        return found if found is not None and now < found.until else None
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Has `changed` called after every change, in the thread that makes it; it must not raise.
 
