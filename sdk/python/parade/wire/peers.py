@@ -42,6 +42,16 @@ class Peers:
         self._read = lru_cache(maxsize=MOST_PEERS)(self._believed)
 
     @property
+    def domain(self) -> str:
+        """The trust domain."""
+        return self._domain
+
+    @property
+    def trust_bundle(self) -> bytes:
+        """The roots that are trusted, in PEM."""
+        return self._taken.trust_bundle
+
+    @property
     def now(self) -> float:
         """The time, in seconds since 1970."""
         return self._now()
@@ -60,6 +70,19 @@ class Peers:
             self.check(peer)
             return peer
         return NOBODY
+
+    def believed(self, pem: bytes) -> Peer:
+        """Returns whose certificate came by another way than a handshake. Its signature is for who asks to check.
+
+        Args:
+            pem: The certificate, in PEM.
+
+        Raises:
+            ParadeError: UNAUTHENTICATED, where it is not believed.
+        """
+        peer = self._believed(pem)
+        self.check(peer)
+        return peer
 
     def check(self, peer: Peer) -> None:
         """Lets a peer go on. Asked for every request, and for every frame of a session.
