@@ -28,7 +28,7 @@ async def process_of(
         service: The service's name, for example `scheduler`.
         config_type: Its configuration.
         authority: Who signs its certificate.
-        grants: What it knows of roles; where not given every client is an admin, and everybody may everything.
+        grants: What it knows of roles; where not given every client is an admin, everybody may everything, and there are no policies.
         settings: Its settings beside the certificates; the drain is short unless given.
     """
     files = authority.files(Identity.service(service))
@@ -47,5 +47,6 @@ async def process_of(
             else:
                 process.grants = grants
                 process.standing = Standing(grants, process.revocations, config.domain, lambda: process.clock.now().timestamp())
+            process.policies.replace([])
             yield process
             process.end_background()

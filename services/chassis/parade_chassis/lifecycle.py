@@ -22,6 +22,7 @@ from parade_chassis.config import ServiceConfig
 from parade_chassis.grants import Grants
 from parade_chassis.ids import Ids
 from parade_chassis.notify import notify
+from parade_chassis.policies import Policies
 from parade_chassis.standing import Standing
 
 ConfigT = TypeVar("ConfigT", bound=ServiceConfig)
@@ -56,6 +57,8 @@ class Process(Generic[ConfigT]):
         self.ids = Ids(self.clock)
         self.grants = Grants()
         """Which client may do what, as it is told."""
+        self.policies = Policies()
+        """What policies forbid, as it is told."""
         if config.log_format == "console":
             self.log = Log(telemetry, level=config.log_level, layout=for_people)
         else:
