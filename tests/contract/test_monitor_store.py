@@ -5,11 +5,12 @@ import pytest
 from sqlalchemy import Table, func, select, text
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.roles import EVERYWHERE
 from parade_chassis.store import Database
 from parade_monitor.model import LogFilter, LogRecord, MetricKind, Position, Severity, Source, Span
 from parade_monitor.store import AGES, Store
 from parade_monitor.tables import LOG, METADATA, METRIC, SPAN
-from tests.unit.monitor.records import SCHEDULER, SECOND, START, TRACE, log, point, span
+from tests.unit.monitor.records import NOBODYS, SCHEDULER, SECOND, START, TRACE, log, point, span
 
 EVERYTHING = LogFilter("default")
 OTHER = Source("other", "analyst", "a-1")
@@ -56,10 +57,13 @@ LOGS = [
     log(time=START + 2, event="lease found", trace_id=TRACE, severity=Severity.DEBUG),
     log(time=START + 3, event="LEASE 100%_", run_id="run-1", severity=Severity.ERROR, source=Source("default", "analyst", "a-2")),
     log(time=START + 4, event="other's", source=OTHER, trace_id=TRACE, run_id="run-1"),
+    log(time=START + 5, event="replica's", source=NOBODYS),
 ]
 FILTERS: dict[str, tuple[LogFilter, list[int]]] = {
     "nothing": (LogFilter("default"), [2, 1, 0]),
-    "another namespace": (LogFilter("other"), [3, 0]),
+    "another namespace": (LogFilter("other"), [3]),
+    "all namespaces": (LogFilter(EVERYWHERE), [4, 3, 2, 1, 0]),
+    "no namespace": (LogFilter(""), [4]),
     "service": (LogFilter("default", service="analyst"), [2, 1]),
     "instance": (LogFilter("default", instance_id="a-2"), [2]),
     "severity": (LogFilter("default", severity=Severity.WARNING), [2, 0]),
@@ -119,13 +123,15 @@ async def test_an_id_is_never_given_twice_even_where_every_record_was_deleted(st
 async def test_a_trace_is_by_start_and_without_the_spans_of_other_namespaces(store: Store) -> None:
     child = span(span_id="02" * 8, parent_span_id="01" * 8, start_time=START + 2, status_message="ä")
     parent = span(span_id="01" * 8, source=SCHEDULER, start_time=START + 1, attributes='{"a":1}')
-    foreign = span(span_id="03" * 8, source=OTHER)
+    foreign = span(span_id="03" * 8, source=OTHER, start_time=START + 3)
+    nobodys = span(span_id="04" * 8, source=NOBODYS, start_time=START + 4)
     elsewhere = span(trace_id="f" * 32)
 
-    await store.append([child, foreign, elsewhere, parent])
+    await store.append([child, foreign, nobodys, elsewhere, parent])
 
     assert await store.trace("default", TRACE, 10_000) == [parent, child]
-    assert await store.trace("other", TRACE, 10_000) == [foreign, parent]
+    assert await store.trace("other", TRACE, 10_000) == [foreign]
+    assert await store.trace(EVERYWHERE, TRACE, 10_000) == [parent, child, foreign, nobodys]
 
 
 async def test_a_trace_stops_with_the_first_span_beyond_the_bound(store: Store) -> None:

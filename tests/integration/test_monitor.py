@@ -236,20 +236,29 @@ async def test_the_stock_exporter_is_understood_and_its_namespace_is_that_of_its
     assert refused.reason is Reason.NOT_FOUND
 
 
-async def test_a_trace_holds_the_services_spans_and_none_of_other_namespaces(monitor: Monitor, namespace: str) -> None:
-    senders = [Identity.service("dispatcher"), Identity.agent("analyst", "a-1", namespace), Identity.agent("spy", "s-1", "elsewhere")]
+async def test_a_trace_holds_what_was_done_for_the_namespace_and_nothing_else(monitor: Monitor, namespace: str) -> None:
+    senders = {
+        Identity.service("dispatcher"): namespace,
+        Identity.service("scheduler"): "elsewhere",
+        Identity.service("gateway"): "",
+        Identity.agent("analyst", "a-1", namespace): "elsewhere",
+        Identity.agent("spy", "s-1", "elsewhere"): namespace,
+    }
     with Telemetry("root", "r-1") as root, root.tracer.start_as_current_span("root") as span:
         trace_id = f"{span.get_span_context().trace_id:032x}"
-        for sender in senders:
+        for sender, said in senders.items():
             telemetry = Telemetry(sender.name, "i-1", collector=monitor.collector(sender))
-            with telemetry, telemetry.tracer.start_as_current_span(f"of {sender.name}"):
-                pass
+            with telemetry, telemetry.tracer.start_as_current_span(f"of {sender.name}", attributes={"parade.namespace": said}):
+                telemetry.log("info", f"by {sender.name}", {"namespace": said})
 
     async with monitor.channel(Identity.client("dev", namespace)) as channel:
-        await eventually(lambda: len(monitor.rows("SELECT 1 FROM span WHERE trace_id = ?", trace_id)) == 3)
+        await eventually(lambda: len(monitor.rows("SELECT 1 FROM span WHERE trace_id = ?", trace_id)) == len(senders))
+        await eventually(lambda: len(monitor.rows("SELECT 1 FROM log WHERE trace_id = ?", trace_id)) == len(senders))
         spans = await trace_of(channel, trace_id)
+        logs = await logs_of(channel, trace_id=trace_id)
 
     assert [span.name for span in spans] == ["of dispatcher", "of analyst"]
+    assert {record.event for record in logs} == {"by dispatcher", "by analyst"}
 
 
 async def test_pages_go_on_where_the_last_ended(monitor: Monitor, namespace: str) -> None:
@@ -385,7 +394,8 @@ async def test_a_monitor_that_reports_to_itself_does_not_report_on_reports(tmp_p
         async with monitor.channel(Identity.client("dev")) as channel:
             for number in range(5):
                 await export(channel, f"{number}")
-            await eventually(lambda: _found(channel, service="monitor", contains="serving"))
+            await eventually(lambda: monitor.rows("SELECT 1 FROM log WHERE service = 'monitor' AND event = 'serving'") != [])
+            assert await logs_of(channel, service="monitor") == []  # what it says of itself is no namespace's
             await eventually(lambda: monitor.rows("SELECT 1 FROM span") != [])
 
         assert {name for (name,) in monitor.rows("SELECT name FROM span")} == {"MonitorService/QueryLogs"}

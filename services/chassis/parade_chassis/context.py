@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import Identity, Kind
+from parade.wire.errors import ParadeError, Reason, Violation, invalid
+from parade.wire.identity import NAME, Identity, Kind
 from parade.wire.metadata import NAMESPACE, PRINCIPAL, ROLE
 from parade.wire.peer import NOBODY, Peer
 from parade.wire.peers import Peers
-from parade.wire.roles import Role
-from parade_chassis.grants import lacking
+from parade.wire.roles import EVERYWHERE, Role
+from parade_chassis.grants import Grants, lacking
 
 OUTSIDERS = frozenset({Kind.CLIENT, Kind.GATEWAY})
 """The kinds of caller behind which somebody outside the mesh stands."""
@@ -66,6 +66,17 @@ def required_namespace() -> str:
     return namespace
 
 
+def seen_namespace(grants: Grants) -> str:
+    """Returns the namespace whose things who asks may see; `EVERYWHERE` where it is admin of all of them.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS where a service has not said for which namespace it asks.
+    """
+    namespace, request = required_namespace(), current()
+    rules_all = request.caller.kind in OUTSIDERS and grants.role_of(request.principal, EVERYWHERE) is Role.ADMIN
+    return EVERYWHERE if rules_all else namespace
+
+
 def minds_its_own() -> bool:
     """Tells whether who asks may lay hands on nothing but what it has begun itself: somebody outside the mesh who is no operator."""
     request = current()
@@ -100,14 +111,23 @@ def of_request(
         peers: Tells who shows which certificate.
 
     Raises:
-        ParadeError: UNAUTHENTICATED where the certificate is not believed.
+        ParadeError: UNAUTHENTICATED where the certificate is not believed; INVALID_ARGUMENTS where a service names no namespace in what
+            should be one's name.
     """
     peer = peers.of(authentication)
     caller = peer.identity
     if caller.kind in DELEGATES:
         role = Role.labelled(_text(metadata.get(ROLE))) if caller.kind is Kind.GATEWAY else Role.NONE
-        return RequestContext(method, caller, _text(metadata.get(NAMESPACE)), _text(metadata.get(PRINCIPAL)) or peer.spiffe_id, role, peer)
+        namespace = _text(metadata.get(NAMESPACE))
+        if namespace and not NAME.fullmatch(namespace):
+            raise invalid([not_a_namespace(NAMESPACE, namespace)])
+        return RequestContext(method, caller, namespace, _text(metadata.get(PRINCIPAL)) or peer.spiffe_id, role, peer)
     return RequestContext(method, caller, caller.namespace, peer.spiffe_id, peer=peer)
+
+
+def not_a_namespace(field: str, said: str) -> Violation:
+    """Makes the fault for a text that is not the name of a namespace, though who says it is believed."""
+    return Violation(field, f'must be a namespace, a lower-case letter and then lower-case letters, digits or "-", not {said[:80]!r}')
 
 
 def _text(value: str | bytes | None) -> str:

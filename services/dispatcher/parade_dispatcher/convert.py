@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 
 from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2, progress_pb2, session_pb2, value_pb2
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
-from parade.wire.identity import Kind
+from parade.wire.identity import NAME, Kind
 from parade.wire.role_numbers import role_of
 from parade.wire.roles import Role
 from parade.wire.status import to_record
-from parade_chassis.context import RequestContext
+from parade_chassis.context import RequestContext, not_a_namespace
 from parade_chassis.grants import lacking
 from parade_dispatcher import model
 
@@ -62,6 +63,11 @@ class Names:
 
 
 _names = Names().__call__
+
+
+@lru_cache(maxsize=1024)  # every step of a run is looked at
+def _is_namespace(text: str) -> bool:
+    return NAME.fullmatch(text) is not None
 
 
 def request(
@@ -131,6 +137,8 @@ def session_request(message: session_pb2.SessionCall, context: RequestContext, t
             raise ParadeError(Reason.PERMISSION_DENIED, f"{context.caller.uri} may not say whom a call is for")
         origin = message.origin
         namespace, principal = origin.namespace or namespace, origin.principal or principal
+        if namespace and not _is_namespace(namespace):
+            faults.append(not_a_namespace("origin.namespace", namespace))
         if context.caller.kind is Kind.GATEWAY and role_of(origin.role) < Role.DEVELOPER:
             raise lacking(principal, namespace, role_of(origin.role), Role.DEVELOPER, "to call functions")
         run_id, name = origin.run_id, origin.step

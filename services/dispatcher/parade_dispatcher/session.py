@@ -42,6 +42,8 @@ class SessionHandler:
             self._decisions.denied(DISPATCHER_SESSION, caller, error, f"functions/{call.function}")
             exchange.answer(convert.session_failure(error))
             return
+        if span is not None:
+            span.describe({"parade.namespace": request.namespace})
         reply = SessionReply(exchange, self._telemetry, self._decisions, not request.call_id, request.step is not None, span)
         reply.began(self._engine.begin(request, reply))
 

@@ -7,11 +7,13 @@ from parade_chassis.audit_decisions import Decisions
 from parade_chassis.audit_log import AuditLog
 from parade_chassis.audit_servicer import AuditServicer
 from parade_chassis.lifecycle import Process, run
+from parade_chassis.quotas import Quotas
 from parade_chassis.server import running
 from parade_chassis.store import Database
 from parade_monitor.config import Config
 from parade_monitor.engine import Engine
 from parade_monitor.intake import Intake
+from parade_monitor.rates import Rates, Rows
 from parade_monitor.retention import Retention
 from parade_monitor.servicer import RECEIVERS, LogsReceiver, MetricsReceiver, MonitorServicer, TraceReceiver
 from parade_monitor.store import Store
@@ -27,7 +29,7 @@ async def serve(process: Process[Config]) -> None:
     tail = Tail(await store.newest_log())
     dropped = process.telemetry.meter.create_counter("parade.monitor.dropped", description="Records that were not kept")
     intake = Intake(store, tail, clock, process.log, dropped.add)
-    engine = Engine(store, intake, tail)
+    engine = Engine(store, intake, tail, Rates(Quotas("monitor", config.quotas, Rows()), clock))
     retention = Retention(store, clock, process.log, days=config.retention_days, most_rows=config.max_rows)
     process.background(intake.run(), "writing")
     process.background(retention.run(), "retention")
@@ -36,7 +38,7 @@ async def serve(process: Process[Config]) -> None:
     if config.agent_manager:
         process.background(AccessWatch(process, agent_manager).follow(), "access watch")
     receivers = LogsReceiver(engine, clock), TraceReceiver(engine, clock), MetricsReceiver(engine, clock)
-    servicers = MonitorServicer(engine), AuditServicer("monitor", audit, clock)
+    servicers = MonitorServicer(engine, process.grants), AuditServicer("monitor", audit, clock)
     async with running(process, *servicers, *receivers, foreign=RECEIVERS, decisions=decisions):
         await process.stopped()
         # What the monitor says of itself it sends to itself: that must end while somebody takes it.

@@ -4,6 +4,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from parade_chassis.config import ServiceConfig
+from parade_chassis.quotas import Given
+from parade_monitor.rates import Rows
 
 
 class Config(ServiceConfig):
@@ -19,3 +21,5 @@ class Config(ServiceConfig):
     """How long a record is kept, in days."""
     max_rows: int = Field(default=1_000_000, ge=1_000)
     """How many log records, spans and metric points are kept, each; the oldest go first."""
+    quotas: Given[Rows] = Field(default_factory=dict)
+    """What each namespace may have taken in, as JSON by namespace (see `parade_chassis.quotas`): `rows_per_second`."""

@@ -1,11 +1,13 @@
 """What the monitor does with records and questions."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from parade.wire.errors import ParadeError, Reason
 from parade_monitor.intake import Intake
 from parade_monitor.model import LogFilter, LogPage, LogRecord, Position, Record, Span
+from parade_monitor.rates import Rates
 from parade_monitor.store import Store
 from parade_monitor.tail import Tail
 
@@ -16,19 +18,27 @@ MAX_ANSWER_BYTES = 6 * 1024 * 1024
 class Engine:
     """Takes records in and answers questions about them."""
 
-    def __init__(self, store: Store, intake: Intake, tail: Tail) -> None:
+    def __init__(self, store: Store, intake: Intake, tail: Tail, rates: Rates) -> None:
         """Takes the parts."""
         self._store = store
         self._intake = intake
         self._tail = tail
+        self._rates = rates
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Takes records in: all of them, or none. They are visible a moment later.
+    def take(self, records: Sequence[Record]) -> "Counter[str]":
+        """Takes records in: all of them, or none, but for those beyond what their namespace may have. They are visible a moment later.
+
+        Returns:
+            How many were beyond it, by the reason.
 
         Raises:
             ParadeError: NO_CAPACITY where too many wait already.
         """
-        self._intake.put(records)
+        kept, refused = self._rates.admitted(records)
+        if refused:
+            self._intake.drop(refused.total())
+        self._intake.put(kept)
+        return refused
 
     async def query_logs(self, wanted: LogFilter, size: int, before: Position | None) -> LogPage:
         """Returns a page of log records, newest first.
@@ -60,7 +70,7 @@ class Engine:
                     yield record
 
     async def trace(self, namespace: str, trace_id: str) -> list[Span]:
-        """Returns the spans of a trace that a namespace may see, by start.
+        """Returns the spans of a trace that are of a namespace, by start; of all of them for `EVERYWHERE`.
 
         Raises:
             ParadeError: NOT_FOUND where there is none (yet), FAILED_PRECONDITION where there are more than one answer carries.

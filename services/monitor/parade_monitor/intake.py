@@ -4,7 +4,7 @@ Nothing runs while nothing arrives. What has not been written is lost with the p
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from parade.wire.errors import ParadeError, Reason
@@ -16,6 +16,8 @@ from parade_monitor.tail import Tail
 
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
 """How much may wait to be written; the rest is refused."""
+MAX_SHARE_BYTES = MAX_QUEUED_BYTES // 2
+"""How much of it one namespace may fill: one that sends too much leaves room to the others."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """How much goes into one transaction."""
 WRITE_INTERVAL = 0.25
@@ -48,6 +50,8 @@ class Intake:
         self._count_dropped = count_dropped
         self._queue: deque[Record] = deque()
         self._bytes = 0
+        self._shares: Counter[str] = Counter()
+        """The bytes of each namespace that has any there."""
         self._arrived = asyncio.Event()
         self._writing = asyncio.Lock()
         self._next_write = clock.monotonic()
@@ -58,16 +62,20 @@ class Intake:
         """Queues records: all of them, or none.
 
         Raises:
-            ParadeError: NO_CAPACITY where the queue has no room; they are dropped.
+            ParadeError: NO_CAPACITY where the queue has no room, or none for one of their namespaces; they are dropped.
         """
         if not records:
             return
-        size = sum(record.size for record in records)
-        if self._bytes + size > MAX_QUEUED_BYTES:
-            self._drop(len(records))
+        sizes: Counter[str] = Counter()
+        for record in records:
+            sizes[record.source.namespace] += record.size
+        size = sizes.total()
+        if self._bytes + size > MAX_QUEUED_BYTES or any(self._shares[each] + more > MAX_SHARE_BYTES for each, more in sizes.items()):
+            self.drop(len(records))
             raise ParadeError(Reason.NO_CAPACITY, "records arrive faster than the monitor can write them")
         self._queue.extend(records)
         self._bytes += size
+        self._shares.update(sizes)
         self._arrived.set()
 
     async def run(self) -> None:
@@ -105,9 +113,12 @@ class Intake:
         try:
             newest = await self._stored(batch)
         finally:
-            self._bytes -= sum(record.size for record in batch)
+            for record in batch:
+                self._bytes -= record.size
+                self._shares[record.source.namespace] -= record.size
+            self._shares += Counter()  # without those that have none there
         if newest is None:
-            self._drop(len(batch))
+            self.drop(len(batch))
         else:
             self._tail.publish([record for record in batch if isinstance(record, LogRecord)], newest)
 
@@ -120,7 +131,8 @@ class Intake:
                 await self._clock.sleep(pause)
         return None
 
-    def _drop(self, count: int) -> None:
+    def drop(self, count: int) -> None:
+        """Takes note of records that were dropped, and says so now and then."""
         self._count_dropped(count)
         self._unreported += count
         now = self._clock.monotonic()

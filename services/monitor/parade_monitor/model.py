@@ -6,6 +6,8 @@ Times are nanoseconds since 1970 in UTC, as OpenTelemetry counts them. Attribute
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from parade.wire.roles import EVERYWHERE
+
 _OVERHEAD_BYTES = 200  # what a record takes beside its texts, roughly
 
 
@@ -54,7 +56,7 @@ class Source:
     """Who observed something."""
 
     namespace: str
-    """The namespace that the sender's certificate proves; empty for services."""
+    """The namespace that the sender's certificate proves; for a service that which the record itself is said to be of, empty for none."""
     service: str
     """The service or agent."""
     instance_id: str
@@ -144,10 +146,10 @@ Record = LogRecord | Span | Point
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which log records are meant: those that a namespace may see, narrowed by what is given."""
+    """Which log records are meant: those of a namespace, narrowed by what is given."""
 
     namespace: str
-    """Whose records, beside those of the services."""
+    """Whose records; `EVERYWHERE` for those of all namespaces, and of none."""
     service: str = ""
     instance_id: str = ""
     severity: Severity = Severity.DEBUG
@@ -164,7 +166,7 @@ class LogFilter:
     def matches(self, record: LogRecord) -> bool:
         """Whether the record is meant."""
         return (
-            record.source.namespace in ("", self.namespace)
+            self.namespace in (EVERYWHERE, record.source.namespace)
             and self.service in ("", record.source.service)
             and self.instance_id in ("", record.source.instance_id)
             and record.severity >= self.severity

@@ -5,19 +5,20 @@ Source of the format: https://opentelemetry.io/docs/specs/otlp/ and the data mod
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from parade.wire.identity import Identity
+from parade.wire.identity import NAME, Identity
 from parade_monitor.attributes import MAX_NAME, clipped, texts, to_json, to_text
 from parade_monitor.model import LogRecord, MetricKind, Point, Record, Severity, Source, Span, SpanStatus, Temporality
 
@@ -31,6 +32,7 @@ FUTURE = 24 * 3600 * 10**9
 _MAX_COUNT = 2**63 - 1
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
+_OF_NAMESPACE = ("parade.namespace", "namespace")  # spans have the one, log records the other
 _STATUSES = {status.value: status for status in SpanStatus}
 _TEMPORALITIES = {temporality.value: temporality for temporality in Temporality}
 
@@ -117,6 +119,15 @@ def _source(resource: Resource, sender: Identity) -> Source:
     )
 
 
+def _owned(source: Source, attributes: Iterable[KeyValue]) -> Source:
+    """Returns the source with the namespace that a record is of: a service, which is of none itself, says for which it has worked."""
+    if source.namespace:
+        return source
+    named = texts(attribute for attribute in attributes if attribute.key in _OF_NAMESPACE)
+    said = next(iter(named.values()), "")
+    return replace(source, namespace=said) if NAME.fullmatch(said) else source
+
+
 def _given(identifier: bytes, absent: bytes) -> bool:
     return len(identifier) == len(absent) and identifier != absent
 
@@ -125,7 +136,7 @@ def _log(record: logs_pb2.LogRecord, source: Source, time: int) -> LogRecord:
     return LogRecord(
         time=time,
         severity=_severity(record.severity_number),
-        source=source,
+        source=_owned(source, record.attributes),
         event=to_text(record.body) or clipped(record.event_name),
         fields=to_json(record.attributes, record.dropped_attributes_count),
         trace_id=record.trace_id.hex() if _given(record.trace_id, _NO_TRACE) else "",
@@ -151,7 +162,7 @@ def _span(span: trace_pb2.Span, source: Source) -> Span:
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_span_id=span.parent_span_id.hex() if _given(span.parent_span_id, _NO_SPAN) else "",
-        source=source,
+        source=_owned(source, span.attributes),
         name=clipped(span.name),
         start_time=span.start_time_unix_nano,
         end_time=max(span.start_time_unix_nano, span.end_time_unix_nano),

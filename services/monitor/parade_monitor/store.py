@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
+from parade.wire.roles import EVERYWHERE
 from parade_chassis.store import Database
 from parade_monitor.model import LogFilter, LogRecord, Point, Position, Record, Severity, Source, Span, SpanStatus
 from parade_monitor.tables import LOG, METRIC, SPAN
@@ -80,10 +81,16 @@ class Store:
             return [(Position(row.time, row.id), _log(row)) for row in await connection.execute(statement)]
 
     async def trace(self, namespace: str, trace_id: str, most_bytes: int) -> list[Span]:
-        """Returns the spans of a trace that a namespace may see, by start; it stops with the first one beyond `most_bytes` altogether."""
-        statement: Select[Any] = (
-            select(SPAN).where(SPAN.c.trace_id == trace_id, SPAN.c.namespace.in_(("", namespace))).order_by(SPAN.c.start_time, SPAN.c.id)
-        )
+        """Returns the spans of a trace by start; it stops with the first one beyond `most_bytes` altogether.
+
+        Args:
+            namespace: Whose spans; `EVERYWHERE` for those of all namespaces, and of none.
+            trace_id: The trace.
+            most_bytes: Where it stops.
+        """
+        statement: Select[Any] = select(SPAN).where(SPAN.c.trace_id == trace_id).order_by(SPAN.c.start_time, SPAN.c.id)
+        if namespace != EVERYWHERE:
+            statement = statement.where(SPAN.c.namespace == namespace)
         spans: list[Span] = []
         size = 0
         async with self._question() as connection, connection.stream(statement) as rows:
@@ -115,7 +122,8 @@ class Store:
         return sum(counts)
 
     def _conditions(self, wanted: LogFilter) -> Iterator[ColumnElement[bool]]:
-        yield LOG.c.namespace.in_(("", wanted.namespace))
+        if wanted.namespace != EVERYWHERE:
+            yield LOG.c.namespace == wanted.namespace
         if wanted.service:
             yield LOG.c.service == wanted.service
         if wanted.instance_id:

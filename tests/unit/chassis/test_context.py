@@ -6,11 +6,13 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import ANONYMOUS, DEFAULT_DOMAIN, Identity
-from parade.wire.metadata import on_behalf_of
+from parade.wire.metadata import NAMESPACE, on_behalf_of
 from parade.wire.peer import NOBODY
 from parade.wire.peers import Peers
 from parade.wire.revocations import Revocations
-from parade_chassis.context import RequestContext, of_request
+from parade.wire.roles import EVERYWHERE, Role
+from parade_chassis.context import RequestContext, enter, of_request, seen_namespace
+from parade_chassis.grants import Granted, Grants
 from tests.support.bad_certificates import bad
 from tests.support.certificates import Authority
 
@@ -50,6 +52,40 @@ def test_a_service_that_says_nothing_acts_for_itself(authority: Authority) -> No
     request = asked(authority, Identity.service("gateway"), {})
 
     assert (request.namespace, request.principal) == ("", Identity.service("gateway").uri)
+
+
+@pytest.mark.parametrize("said", ["*", "Sales", "sales ", "sales/../support", "_uploads", "1a", "a" * 41])
+@pytest.mark.parametrize("service", ["gateway", "scheduler", "dispatcher"])
+def test_what_a_service_calls_a_namespace_is_one(authority: Authority, service: str, said: str) -> None:
+    with pytest.raises(ParadeError) as refused:
+        asked(authority, Identity.service(service), dict(on_behalf_of(said, "key:0123456789")))
+
+    assert (refused.value.reason, refused.value.violations[0].field) == (Reason.INVALID_ARGUMENTS, NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("subject", "namespace", "role", "expected"),
+    [
+        (ANN.uri, EVERYWHERE, Role.ADMIN, EVERYWHERE),
+        (ANN.uri, EVERYWHERE, Role.OPERATOR, "sales"),
+        (ANN.uri, "sales", Role.ADMIN, "sales"),
+        ("spiffe://parade.local/ns/sales/client/bob", EVERYWHERE, Role.ADMIN, "sales"),
+    ],
+)
+def test_only_who_is_admin_of_all_namespaces_sees_all(
+    authority: Authority, subject: str, namespace: str, role: Role, expected: str
+) -> None:
+    grants = Grants()
+    grants.replace([Granted(subject, namespace, role)])
+    enter(asked(authority, ANN, {}))
+
+    assert seen_namespace(grants) == expected
+
+
+def test_a_key_sees_its_namespace_whatever_role_the_gateway_says(authority: Authority) -> None:
+    enter(asked(authority, Identity.service("gateway"), dict(on_behalf_of("sales", "key:0123456789", Role.ADMIN))))
+
+    assert seen_namespace(Grants()) == "sales"
 
 
 def test_who_shows_no_certificate_is_nobody(authority: Authority) -> None:

@@ -9,7 +9,10 @@ SECOND = 10**9
 START = 1_767_225_600 * SECOND
 """The first second of 2026, where the manual clock starts."""
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-SCHEDULER = Source("", "scheduler", "s-1")
+SCHEDULER = Source("default", "scheduler", "s-1")
+"""A service, at work for a namespace."""
+NOBODYS = Source("", "scheduler", "s-1")
+"""The same, at work for none."""
 ANALYST = Source("default", "analyst", "a-1")
 
 

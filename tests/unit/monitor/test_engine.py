@@ -7,10 +7,12 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.clock import ManualClock
+from parade_chassis.quotas import Quotas
 from parade_chassis.store import Database
 from parade_monitor.engine import MAX_ANSWER_BYTES, Engine
 from parade_monitor.intake import Intake
-from parade_monitor.model import LogFilter
+from parade_monitor.model import LogFilter, Source
+from parade_monitor.rates import BURST, Rates, Rows
 from parade_monitor.store import Store
 from parade_monitor.tables import METADATA
 from parade_monitor.tail import Tail
@@ -27,7 +29,8 @@ class Bench:
         self.store = Store(database)
         self.tail = Tail(newest=0)
         self.intake = Intake(self.store, self.tail, ManualClock(), Said(), lambda _: None)
-        self.engine = Engine(self.store, self.intake, self.tail)
+        quotas = Quotas("monitor", {"narrow": Rows(rows_per_second=1)}, Rows())
+        self.engine = Engine(self.store, self.intake, self.tail, Rates(quotas, ManualClock()))
 
 
 @pytest.fixture
@@ -95,3 +98,14 @@ async def test_a_trace_too_large_for_one_answer_is_refused_by_name(bench: Bench)
         await bench.engine.trace("default", TRACE)
 
     assert raised.value.reason is Reason.FAILED_PRECONDITION
+
+
+async def test_what_is_beyond_a_namespaces_quota_is_dropped_and_others_records_are_kept(bench: Bench) -> None:
+    narrow = Source("narrow", "chatter", "c-1")
+
+    refused = bench.engine.take([log(source=narrow, event=f"{number}") for number in range(int(BURST) + 2)] + [log(event="other's")])
+
+    await bench.intake.flush()
+    assert dict(refused) == {"more than 1 records a second of namespace narrow": 2}
+    assert len(await bench.store.logs(LogFilter("narrow"), 100)) == int(BURST)
+    assert [record.event for _, record in await bench.store.logs(EVERYTHING, 100)] == ["other's"]

@@ -10,8 +10,8 @@ from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import ManualClock
 from parade_chassis.store import Database
-from parade_monitor.intake import MAX_QUEUED_BYTES, RETRY_PAUSES, WRITE_INTERVAL, Intake
-from parade_monitor.model import LogFilter
+from parade_monitor.intake import MAX_SHARE_BYTES, RETRY_PAUSES, WRITE_INTERVAL, Intake
+from parade_monitor.model import LogFilter, Source
 from parade_monitor.store import Store
 from parade_monitor.tables import METADATA
 from parade_monitor.tail import Tail
@@ -93,24 +93,37 @@ async def test_the_writer_writes_at_once_and_then_at_most_every_interval(bench: 
 
 async def test_a_full_queue_refuses_a_whole_request_counts_it_and_says_so_once(bench: Bench) -> None:
     large = log(fields='"' + "x" * 1_000_000 + '"')
-    room = MAX_QUEUED_BYTES // large.size
+    room = MAX_SHARE_BYTES // large.size
     bench.intake.put([large] * room)
+    bench.intake.put([log(source=Source("other", "analyst", "a-1"), fields=large.fields)] * room)
 
     for _ in range(3):
         with pytest.raises(ParadeError) as raised:
-            bench.intake.put([large, log()])
+            bench.intake.put([log(source=Source("third", "analyst", "a-1"), fields=large.fields)] * 3)
         assert raised.value.reason is Reason.NO_CAPACITY
 
-    assert bench.dropped == 6
+    assert bench.dropped == 9
     assert [event for event, _ in bench.said.records] == ["records dropped"]
+
+
+async def test_a_namespace_that_sends_too_much_leaves_room_to_others(bench: Bench) -> None:
+    large = log(fields='"' + "x" * 1_000_000 + '"')
+    bench.intake.put([large] * (MAX_SHARE_BYTES // large.size))
+
+    with pytest.raises(ParadeError) as raised:
+        bench.intake.put([large])
+    bench.intake.put([log(source=Source("other", "analyst", "a-1"))])
+
+    assert raised.value.reason is Reason.NO_CAPACITY
+    assert bench.dropped == 1
 
 
 async def test_room_comes_back_with_writing(bench: Bench) -> None:
     large = log(fields='"' + "x" * 1_000_000 + '"')
-    bench.intake.put([large] * (MAX_QUEUED_BYTES // large.size))
+    bench.intake.put([large] * (MAX_SHARE_BYTES // large.size))
 
     await bench.intake.flush()
-    bench.intake.put([large] * (MAX_QUEUED_BYTES // large.size))
+    bench.intake.put([large] * (MAX_SHARE_BYTES // large.size))
 
     assert bench.dropped == 0
 

@@ -30,9 +30,9 @@ def logs(*records: logs_pb2.LogRecord, resource: Resource | None = None, sender:
     return taken_logs(ExportLogsServiceRequest(resource_logs=[group]), sender, START)
 
 
-def spans(*given: trace_pb2.Span) -> Taken:
+def spans(*given: trace_pb2.Span, sender: Identity = AGENT) -> Taken:
     group = trace_pb2.ResourceSpans(scope_spans=[trace_pb2.ScopeSpans(spans=given)])
-    return taken_spans(ExportTraceServiceRequest(resource_spans=[group]), AGENT, START)
+    return taken_spans(ExportTraceServiceRequest(resource_spans=[group]), sender, START)
 
 
 def points(*metrics: metrics_pb2.Metric) -> Taken:
@@ -75,6 +75,32 @@ def test_the_namespace_is_the_senders_whatever_the_resource_says() -> None:
 
     assert only(logs(logs_pb2.LogRecord(), resource=claimed)).source.namespace == "team"
     assert only(logs(logs_pb2.LogRecord(), resource=claimed, sender=Identity.service("scheduler"))).source.namespace == ""
+
+
+SPAN = trace_pb2.Span(trace_id=TRACE_ID, span_id=SPAN_ID, start_time_unix_nano=START)
+
+
+def of_a_span(claimed: str, sender: Identity) -> str:
+    whole = trace_pb2.Span()
+    whole.CopyFrom(SPAN)
+    whole.attributes.append(text("parade.namespace", claimed))
+    taken: Span = only(spans(whole, sender=sender))
+    return taken.source.namespace
+
+
+def test_a_service_says_whose_work_it_tells_of_and_nobody_else_does() -> None:
+    said = logs_pb2.LogRecord(attributes=[text("namespace", "team-b")])
+    scheduler, agent = Identity.service("scheduler"), Identity.agent("analyst", "a-1", "team")
+
+    assert only(logs(said, sender=scheduler)).source.namespace == "team-b"
+    assert only(logs(said, sender=agent)).source.namespace == "team"
+    assert of_a_span("team-b", scheduler) == "team-b"
+    assert of_a_span("team-b", agent) == "team"
+
+
+@pytest.mark.parametrize("claimed", ["", "*", "Team", "team/../b", "a" * 41])
+def test_what_a_service_says_is_a_namespace_or_none(claimed: str) -> None:
+    assert of_a_span(claimed, Identity.service("scheduler")) == ""
 
 
 def test_a_sender_that_does_not_name_itself_is_called_as_in_its_certificate() -> None:

@@ -6,7 +6,7 @@ import pytest
 from parade.wire.errors import ParadeError, Reason
 from parade_monitor.model import LogFilter, Source
 from parade_monitor.tail import MAX_QUEUED_BYTES, MAX_READERS, Tail
-from tests.unit.monitor.records import ANALYST, SCHEDULER, log
+from tests.unit.monitor.records import ANALYST, NOBODYS, SCHEDULER, log
 
 EVERYTHING = LogFilter("default")
 
@@ -65,10 +65,10 @@ async def test_a_waiting_reader_ends_when_the_monitor_stops() -> None:
         assert waiting.result() is Reason.UNAVAILABLE
 
 
-async def test_a_reader_gets_its_namespaces_records_and_the_services() -> None:
+async def test_a_reader_gets_its_namespaces_records_and_no_others() -> None:
     tail = Tail(newest=0)
     with tail.reader(EVERYTHING) as reader:
-        tail.publish([log(source=Source("other", "spy", "s-1")), log(source=ANALYST), log(source=SCHEDULER)], newest=3)
+        tail.publish([log(source=Source("other", "spy", "s-1")), log(source=ANALYST), log(source=NOBODYS), log(source=SCHEDULER)], newest=4)
 
         records = reader.records()
 

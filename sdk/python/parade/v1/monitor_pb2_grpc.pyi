@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class MonitorServiceStub:
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     @_typing.overload
@@ -57,7 +58,8 @@ class MonitorServiceStub:
 class MonitorServiceAsyncStub(MonitorServiceStub):
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,7 +83,8 @@ class MonitorServiceAsyncStub(MonitorServiceStub):
 class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     @_abc_1.abstractmethod

@@ -9,6 +9,7 @@ import grpc
 from opentelemetry import context as tracing
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
+from parade.wire.recorded_span import Fact
 from parade.wire.session.methods import DISPATCHER_SESSION, SCHEDULER_SESSION
 from parade.wire.telemetry import Telemetry
 from parade_chassis.context import current
@@ -44,11 +45,11 @@ class TelemetryConcern:
     def begin(self, method: str, parent: str) -> Span:
         """Opens the span of a request that has a task, and so a context, of its own, under the one that `parent` names."""
         service, _, name = method.strip("/").partition("/")
-        span = self._telemetry.begin_request(
-            f"{service.rpartition('.')[2]}/{name}",
-            parent,
-            {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": current().caller.uri},
-        )
+        request = current()
+        facts: dict[str, Fact] = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "parade.caller": request.caller.uri}
+        if request.namespace:
+            facts["parade.namespace"] = request.namespace  # whose the span is: the monitor shows it to nobody else
+        span = self._telemetry.begin_request(f"{service.rpartition('.')[2]}/{name}", parent, facts)
         tracing.attach(set_span_in_context(span))
         return span
 

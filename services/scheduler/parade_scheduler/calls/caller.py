@@ -213,6 +213,7 @@ def _span_name(dispatch: Dispatch) -> str:
 
 def _attributes(run: Run, dispatch: Dispatch) -> dict[str, str | int | bool]:
     return {
+        "parade.namespace": run.namespace,
         "parade.run": run.id,
         "parade.step": dispatch.step,
         "parade.task": dispatch.task,
