@@ -88,7 +88,7 @@ async def test_the_life_of_a_certificate_is_recorded_and_no_secret_of_it(databas
         ("", SELF, "agents/cleaner", {"token": token, "expires": TOKEN.expires.isoformat()}),
         ("", IDENTITY, f"identities/{IDENTITY}", {"serial": "1a", "token": token}),
         ("", SELF, f"identities/{IDENTITY}", {"serial": "2b", "supersedes": "1a"}),
-        ("", SELF, f"identities/{IDENTITY}", {"revoked": True, "reason": "stolen"}),
+        ("", SELF, f"identities/{IDENTITY}", {"revoked": True, "reason": "stolen", "expires": (NOW + timedelta(days=1)).isoformat()}),
     ]
 
 

@@ -141,11 +141,13 @@ class CredentialStore:
             return [_revocation(row) for row in rows]
 
     async def add_revocation(self, revocation: Revocation) -> Revocation:
-        """Writes a revocation, and returns it; where one of the same is written already, that one."""
-        there = select(REVOCATIONS).where(REVOCATIONS.c.subject == revocation.subject)
+        """Writes a revocation, and returns it; where one of the same subject is written that lasts as long, that one."""
+        same = REVOCATIONS.c.subject == revocation.subject
         async with writing(self._database) as connection:
-            if (found := (await connection.execute(there)).one_or_none()) is not None:
+            found = (await connection.execute(select(REVOCATIONS).where(same))).one_or_none()
+            if found is not None and found.expires >= to_micros(revocation.expires):
                 return _revocation(found)
+            await connection.execute(delete(REVOCATIONS).where(same))
             row = {
                 "subject": revocation.subject,
                 "namespace": revocation.namespace,
@@ -156,9 +158,8 @@ class CredentialStore:
             }
             await connection.execute(insert(REVOCATIONS).values(row))
             kind = "identities" if revocation.of_identity else "certificates"
-            record = self._recorder.change(
-                revocation.namespace, f"{kind}/{revocation.subject}", {"revoked": True, "reason": revocation.reason}
-            )
+            facts = {"revoked": True, "reason": revocation.reason, "expires": revocation.expires.isoformat()}
+            record = self._recorder.change(revocation.namespace, f"{kind}/{revocation.subject}", facts)
             await AUDIT.append(connection, [record])
         return revocation
 

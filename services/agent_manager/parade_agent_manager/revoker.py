@@ -5,6 +5,7 @@ Memory is what readers see. A revocation is in the store before anybody hears of
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from parade.wire import revocations as wire
@@ -77,7 +78,7 @@ class Revoker:
         return next((self._known[subject] for subject in subjects if subject in self._known), None)
 
     async def revoke_serial(self, serial: str, scope: str, reason: str, by: str, shown: str = "") -> Revocation:
-        """Revokes a certificate. Where it was revoked before, that stands.
+        """Revokes a certificate. Where it was revoked before, that stands, and for as long as this one would.
 
         Args:
             serial: Its serial number.
@@ -107,7 +108,7 @@ class Revoker:
         return revocation
 
     async def revoke_identity(self, spiffe_id: str, scope: str, reason: str, by: str) -> Revocation:
-        """Revokes an identity with all its certificates. Where it was revoked before, that stands.
+        """Revokes an identity with all its certificates. Where it was revoked before, that stands, and for as long as this one would.
 
         Args:
             spiffe_id: The identity.
@@ -186,16 +187,19 @@ class Revoker:
 
     async def _revoke(self, subject: str, namespace: str, end: datetime, reason: str, by: str) -> Revocation:
         async with self._order:
-            known = self._known.get(subject)
-            if known is None:
-                known = await self._store.add_revocation(Revocation(subject, namespace, self._clock.now(), end, reason, by))
+            now, known = self._clock.now(), self._known.get(subject)
+            if known is None or known.expires <= now:
+                known = await self._store.add_revocation(Revocation(subject, namespace, now, end, reason, by))
                 self._log.warning("access revoked", subject=subject, namespace=namespace, reason=reason, principal=by)
+            elif known.expires < end:
+                # What was issued since then outlives the earlier one.
+                known = await self._store.add_revocation(replace(known, expires=end))
             # Where it is known too: an attempt before may have been cut short here.
             await self._take_up(known)
             return known
 
     async def _take_up(self, revocation: Revocation) -> None:
-        if revocation.subject not in self._known:
+        if self._known.get(revocation.subject) != revocation:
             self._known[revocation.subject] = revocation
             if not revocation.namespace:
                 self._of_services.append(revocation)

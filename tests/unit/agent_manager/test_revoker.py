@@ -1,6 +1,7 @@
 """Revocations: who may revoke whom, who hears of it, and for how long."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from parade.wire.certificates import new_key_and_request
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.peer import NOBODY, Peer
 from parade_agent_manager.access_feed import AccessChange
 from parade_agent_manager.certificate import CertificateState, Revocation
 from parade_agent_manager.enrolment import Enrolled
@@ -66,14 +68,33 @@ async def test_an_instance_outlives_the_revocation_of_a_certificate_that_it_has_
     assert manager.revoker.revoked(made.identity.uri) is None
 
 
-async def test_to_revoke_again_changes_nothing(manager: Manager) -> None:
+async def test_to_revoke_again_changes_nothing_but_until_when_it_is_known(manager: Manager) -> None:
     first = await manager.revoker.revoke_identity(CLIENT, "default", "first", ADMIN)
     await manager.clock.advance(60)
 
     again = await asyncio.gather(*(manager.revoker.revoke_identity(CLIENT, "default", "second", ADMIN) for _ in range(20)))
 
-    assert set(again) == {first}
-    assert await manager.credentials.revocations() == [first]
+    assert set(again) == {replace(first, expires=first.expires + timedelta(seconds=60))}
+    assert await manager.credentials.revocations() == [again[0]]
+
+
+@pytest.mark.parametrize("before", [timedelta(seconds=1), timedelta(0), timedelta(seconds=-1)])
+async def test_who_is_revoked_again_towards_the_end_of_a_revocation_stays_out(manager: Manager, before: timedelta) -> None:
+    first = await manager.revoker.revoke_identity(CLIENT, "default", "", ADMIN)
+    await manager.clock.advance((first.expires - before - manager.clock.now()).total_seconds())
+
+    with manager.feed.watch() as watcher:
+        again = await manager.revoker.revoke_identity(CLIENT, "default", "", ADMIN)
+        heard = await told(watcher, 1)
+
+    left = timedelta(days=89).total_seconds()
+    await manager.clock.advance(left)
+    await manager.revoker.forget_expired()
+    assert (again.expires - first.expires >= timedelta(days=89), heard) == (True, [CLIENT])
+    assert manager.revoker.revoked(CLIENT) == again
+    assert [one.expires for one in await manager.credentials.revocations()] == [again.expires]
+    peer = Peer(Identity.client("dev"), CLIENT, "1", float("inf"), b"", NOBODY.authority)
+    assert manager.refused.reason(peer, manager.clock.now().timestamp()) is not None
 
 
 @pytest.mark.parametrize(
