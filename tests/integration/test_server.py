@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic_settings import SettingsConfigDict
 
 from parade.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+from parade.wire import decoding
 from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason, Violation
@@ -20,6 +21,7 @@ from parade.wire.identity import Identity
 from parade.wire.metadata import on_behalf_of
 from parade.wire.roles import Role
 from parade.wire.tls import channel_credentials
+from parade_chassis import server as chassis_server
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import current
 from parade_chassis.server import MAX_STREAMS, running
@@ -29,6 +31,7 @@ from tests.support.waiting import eventually
 
 DISPATCHER = Identity.service("dispatcher")
 CLIENT = Identity.client("dev")
+OPTIONS = [("grpc.ssl_target_name_override", DISPATCHER.server_name)]
 
 
 class Config(ServiceConfig):
@@ -233,9 +236,8 @@ async def test_a_burst_of_calls_on_one_channel_all_succeed(authority: Authority)
 
 async def test_one_connection_cannot_take_every_place(authority: Authority) -> None:
     request = dispatcher_pb2.CallRequest(function="wait").SerializeToString()
-    options = [("grpc.ssl_target_name_override", DISPATCHER.server_name)]
     async with serving(authority) as (address, _, servicer):
-        async with grpc.aio.secure_channel(address, channel_credentials(authority.source(CLIENT).current()), options) as greedy:
+        async with raw(address, authority.source(CLIENT)) as greedy:
             plain: Any = greedy.unary_unary("/parade.v1.DispatcherService/Call")
             calls = [plain(request, timeout=50) for _ in range(512)]  # many more at once fail in gRPC
             for wanted in range(512, MAX_STREAMS + 1, 512):
@@ -248,6 +250,55 @@ async def test_one_connection_cannot_take_every_place(authority: Authority) -> N
             assert servicer.entered == MAX_STREAMS + 1
             servicer.release.set()
             await eventually(lambda: servicer.entered > MAX_STREAMS + 1, within=40)
+
+
+def raw(address: str, source: CertificateSource) -> grpc.aio.Channel:
+    """Returns a channel of gRPC's own, which does what a server may not expect."""
+    return grpc.aio.secure_channel(address, channel_credentials(source.current()), OPTIONS)
+
+
+async def without_an_end(connection: grpc.aio.Channel, count: int = 1) -> list[Any]:
+    """Makes requests of which nothing but the metadata is sent."""
+    unfinished: Any = connection.stream_unary("/parade.v1.DispatcherService/Call")
+    calls = [unfinished() for _ in range(count)]
+    await asyncio.gather(*(call.wait_for_connection() for call in calls))
+    return calls
+
+
+async def test_who_has_no_certificate_takes_no_place_of_those_who_have_one(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chassis_server, "MAX_CONCURRENT_REQUESTS", 4)
+    async with serving(authority) as (address, enrolment, servicer):
+        credentials = grpc.ssl_channel_credentials(authority.trust_bundle)
+        async with grpc.aio.secure_channel(enrolment, credentials, OPTIONS) as stranger:
+            held = await without_an_end(stranger, 16)
+
+            assert await call(address, authority.source(CLIENT)) == f"default {CLIENT.uri}"
+            assert (len(held), servicer.entered) == (16, 1)
+
+
+async def test_who_may_not_call_is_refused_before_the_request_has_come(authority: Authority) -> None:
+    monitor = authority.source(Identity.service("monitor"))
+    async with serving(authority) as (address, _, _), raw(address, monitor) as connection, asyncio.timeout(5):
+        (refused,) = await without_an_end(connection)
+
+        assert await refused.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for_for_ever(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "REQUEST_TIMEOUT", 0.05)
+    async with serving(authority) as (address, _, servicer), raw(address, authority.source(CLIENT)) as connection, asyncio.timeout(5):
+        (unfinished,) = await without_an_end(connection)
+
+        assert (await unfinished.code(), servicer.entered) == (grpc.StatusCode.DEADLINE_EXCEEDED, 0)
+
+
+async def test_a_request_of_nothing_is_none(authority: Authority) -> None:
+    async with serving(authority) as (address, _, servicer), raw(address, authority.source(CLIENT)) as connection:
+        empty: Any = connection.stream_unary("/parade.v1.DispatcherService/Call")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await empty(iter(()), timeout=5)
+
+    assert (refused.value.code(), servicer.entered) == (grpc.StatusCode.INVALID_ARGUMENT, 0)
 
 
 async def test_without_a_row_for_a_method_the_server_does_not_start(authority: Authority) -> None:

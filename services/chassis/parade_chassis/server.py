@@ -31,6 +31,8 @@ MAX_CONCURRENT_REQUESTS = 4096
 """Requests at once; the rest are refused with RESOURCE_EXHAUSTED."""
 MAX_STREAMS = MAX_CONCURRENT_REQUESTS // 2
 """Requests at once on one connection; further ones wait at who makes them, so that one connection cannot take all places."""
+MAX_CONCURRENT_ENROLMENTS = 1024
+"""Requests at once on the enrolment port. Anybody may make them, so they take no place of those that show a certificate."""
 MAX_CONCURRENT_PROBES = 64
 """Probes at once, which anybody may make."""
 
@@ -46,6 +48,13 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),  # clients ask after idle connections; without this they are sent away after a minute
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
+
+STRANGERS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_concurrent_streams", 16),
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
+)
+"""For the enrolment port: who enrols asks once and goes."""
 
 MANY_CONNECTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.tsi.max_frame_size", 1024),
@@ -115,21 +124,26 @@ async def running(
     concerns = ContextConcern(process.peers), telemetry, authorization
     pipeline = Pipeline(*concerns, failing=errors, under_way=under_way, still=authorization.still)
     server = listener.server(interceptors=[pipeline], options=(*OPTIONS, *options), max_requests=MAX_CONCURRENT_REQUESTS)
+    strangers = None
+    if enrolment_listen:
+        strangers = listener.server(interceptors=[pipeline], options=(*OPTIONS, *STRANGERS), max_requests=MAX_CONCURRENT_ENROLMENTS)
+    servers = [server] if strangers is None else [server, strangers]
     by_session = [servicer for servicer in servicers if isinstance(servicer, SessionServicer)]
     for opened in by_session:
         opened.requests = Requests(process, opened, _descriptor(opened), telemetry, authorization, errors, decisions)
-    for servicer in servicers:
-        _register(servicer, server)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    for one in servers:
+        for servicer in servicers:
+            _register(servicer, one)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, one)
     address = _listen(server, config.listen, server_credentials(process.certificates))
     enrolment = ""
-    if enrolment_listen:
-        enrolment = _listen(server, enrolment_listen, server_credentials(process.certificates, require_client=False))
+    if strangers is not None:
+        enrolment = _listen(strangers, enrolment_listen, server_credentials(process.certificates, require_client=False))
     probes = listener.server(interceptors=[Pipeline(failing=errors)], options=OPTIONS, max_requests=MAX_CONCURRENT_PROBES)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, probes)
     health_address = _listen(probes, config.health_listen, None) if config.health_listen else ""
-    await server.start()
-    await probes.start()
+    for one in (*servers, probes):
+        await one.start()
     await _set_health(healthy, descriptors, health_pb2.HealthCheckResponse.SERVING)
     process.log.info("serving", address=address)
     try:
@@ -139,7 +153,7 @@ async def running(
         if drain is not None:
             await drain()
         await asyncio.gather(*(opened.requests.drain(config.drain_timeout) for opened in by_session))
-        await server.stop(config.drain_timeout)
+        await asyncio.gather(*(one.stop(config.drain_timeout) for one in servers))
         await probes.stop(None)
         under_way.close()
         unsubscribe()

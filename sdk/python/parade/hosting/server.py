@@ -16,6 +16,9 @@ from parade.wire.tls import server_credentials
 STOP_TIMEOUT = 1.0
 """Seconds that answers already given may take to leave."""
 
+MAX_REQUESTS = 1024
+"""Requests at once; the rest are refused. A dispatcher has one, its session, whatever it has the instance run."""
+
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -39,7 +42,7 @@ async def listening(servicer: AgentServicer, source: CertificateSource, address:
     Raises:
         OSError: The address cannot be listened on.
     """
-    server = listener.server(options=OPTIONS, interceptors=[Decoding(servicer.gate)])
+    server = listener.server(options=OPTIONS, interceptors=[Decoding(servicer.gate)], max_requests=MAX_REQUESTS)
     agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
     register_sessions(server, servicer, agent_pb2.DESCRIPTOR.services_by_name["AgentService"])
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from parade.wire.decoding import decoding
+from parade.wire.decoding import decoding, the_request
 from parade.wire.open_requests import OpenRequest, OpenRequests
 from parade_chassis.context import current
 
@@ -21,6 +21,9 @@ Concern = Callable[[str, Context], Callable[[], None] | None]
 """What to do before a handler, given the method's name and gRPC's context; it refuses by raising, and returns what to do at the end."""
 Failing = Callable[[str, Context, Exception], Awaitable[None]]
 """What makes of a failure the RPC's status, by aborting it."""
+
+Read = Callable[[Context], Awaitable[Any]]
+"""Reads the one request of a method that takes one."""
 
 Still = Callable[[str], Callable[[], None] | None]
 """What raises once the current request of a method may not go on; nothing where it may for as long as its caller is believed."""
@@ -64,24 +67,23 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return made
 
     def _around(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
-        decode = decoding(handler.request_deserializer)
-        # A single request is decoded here, inside the concerns: nothing that a caller sends is looked at before it is known who they are.
-        coders = {"request_deserializer": decode if handler.request_streaming else None, "response_serializer": handler.response_serializer}
+        decode, coders = decoding(handler.request_deserializer), {"response_serializer": handler.response_serializer}
+        # To gRPC every method takes a stream: a single request is read here, inside the concerns (see `the_request`).
+        read = None if handler.request_streaming else partial(the_request, decode)
+        if read is None:
+            coders["request_deserializer"] = decode
         if handler.response_streaming:
-            streamed = handler.stream_stream if handler.request_streaming else _decoded(handler.unary_stream, decode)
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-            return make(self._streaming(method, streamed), **coders)
-        unary = handler.stream_unary if handler.request_streaming else _decoded(handler.unary_unary, decode)
-        make_unary = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        return make_unary(self._answering(method, unary), **coders)
+            streamed = self._streaming(method, handler.stream_stream or handler.unary_stream, read)
+            return grpc.stream_stream_rpc_method_handler(streamed, **coders)
+        return grpc.stream_unary_rpc_method_handler(self._answering(method, handler.stream_unary or handler.unary_unary, read), **coders)
 
-    def _answering(self, method: str, inner: Any) -> Any:
+    def _answering(self, method: str, inner: Any, read: "Read | None") -> Any:
         async def answer(request: Any, context: Context) -> Any:
             endings: list[Callable[[], None]] = []
             opened: OpenRequest | None = None
             try:
                 opened = self._begin(method, context, endings, lasting=False)
-                return await inner(request, context)
+                return await inner(request if read is None else await read(context), context)
             except (Exception, asyncio.CancelledError) as error:
                 await self._failed(method, context, opened, error)
                 raise
@@ -91,14 +93,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _streaming(self, method: str, inner: Any) -> Any:
+    def _streaming(self, method: str, inner: Any, read: "Read | None") -> Any:
         # A coroutine that writes, where a generator would do too: the handler is one already, and each takes its part of every message.
         async def stream(request: Any, context: Context) -> None:
             endings: list[Callable[[], None]] = []
             opened: OpenRequest | None = None
             try:
                 opened = self._begin(method, context, endings, lasting=True)
-                responses = inner(request, context)
+                responses = inner(request if read is None else await read(context), context)
                 if isawaitable(responses):  # gRPC's own health servicer, which writes its responses itself
                     await responses
                     return
@@ -133,7 +135,3 @@ class Pipeline(grpc.aio.ServerInterceptor):
             await self._failing(method, context, error)
         elif opened is not None and opened.failure is not None:  # cancelled by us; where its caller did that, nobody waits for a status
             await self._failing(method, context, opened.failure)
-
-
-def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    return lambda data, context: inner(decode(data), context)
