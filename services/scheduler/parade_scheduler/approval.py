@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from parade.wire.identity import Identity, Kind
+
 
 class ApprovalState(StrEnum):
     """Where an approval stands: the names of `parade.v1.ApprovalState` without their prefix."""
@@ -29,7 +31,7 @@ class Approval:
     message: str
     """What is to be approved, in the workflow's words."""
     approvers: tuple[str, ...]
-    """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call where empty."""
+    """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call but agents where empty."""
     state: ApprovalState
     create_time: datetime
     """Since when it waits."""
@@ -67,8 +69,14 @@ class Resolution:
 
 
 def may_resolve(approvers: Sequence[str], principal: str) -> bool:
-    """Tells whether somebody is one of the approvers."""
-    return not approvers or any(_fits(pattern, principal) for pattern in approvers)
+    """Tells whether somebody is one of the approvers.
+
+    Where nobody is named people and programs may be, as their role allows, and no agent: who asks would often be who answers.
+    """
+    if approvers:
+        return any(_fits(pattern, principal) for pattern in approvers)
+    identity = Identity.parse(principal)
+    return identity is None or identity.kind is not Kind.AGENT
 
 
 def _fits(pattern: str, principal: str) -> bool:

@@ -250,8 +250,16 @@ def test_keys_and_people_are_named_as_they_are_known(pattern: str, principal: st
     assert may_resolve((pattern,), principal) is fits
 
 
-def test_anybody_may_resolve_what_names_no_approver() -> None:
-    assert may_resolve((), ADA)
+@pytest.mark.parametrize("principal", [ADA, "spiffe://mesh/ns/default/client/ada", "key:4fJk29sLq0", "oidc:https://id.example/realm#42"])
+def test_anybody_outside_may_resolve_what_names_no_approver(principal: str) -> None:
+    assert may_resolve((), principal)
+
+
+def test_an_agent_resolves_what_names_it_and_nothing_else() -> None:
+    agent = "spiffe://mesh/ns/default/agent/buyer/i-1"
+
+    assert may_resolve(("spiffe://mesh/ns/default/agent/buyer/*",), agent)
+    assert not may_resolve((), agent)
 
 
 def test_an_error_on_record_is_the_error_again() -> None:

@@ -88,7 +88,7 @@ class Approval(_message.Message):
     """What they said to it."""
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call where empty."""
+        """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call but agents where empty."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -36,7 +36,7 @@ class Approval:
     """What an approval asks."""
 
     approvers: tuple[str, ...] = ()
-    """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call where empty."""
+    """Who may resolve it: SPIFFE ids, in which a `*` stands for any text without `/`; anybody who may call but agents where empty."""
     message: Template = field(default_factory=lambda: Template(""))
     """What they are told."""
 

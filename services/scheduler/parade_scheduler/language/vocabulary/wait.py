@@ -23,7 +23,7 @@ APPROVAL: Final = Vocabulary(
     {
         "approvers": Word(
             "Who may resolve it: a SPIFFE id, `key:<id>`, `oidc:<issuer>#<subject>` or a list, `*` for any text without `/`; "
-            "whoever may call where not said.",
+            "whoever may call but agents where not said.",
             a_few(APPROVER.value),
         ),
         "message": Word("What they are told.", {"type": ["string", "null"], "maxLength": MAX_TEXT}),
