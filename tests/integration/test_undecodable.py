@@ -11,17 +11,18 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from parade.client import Mesh
-from parade.v1 import session_pb2
+from parade.v1 import dispatcher_pb2, session_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import ANONYMOUS, Identity
 from parade.wire.session.limits import KEPT
 from parade.wire.status import from_rpc_error
+from parade_chassis import paging
 from parade_chassis.config import ServiceConfig
 from parade_chassis.server import running
 from tests.integration.test_server import Dispatcher
 from tests.support.certificates import Authority
 from tests.support.hostile import frames
-from tests.support.hostile.ports import NAMES, Method, Port, Ports, said_by
+from tests.support.hostile.ports import NAMES, NAMESPACE, Method, Port, Ports, said_by
 from tests.support.mesh import ROOT
 from tests.support.processes import process_of
 
@@ -109,6 +110,19 @@ async def test_a_frame_that_cannot_be_decoded_ends_its_session(mesh: Mesh, ports
     assert failure.reason is Reason.INVALID_ARGUMENTS
     assert KEPT > 1  # a session whose stream broke would be there still
     assert not answer.hello.resume
+
+
+@pytest.mark.parametrize("last", ["x/y", "/y", "9" * 18 + "/y", "9" * 5000 + "/y"])
+async def test_so_is_who_makes_up_a_page_token(mesh: Mesh, ports: Ports, last: str) -> None:
+    port = ports.by_name["dispatcher"]
+    method = next(method for method in port.methods if method.descriptor.name == "ListCalls")
+    request = dispatcher_pb2.ListCallsRequest(page_token=paging.token_of(f"calls {NAMESPACE}  [] None", last))
+
+    async with ports.channel(port, method.caller) as channel:
+        failure = await sent(channel, method, method.caller, request.SerializeToString())
+
+    assert failure.reason is Reason.INVALID_ARGUMENTS
+    assert failure.violations[0].field == "page_token"
 
 
 @pytest.fixture

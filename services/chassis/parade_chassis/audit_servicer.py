@@ -129,7 +129,4 @@ def _token(scope: str, before: Mapping[int, int]) -> str:
 
 def _places(last: str) -> dict[int, int]:
     """Returns the sequence by chain before which a page ended."""
-    try:
-        return {int(chain): int(sequence) for chain, sequence in (place.split(":") for place in last.split())}
-    except ValueError as error:
-        raise invalid([Violation("page_token", "is no token of this list; start again without one")]) from error
+    return {paging.whole(chain): paging.whole(sequence) for chain, _, sequence in (place.partition(":") for place in last.split())}

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from parade.wire.errors import Violation, invalid
+from parade.wire.errors import ParadeError, Violation, invalid
 
 DEFAULT_SIZE: Final = 100
 MAX_SIZE: Final = 1000
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Where a page ends before it is full, so that it fits into a message."""
+MAX_DIGITS: Final = 17
+"""Of the numbers in a token: they fit into a database's, and are microseconds until the year 5138."""
 
 EntryT = TypeVar("EntryT")
 
@@ -69,7 +71,22 @@ def last_of(scope: str, token: str) -> str:
     match text.split("\n"):
         case [mark, last] if mark == _mark(scope) and last:
             return last
-    raise invalid([Violation("page_token", "is no token of this list; start again without one")])
+    raise _no_token()
+
+
+def whole(text: str) -> int:
+    """Returns a whole number, not negative, that a token holds as text: no secret makes tokens, so anybody can make one that is none.
+
+    Raises:
+        ParadeError: INVALID_ARGUMENTS, where it is none that a database takes.
+    """
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:
+        return int(text)
+    raise _no_token()
+
+
+def _no_token() -> ParadeError:
+    return invalid([Violation("page_token", "is no token of this list; start again without one")])
 
 
 def _mark(scope: str) -> str:

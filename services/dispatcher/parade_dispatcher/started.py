@@ -82,7 +82,7 @@ class StartedCallsServicer(dispatcher_pb2_grpc.DispatcherServiceServicer):
         before = None
         if last:
             micros, _, id = last.partition("/")
-            before = (_EPOCH + timedelta(microseconds=int(micros)), id)
+            before = (_EPOCH + timedelta(microseconds=paging.whole(micros)), id)
         messages = [_call(call, brief=True) for call in await self._started.find(wanted, before, size + 1)]
         page, token = paging.page_of(messages, size, scope, _place, lambda message: message.ByteSize())
         return dispatcher_pb2.ListCallsResponse(calls=page, next_page_token=token)

@@ -27,6 +27,8 @@ MAX_RUNS: Final = 1_000
 """How many runs one request for many takes."""
 MAX_AT_ONCE: Final = 64
 """How many of them are under way at once."""
+_LAST_TASK: Final = 2**31 - 1
+"""The largest number that a task may have in the database."""
 _PAGE: Final = 1_000
 """How many events of a history are read at once."""
 _UNFINISHED: Final = frozenset(RunState) - RUN_ENDED
@@ -151,7 +153,8 @@ class Operations:
         await self._engine.brief_run(caller, resolution.run)
         approval = await self._approval(caller, resolution)
         if not may_resolve(approval.approvers, caller.principal):
-            message = f"`{resolution.step}` waits for one of: {', '.join(approval.approvers)}; you are {caller.principal}"
+            named = ", ".join(approval.approvers) or "anybody but agents, for its workflow names none"
+            message = f"`{resolution.step}` waits for one of: {named}; you are {caller.principal}"
             raise ParadeError(Reason.PERMISSION_DENIED, message)
         if approval.state is not ApprovalState.PENDING:
             _check_agreement(approval, resolution)
@@ -349,8 +352,8 @@ def _place(text: str) -> Place | None:
     if not text:
         return None
     match text.split(" "):
-        case [created, run, step, task] if created.isdecimal() and task.isdecimal():
-            return int(created), run, step, int(task)
+        case [created, run, step, task]:
+            return paging.whole(created), run, step, min(paging.whole(task), _LAST_TASK)
     raise invalid([Violation("page_token", "is no token of this list; start again without one")])
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis import paging
 from parade_chassis.paging import MAX_BYTES, last_of, page_of, size_of
 
 
@@ -55,3 +56,15 @@ def test_a_negative_size_is_refused() -> None:
     with pytest.raises(ParadeError) as raised:
         page(["a"], -1)
     assert raised.value.violations[0].field == "page_size"
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("12", 12), ("9" * 17, 10**17 - 1)])
+def test_a_number_in_a_token_is_read(text: str, number: int) -> None:
+    assert paging.whole(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", " 1", "9" * 18, "9" * 5000])
+def test_a_number_that_nobody_put_into_a_token_is_refused(text: str) -> None:
+    with pytest.raises(ParadeError) as raised:
+        paging.whole(text)
+    assert raised.value.violations[0].field == "page_token"
