@@ -93,6 +93,7 @@ TABLE = {
         "WhoAmI": PEOPLE,
         "AuthenticateKey": "gateway",
     },
+    "parade.v1.RefusalService": {"ReportRefusals": "gateway"},
     "parade.v1.MonitorService": {"QueryLogs": PEOPLE, "TailLogs": PEOPLE, "GetTrace": PEOPLE},
     "parade.v1.SchedulerService": {
         "PutWorkflow": RUNNERS,
@@ -131,8 +132,8 @@ TABLE = {
 AUDIT = "parade.v1.AuditService"
 HEALTH = "grpc.health.v1.Health"
 SERVED = {
-    "agent_manager": {"parade.v1.AgentManagerService", "parade.v1.KeyService", AUDIT, HEALTH},
-    ENROLMENT: {"parade.v1.AgentManagerService", "parade.v1.KeyService", AUDIT, HEALTH},
+    "agent_manager": {"parade.v1.AgentManagerService", "parade.v1.KeyService", "parade.v1.RefusalService", AUDIT, HEALTH},
+    ENROLMENT: {"parade.v1.AgentManagerService", "parade.v1.KeyService", "parade.v1.RefusalService", AUDIT, HEALTH},
     "dispatcher": {"parade.v1.DispatcherService", AUDIT, HEALTH},
     "scheduler": {"parade.v1.SchedulerService", AUDIT, HEALTH},
     "gateway": {"parade.v1.GatewayService", HEALTH},

@@ -14,6 +14,7 @@ from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.key_servicer import KeyServicer
 from parade_agent_manager.permissions import Permissions
+from parade_agent_manager.refusal_servicer import RefusalServicer
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.rights_store import RightsStore
@@ -73,7 +74,8 @@ async def serve(process: Process[Config]) -> None:
     servicer = Servicer(
         engine, Catalogue(registry), enrolment, revoker, feed, process.grants, waits, lambda: trusted.current().trust_bundle
     )  # fmt: skip
-    servicers = servicer, KeyServicer(permissions), AuditServicer("agent_manager", audit, clock)
+    own = AuditServicer("agent_manager", audit, clock, process.grants)
+    servicers = servicer, KeyServicer(permissions), RefusalServicer(audit.record, clock), own
     enrolment_listen = config.enrolment_listen
     served = running(process, *servicers, enrolment_listen=enrolment_listen, options=MANY_CONNECTIONS, decisions=decisions)
     async with served as server:

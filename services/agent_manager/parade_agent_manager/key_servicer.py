@@ -1,5 +1,6 @@
 """The methods about keys and roles: decode, one call, encode."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from parade.wire.role_numbers import number_of, role_of
 from parade_agent_manager import convert
 from parade_agent_manager.permissions import DEFAULT_LIFETIME, Asker, Permissions
 from parade_agent_manager.rights import ApiKey, Grant
-from parade_chassis.context import current, required_namespace
+from parade_chassis.context import current, enter, required_namespace
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -55,6 +56,9 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
 
     async def AuthenticateKey(self, request: pb.AuthenticateKeyRequest, context: Context) -> pb.AuthenticateKeyResponse:
         """See the contract."""
+        if (known := self._permissions.key(request.id)) is not None:
+            # A refusal is recorded under the key's name, where those look who may take it back.
+            enter(replace(current(), namespace=known.namespace, principal=known.subject))
         key, role = self._permissions.authenticate(request.id, request.digest)
         return pb.AuthenticateKeyResponse(
             subject=key.subject, namespace=key.namespace, role=number_of(role), expire_time=convert.to_timestamp(key.expires)

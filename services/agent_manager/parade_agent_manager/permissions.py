@@ -168,6 +168,10 @@ class Permissions:
         found = [key for key in self._rights.keys(where) if key.id > after]
         return paging.page_of(found, paging.size_of(size), scope, lambda key: key.id, lambda _: KEY_BYTES)
 
+    def key(self, id: str) -> ApiKey | None:
+        """Returns what is known of a key, whoever shows it; None where there is none."""
+        return self._rights.key(id)
+
     def authenticate(self, id: str, digest: bytes) -> tuple[ApiKey, Role]:
         """Returns the key that somebody shows, and what it may do at the moment.
 

@@ -37,10 +37,11 @@ Key = tuple[Kind, str, str, str, str, str, str, str]
 class Decisions:
     """Takes what was decided. It never waits."""
 
-    def __init__(self, clock: Clock, log: Log) -> None:
-        """Takes the time and the log."""
+    def __init__(self, clock: Clock, log: Log, interval: float = INTERVAL) -> None:
+        """Takes the time, the log, and the seconds between two writes."""
         self._clock = clock
         self._log = log
+        self._interval = interval
         self._counts: dict[Key, int] = {}
         self._left_out = 0
         self._some = asyncio.Event()
@@ -67,7 +68,7 @@ class Decisions:
         failing = False
         while True:
             await self._some.wait()
-            await self._clock.sleep(INTERVAL)
+            await self._clock.sleep(self._interval)
             try:
                 await self.flush(write)
             except ParadeError as error:

@@ -130,7 +130,9 @@ class AuditLog:
         async with self._database.reading() as connection:
             return await self._heads(connection)
 
-    async def newest(self, namespace: str, wanted: Mapping[str, str], before: Mapping[int, int], limit: int) -> list[Entry]:
+    async def newest(
+        self, namespace: str, wanted: Mapping[str, str], before: Mapping[int, int], limit: int, *, nowhere: bool = False
+    ) -> list[Entry]:
         """Returns entries of a namespace, newest first. Entries of others are passed over one by one: who reads pays, and not who writes.
 
         Args:
@@ -138,12 +140,14 @@ class AuditLog:
             wanted: What their columns must be, by name.
             before: By chain, the sequence of the entry that these come before; a chain that is not there is read from its newest entry on.
             limit: How many at most.
+            nowhere: Whether those too are wanted that are of no namespace.
         """
         entries = self._tables.entries.c
+        places = [namespace, ""] if nowhere else [namespace]
         found: list[Entry] = []
         async with self._database.reading() as connection:
             for chain in await self._heads(connection):
-                query = select(*self._columns).where(entries.chain == chain, entries.namespace == namespace)
+                query = select(*self._columns).where(entries.chain == chain, entries.namespace.in_(places))
                 query = query.where(*(entries[name] == value for name, value in wanted.items()))
                 if chain in before:
                     query = query.where(entries.sequence < before[chain])

@@ -8,8 +8,9 @@ from parade.v1 import audit_pb2 as pb
 from parade.v1 import audit_pb2_grpc
 from parade.wire.audit import Entry, Head
 from parade.wire.errors import Violation, invalid
+from parade.wire.roles import EVERYWHERE, Role
 from parade_chassis import paging
-from parade_chassis.context import required_namespace
+from parade_chassis.context import OUTSIDERS, current, required_namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from parade_chassis.audit_log import AuditLog
     from parade_chassis.clock import Clock
+    from parade_chassis.grants import Grants
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,26 +29,27 @@ HASH_BYTES: Final = 32
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     """What `audit.proto` says."""
 
-    def __init__(self, service: str, log: AuditLog | Callable[[], Awaitable[AuditLog]], clock: Clock) -> None:
-        """Takes the service that it belongs to, its log or what opens it, and the time."""
+    def __init__(self, service: str, log: AuditLog | Callable[[], Awaitable[AuditLog]], clock: Clock, grants: Grants) -> None:
+        """Takes the service that it belongs to, its log or what opens it, the time, and who is admin of all namespaces."""
         self._service = service
         self._opened = log
         self._clock = clock
+        self._grants = grants
 
     async def ListAudit(self, request: pb.ListAuditRequest, context: Context) -> pb.ListAuditResponse:
         """See the contract."""
         self._check_service(request.service)
-        namespace = required_namespace()
+        namespace, everywhere = required_namespace(), self._is_everywhere()
         wanted = {name: value for name in ("action", "subject", "resource") if (value := getattr(request, name))}
         if request.kind not in pb.AuditKind.values():
             raise invalid([Violation("kind", "is none that this version knows")])
         if request.kind:
             wanted["kind"] = pb.AuditKind.Name(request.kind).removeprefix("AUDIT_KIND_")
-        scope = f"audit {self._service} {namespace} {sorted(wanted.items())}"
+        scope = f"audit {self._service} {namespace} {everywhere} {sorted(wanted.items())}"
         size, last = paging.size_of(request.page_size), paging.last_of(scope, request.page_token)
         log = await self._log()
         before = _places(last)
-        found = await log.newest(namespace, wanted, before, size + 1)
+        found = await log.newest(namespace, wanted, before, size + 1, nowhere=everywhere)
         page, more = paging.page_of(found, size, scope, lambda entry: str(entry.sequence), lambda entry: 300 + 4 * len(entry.facts))
         # Each chain goes on where this page left it.
         before |= {entry.chain: entry.sequence for entry in page}
@@ -55,13 +58,13 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     async def ExportAudit(self, request: pb.ExportAuditRequest, context: Context) -> AsyncIterator[pb.ExportAuditResponse]:
         """See the contract."""
         self._check_service(request.service)
-        namespace = required_namespace()
+        shown = (required_namespace(), "") if self._is_everywhere() else (required_namespace(),)
         log = await self._log()
         heads = await log.heads()
         checkpoint = self._checkpoint(heads)
         async for entries in log.everything(heads):
             for entry in entries:
-                yield pb.ExportAuditResponse(entry=_message(entry) if entry.namespace == namespace else _sealed(entry))
+                yield pb.ExportAuditResponse(entry=_message(entry) if entry.namespace in shown else _sealed(entry))
         yield pb.ExportAuditResponse(checkpoint=checkpoint)
 
     async def VerifyAudit(self, request: pb.VerifyAuditRequest, context: Context) -> pb.VerifyAuditResponse:
@@ -82,6 +85,11 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
 
     async def _log(self) -> AuditLog:
         return await self._opened() if callable(self._opened) else self._opened
+
+    def _is_everywhere(self) -> bool:
+        """Tells whether who asks is admin of all namespaces, and sees entries of none too: of services, and of whom nobody knows."""
+        request = current()
+        return request.caller.kind in OUTSIDERS and self._grants.role_of(request.principal, EVERYWHERE) is Role.ADMIN
 
     def _check_service(self, service: str) -> None:
         if service not in ("", self._service):

@@ -30,7 +30,7 @@ async def serve(process: Process[Config]) -> None:
         process.background(calling.directory(channel).follow(), "agent watch")
         process.background(started.keep(), "started calls")
         servicer = DispatcherServicer(calling.engine, calling.acceptor, started, process.peers, decisions)
-        audit = AuditServicer("dispatcher", keeping.audit_log, clock)
+        audit = AuditServicer("dispatcher", keeping.audit_log, clock, process.grants)
         async with running(process, servicer, audit, drain=calling.drain, decisions=decisions):
             await process.stopped()
         await started.close(LAST_CALLS)

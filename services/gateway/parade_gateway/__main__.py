@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 
+from parade.wire.identity import Identity
 from parade_chassis.access import AccessWatch
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.server import running
@@ -16,6 +17,7 @@ from parade_gateway.config import Config
 from parade_gateway.edge import Edge, with_cors
 from parade_gateway.endpoints import Endpoints, Handler
 from parade_gateway.guard import Guard
+from parade_gateway.refused import Refused
 from parade_gateway.routes import Routes, public_services
 from parade_gateway.server import listen, serving
 from parade_gateway.servicer import GatewayServicer
@@ -42,11 +44,15 @@ async def serve(process: Process[Config]) -> None:
             calls = Calls(upstream, artifacts, closing)
             handlers: dict[str, Handler] = {route.rpc: Transcoded(route, upstream, closing) for route in routes}
             handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
-            api = Api(process, Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), Keys(upstream.authenticate, process.clock))
+            refused = Refused(upstream.report, Identity.service("gateway", config.domain), process.clock, process.log)
+            process.background(refused.keep(), "audit")
+            endpoints, keys = Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), Keys(upstream.authenticate, process.clock)
+            api = Api(process, endpoints, keys, refused)
             process.background(api.end_revoked(), "revocation")
             edge = Edge(guard, pages.routes(routes, closing), api)
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):
                 await process.stopped()
+            await refused.end()
 
 
 if __name__ == "__main__":

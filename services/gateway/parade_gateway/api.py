@@ -21,6 +21,7 @@ from parade_gateway.config import Config
 from parade_gateway.connection import CONNECTION
 from parade_gateway.endpoints import Endpoint, Endpoints
 from parade_gateway.errors import HttpError
+from parade_gateway.refused import Refused
 from parade_gateway.request import Request
 
 MAX_REQUESTS = 1024
@@ -43,19 +44,21 @@ class _Open:
 class Api:
     """The RPCs over HTTP."""
 
-    def __init__(self, process: Process[Config], endpoints: Endpoints, keys: Keys) -> None:
+    def __init__(self, process: Process[Config], endpoints: Endpoints, keys: Keys, refused: Refused) -> None:
         """Takes what the steps need.
 
         Args:
             process: For its telemetry and log.
             endpoints: Who answers what.
             keys: Who may come in.
+            refused: Where it is noted who may not.
         """
         self._telemetry = process.telemetry
         self._log = process.log
         self._clock = process.clock
         self._endpoints = endpoints
         self._keys = keys
+        self._refused = refused
         self._open: dict[asyncio.Task[Any], _Open] = {}
         """The requests under way that were let in."""
         self._under_way = 0
@@ -76,11 +79,7 @@ class Api:
         answer = Answer(send, scope[CONNECTION], span.traceparent if span is not None else "")
         self._under_way += 1
         try:
-            shown = shown_key(headers)
-            caller = self._keys.known(shown) or await self._keys.caller(shown)
-            if refusal is not None:
-                raise refusal
-            demand_role(caller, endpoint)
+            shown, caller = await self._admitted(headers, endpoint, refusal)
             if self._under_way > MAX_REQUESTS:
                 raise ParadeError(Reason.NO_CAPACITY, "too many requests are under way; try again", metadata={"retry_after": "1s"})
             await self._handled(shown, endpoint, Request(scope, headers, receive, endpoint.fields, caller, span), answer)
@@ -108,8 +107,32 @@ class Api:
             except ParadeError as error:
                 # Where nobody can say at the moment, nobody could have been kept out either.
                 if error.reason in _REFUSALS and self._open.get(task) is request:
+                    self._refused.note(request.endpoint.name, None, error)
                     request.refusal = error
                     task.cancel()
+
+    async def _admitted(self, headers: Mapping[str, str], endpoint: Endpoint, refusal: HttpError | None) -> tuple[str, Caller]:
+        """Returns what a request shows and who makes it, where they may.
+
+        Args:
+            headers: What came with it.
+            endpoint: Where it ends.
+            refusal: What speaks against it, whoever makes it.
+
+        Raises:
+            ParadeError: Why it goes no further.
+        """
+        caller = None
+        try:
+            shown = shown_key(headers)
+            caller = self._keys.known(shown) or await self._keys.caller(shown)
+            if refusal is not None:
+                raise refusal
+            demand_role(caller, endpoint)
+        except ParadeError as error:
+            self._refused.note(endpoint.name, caller, error)
+            raise
+        return shown, caller
 
     async def _handled(self, shown: str, endpoint: Endpoint, request: Request, answer: Answer) -> None:
         """Has a request answered; it ends where who makes it may not make it any more."""

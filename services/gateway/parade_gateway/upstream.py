@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from google.protobuf.message import Message
 
-from parade.v1 import audit_pb2, dispatcher_pb2, key_pb2, key_pb2_grpc, scheduler_pb2
+from parade.v1 import audit_pb2, dispatcher_pb2, key_pb2, key_pb2_grpc, refusal_pb2, refusal_pb2_grpc, scheduler_pb2
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import Identity
 from parade.wire.replicas import Replicas
@@ -21,6 +21,8 @@ from parade_gateway.routes import Route, message_class
 
 WITH_AUDIT_LOG: Final = ("agent_manager", "dispatcher", "monitor", "scheduler")
 """The services that keep an audit log. They serve one contract, and its requests name the one that is asked."""
+REPORT_TIMEOUT: Final = 2.0
+"""Seconds that the agent_manager may take for a report."""
 _AUDIT_REQUESTS: Final = (
     audit_pb2.ListAuditRequest,
     audit_pb2.ExportAuditRequest,
@@ -80,6 +82,16 @@ class Upstream:
         if self._keys is None:
             self._keys = key_pb2_grpc.KeyServiceStub(self.channel("agent_manager").for_stubs())
         return await self._keys.AuthenticateKey(request, timeout=timeout)
+
+    async def report(self, request: refusal_pb2.ReportRefusalsRequest) -> refusal_pb2.ReportRefusalsResponse:
+        """Tells the agent_manager who was refused.
+
+        Raises:
+            ParadeError: What it answered, or UNAVAILABLE where there is none.
+        """
+        stub = refusal_pb2_grpc.RefusalServiceStub(self.channel("agent_manager").for_stubs())
+        response: refusal_pb2.ReportRefusalsResponse = await stub.ReportRefusals(request, timeout=REPORT_TIMEOUT)
+        return response
 
     def dispatcher(self) -> SessionCaller:
         """Returns the session with the dispatcher, which opens with the first call.

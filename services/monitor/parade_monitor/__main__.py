@@ -38,7 +38,7 @@ async def serve(process: Process[Config]) -> None:
     if config.agent_manager:
         process.background(AccessWatch(process, agent_manager).follow(), "access watch")
     receivers = LogsReceiver(engine, clock), TraceReceiver(engine, clock), MetricsReceiver(engine, clock)
-    servicers = MonitorServicer(engine, process.grants), AuditServicer("monitor", audit, clock)
+    servicers = MonitorServicer(engine, process.grants), AuditServicer("monitor", audit, clock, process.grants)
     async with running(process, *servicers, *receivers, foreign=RECEIVERS, decisions=decisions):
         await process.stopped()
         # What the monitor says of itself it sends to itself: that must end while somebody takes it.

@@ -50,7 +50,10 @@ async def serve(process: Process[Config]) -> None:
         operations = Operations(engine, store, leadership.catalogue, process.ids)
         audit, decisions = AuditLog(database, AUDIT), Decisions(process.clock, process.log)
         process.background(decisions.keep(audit.record), "audit")
-        servicers = Servicer(engine, operations, triggers.schedules, events), AuditServicer("scheduler", audit, process.clock)
+        servicers = (
+            Servicer(engine, operations, triggers.schedules, events),
+            AuditServicer("scheduler", audit, process.clock, process.grants),
+        )
         async with running(process, *servicers, decisions=decisions):
             await process.stopped()
             leadership.watchers.end()

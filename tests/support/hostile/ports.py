@@ -14,7 +14,18 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-from parade.v1 import access_pb2, agent_manager_pb2, agent_pb2, audit_pb2, dispatcher_pb2, gateway_pb2, key_pb2, monitor_pb2, scheduler_pb2
+from parade.v1 import (
+    access_pb2,
+    agent_manager_pb2,
+    agent_pb2,
+    audit_pb2,
+    dispatcher_pb2,
+    gateway_pb2,
+    key_pb2,
+    monitor_pb2,
+    refusal_pb2,
+    scheduler_pb2,
+)
 from parade.wire.certificates import Certificates
 from parade.wire.identity import ANONYMOUS, SERVICES, Identity, Kind
 from parade.wire.mesh_file import MeshFile
@@ -32,7 +43,7 @@ NAMES = (*SERVICES, ENROLMENT, AGENT)
 """The ports."""
 
 _MODULES: dict[str, tuple[Any, ...]] = {
-    "agent_manager": (agent_manager_pb2, key_pb2, audit_pb2),
+    "agent_manager": (agent_manager_pb2, key_pb2, refusal_pb2, audit_pb2),
     "dispatcher": (dispatcher_pb2, audit_pb2),
     "scheduler": (scheduler_pb2, audit_pb2),
     "gateway": (gateway_pb2,),

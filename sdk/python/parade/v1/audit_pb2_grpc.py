@@ -66,7 +66,7 @@ class AuditServiceServicer:
     """
 
     def ListAudit(self, request, context):
-        """Returns the entries of the caller's namespace, newest first.
+        """Returns the entries of the caller's namespace, newest first; for an admin of all namespaces also those that belong to none.
 
         A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token, or another service's name).
         """
@@ -77,7 +77,8 @@ class AuditServiceServicer:
     def ExportAudit(self, request, context):
         """Sends the whole log, chain after chain and each in its order, and at the end the checkpoint that it was read up to.
 
-        Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. A broken stream is opened again and
+        Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. Entries that belong to none are sent whole
+        to an admin of all namespaces. A broken stream is opened again and
         starts over. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another service's name).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

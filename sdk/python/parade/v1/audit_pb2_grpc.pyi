@@ -37,14 +37,15 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditRequest, _audit_pb2.ListAuditResponse]
-    """Returns the entries of the caller's namespace, newest first.
+    """Returns the entries of the caller's namespace, newest first; for an admin of all namespaces also those that belong to none.
 
     A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token, or another service's name).
     """
     ExportAudit: _grpc.UnaryStreamMultiCallable[_audit_pb2.ExportAuditRequest, _audit_pb2.ExportAuditResponse]
     """Sends the whole log, chain after chain and each in its order, and at the end the checkpoint that it was read up to.
 
-    Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. A broken stream is opened again and
+    Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. Entries that belong to none are sent whole
+    to an admin of all namespaces. A broken stream is opened again and
     starts over. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another service's name).
     """
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]
@@ -69,14 +70,15 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditRequest, _audit_pb2.ListAuditResponse]  # type: ignore[assignment]
-    """Returns the entries of the caller's namespace, newest first.
+    """Returns the entries of the caller's namespace, newest first; for an admin of all namespaces also those that belong to none.
 
     A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token, or another service's name).
     """
     ExportAudit: _aio.UnaryStreamMultiCallable[_audit_pb2.ExportAuditRequest, _audit_pb2.ExportAuditResponse]  # type: ignore[assignment]
     """Sends the whole log, chain after chain and each in its order, and at the end the checkpoint that it was read up to.
 
-    Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. A broken stream is opened again and
+    Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. Entries that belong to none are sent whole
+    to an admin of all namespaces. A broken stream is opened again and
     starts over. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another service's name).
     """
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]  # type: ignore[assignment]
@@ -104,7 +106,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.ListAuditRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAuditResponse, _abc.Awaitable[_audit_pb2.ListAuditResponse]]:
-        """Returns the entries of the caller's namespace, newest first.
+        """Returns the entries of the caller's namespace, newest first; for an admin of all namespaces also those that belong to none.
 
         A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token, or another service's name).
         """
@@ -117,7 +119,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_audit_pb2.ExportAuditResponse], _abc.AsyncIterator[_audit_pb2.ExportAuditResponse]]:
         """Sends the whole log, chain after chain and each in its order, and at the end the checkpoint that it was read up to.
 
-        Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. A broken stream is opened again and
+        Of entries of other namespaces only their places and hashes are sent: enough to follow the chains. Entries that belong to none are sent whole
+        to an admin of all namespaces. A broken stream is opened again and
         starts over. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (another service's name).
         """
 

@@ -28,7 +28,8 @@ if _version_not_supported:
 class MonitorServiceStub:
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     def __init__(self, channel):
@@ -57,7 +58,8 @@ class MonitorServiceStub:
 class MonitorServiceServicer:
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     def QueryLogs(self, request, context):
@@ -117,7 +119,8 @@ def add_MonitorServiceServicer_to_server(servicer, server):
 class MonitorService:
     """What was observed: logs and traces in, by the OTLP collector services on the same port, and questions out. Nothing needs it to work.
 
-    Every process sees only its own namespace's records; records of the services belong to no namespace and are seen by all.
+    Everybody sees only the records of its own namespace. What the services record of the work that they do for a namespace is that namespace's; what is of
+    none, and everything beside, only who is admin of all namespaces sees.
     """
 
     @staticmethod
