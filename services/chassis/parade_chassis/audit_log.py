@@ -25,7 +25,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parade.wire.audit import Entry, Fault, Head, Verification
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.audit import Record, chained, first_head
-from parade_chassis.store import Database
+from parade_chassis.store import Database, insert_into
 
 _PAGE: Final = 1_000
 """How many entries are read at once."""
@@ -85,7 +84,6 @@ class AuditTables:
         """Returns the head of a chain that nobody else writes into before this transaction has ended."""
         heads = self.heads
         free = select(heads).order_by(heads.c.chain).limit(1).with_for_update(skip_locked=True)
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         while True:
             row = (await connection.execute(free)).one_or_none()
             if row is not None:
@@ -93,7 +91,7 @@ class AuditTables:
             next_chain = func.coalesce(func.max(heads.c.chain) + 1, 0)
             head = first_head(self.log, (await connection.execute(select(next_chain))).scalar_one())
             # Who begins the same chain at once is waited for, and then another is looked for.
-            begun = dialect.insert(heads).values(head._asdict()).on_conflict_do_nothing().returning(heads.c.chain)
+            begun = insert_into(heads, connection).values(head._asdict()).on_conflict_do_nothing().returning(heads.c.chain)
             if (await connection.execute(begun)).one_or_none() is not None:
                 return head
 

@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from sqlalchemy import Connection, MetaData, event, inspect, make_url, text
+from sqlalchemy import Connection, MetaData, Table, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import sqlite
 
 BUSY_TIMEOUT_MS = 10_000
 """How long SQLite waits for another writer."""
@@ -76,6 +79,18 @@ class Database:
                 yield connection
 
 
+def insert_into(table: Table, reached: AsyncEngine | AsyncConnection) -> "sqlite.Insert":
+    """Returns the INSERT of a database's own dialect, which knows what to do with a row that is there already: both have it alike."""
+    # Only the dialect in use is imported: the other one is megabytes.
+    if reached.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+
+        return insert(table)
+    from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+
+    return cast("sqlite.Insert", insert_postgresql(table))
+
+
 def _engine(url: str) -> AsyncEngine:
     parsed = make_url(url)
     match parsed.get_backend_name():
@@ -129,6 +144,7 @@ def _bring_up_to_date(connection: Connection, package: str, tables: MetaData) ->
     if connection.dialect.name == "postgresql":
         # Replicas that start together take turns.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": version_table})
+        _complete_indexes(tables)
     if not inspect(connection).has_table(version_table):
         tables.create_all(connection)
         connection.execute(text(f"CREATE TABLE {version_table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
@@ -138,6 +154,14 @@ def _bring_up_to_date(connection: Connection, package: str, tables: MetaData) ->
     # A newer replica may have migrated already, and this one goes on beside it until it is replaced too.
     if version < newest:
         _migrate(connection, package, version_table)
+
+
+def _complete_indexes(tables: MetaData) -> None:
+    # A table says of an index which rows it has for SQLite alone: to say it for PostgreSQL too would load that dialect everywhere.
+    for table in tables.tables.values():
+        for index in table.indexes:
+            if index.dialect_kwargs.get("sqlite_where") is not None:
+                index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
 
 
 def _migrate(connection: Connection, package: str, version_table: str) -> None:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Table, Text, and_, bindparam, case, delete, exists, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.audit import Record
 from parade_chassis.audit_log import AuditLog
-from parade_chassis.store import Database
+from parade_chassis.store import Database, insert_into
 from parade_dispatcher import records
 from parade_dispatcher.changes import (
     NOT_CANCELLED,
@@ -73,11 +72,11 @@ class Store:
         self.audit_log = AuditLog(database, AUDIT)
         self._id = id
         self._name = name
-        dialect = sqlite if database.is_sqlite else postgresql
-        self._add_effect = dialect.insert(EFFECTS).on_conflict_do_nothing().returning(EFFECTS.c.namespace, EFFECTS.c.key)
-        self._add_call = dialect.insert(CALLS).on_conflict_do_nothing().returning(CALLS.c.namespace, CALLS.c.id)
-        self._add_items = dialect.insert(ITEMS).on_conflict_do_nothing()  # a commit may have failed by all appearance, and was not
-        self._beat = dialect.insert(DISPATCHERS).on_conflict_do_update(index_elements=["id"], set_={"beat": DISPATCHERS.c.beat + 1})
+        engine = database.engine
+        self._add_effect = insert_into(EFFECTS, engine).on_conflict_do_nothing().returning(EFFECTS.c.namespace, EFFECTS.c.key)
+        self._add_call = insert_into(CALLS, engine).on_conflict_do_nothing().returning(CALLS.c.namespace, CALLS.c.id)
+        self._add_items = insert_into(ITEMS, engine).on_conflict_do_nothing()  # a commit may have failed by all appearance, and was not
+        self._beat = insert_into(DISPATCHERS, engine).on_conflict_do_update(index_elements=["id"], set_={"beat": DISPATCHERS.c.beat + 1})
 
     async def close(self) -> None:
         """Says that this dispatcher has ended, so that others take its calls at once, and closes the database."""

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Row, Select, Table, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.roles import EVERYWHERE
-from parade_chassis.store import Database
+from parade_chassis.store import Database, insert_into
 from parade_monitor.model import LogFilter, LogRecord, Point, Position, Record, Severity, Source, Span, SpanStatus
 from parade_monitor.tables import LOG, METRIC, SPAN
 
@@ -33,7 +33,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         """Takes the database."""
         self._database = database
-        self._new_spans = _new_spans(sqlite=database.is_sqlite)
+        self._new_spans = insert_into(SPAN, database.engine).on_conflict_do_nothing()
         self._position_of = func.instr if database.is_sqlite else func.strpos
         self._turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
@@ -162,17 +162,6 @@ def _faults() -> Iterator[None]:
         yield
     except (SQLAlchemyError, OSError) as error:
         raise ParadeError(Reason.UNAVAILABLE, f"the monitor's database fails: {type(error).__name__}") from error
-
-
-def _new_spans(*, sqlite: bool) -> Executable:
-    # Only the dialect in use is imported: the other one is megabytes.
-    if sqlite:
-        from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-        return insert_sqlite(SPAN).on_conflict_do_nothing()
-    from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-
-    return insert_postgresql(SPAN).on_conflict_do_nothing()
 
 
 async def _newest(connection: AsyncConnection, table: Table) -> int:

@@ -28,8 +28,8 @@ LOG = Table(
     Index("log_by_time", "time", "id"),
     Index("log_by_service", "service", "time", "id"),
     # Most records belong to no trace or run, and take no place in these two.
-    Index("log_by_trace", "trace_id", "time", "id", sqlite_where=_IN_TRACE, postgresql_where=_IN_TRACE),
-    Index("log_by_run", "run_id", "time", "id", sqlite_where=_IN_RUN, postgresql_where=_IN_RUN),
+    Index("log_by_trace", "trace_id", "time", "id", sqlite_where=_IN_TRACE),
+    Index("log_by_run", "run_id", "time", "id", sqlite_where=_IN_RUN),
     sqlite_autoincrement=True,  # an id is never given twice, even where every row was deleted
 )
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, delete, exists, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade_chassis.store import insert_into
 from parade_scheduler.document import Document
 from parade_scheduler.expression import terms
 from parade_scheduler.model import Workflow
@@ -41,9 +41,8 @@ class EventStore(Connected):
     async def _publish(self, connection: AsyncConnection, event: PublishedEvent) -> bool:
         awaited = exists().where(*_wanting(event))
         triggers = exists().where(TRIGGERS.c.namespace == event.namespace, TRIGGERS.c.type == event.type)
-        dialect = sqlite if self._database.is_sqlite else postgresql
         pending = bool((await connection.execute(select(awaited | triggers))).scalar_one())
-        inserting = dialect.insert(PUBLISHED_EVENTS).values(_row(event, pending=pending)).on_conflict_do_nothing()
+        inserting = insert_into(PUBLISHED_EVENTS, connection).values(_row(event, pending=pending)).on_conflict_do_nothing()
         return (await connection.execute(inserting)).rowcount == 1 and pending
 
     async def exists(self, namespace: str, id: str) -> bool:

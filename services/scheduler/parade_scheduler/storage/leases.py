@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, cast, delete, func, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parade_chassis.store import insert_into
 from parade_scheduler.storage.connected import Connected
 from parade_scheduler.storage.rows import SHARD_COUNT
 from parade_scheduler.storage.tables import REPLICAS, SHARDS
@@ -67,9 +67,8 @@ class Leases(Connected):
         return cast(func.extract("epoch", func.clock_timestamp()) * _MICROS, BigInteger)
 
     async def _beat(self, connection: AsyncConnection, owner: str, address: str, lease: float) -> None:
-        dialect = sqlite if self._database.is_sqlite else postgresql
         values = {"address": address, "expires": self._now + int(lease * _MICROS)}
-        statement = dialect.insert(REPLICAS).values(id=owner, **values)
+        statement = insert_into(REPLICAS, connection).values(id=owner, **values)
         await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
         # Others strike off the same, so nobody waits for the other's row.
         forgotten = select(REPLICAS.c.id).where(REPLICAS.c.expires < self._now - _FORGOTTEN).with_for_update(skip_locked=True)
@@ -80,9 +79,8 @@ class Leases(Connected):
     async def _add_shards(self, connection: AsyncConnection) -> None:
         known = (await connection.execute(select(func.count()).select_from(SHARDS))).scalar_one()
         if known < SHARD_COUNT:
-            dialect = sqlite if self._database.is_sqlite else postgresql
             rows = [{"id": shard, "owner": _NOBODY, "epoch": 0} for shard in range(SHARD_COUNT)]
-            await connection.execute(dialect.insert(SHARDS).on_conflict_do_nothing(), rows)
+            await connection.execute(insert_into(SHARDS, connection).on_conflict_do_nothing(), rows)
 
     async def _take(self, connection: AsyncConnection, owner: str, count: int) -> None:
         alive = select(REPLICAS.c.id).where(REPLICAS.c.expires > self._now)

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import Row, and_, delete, func, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parade.wire.errors import ParadeError, Reason
 from parade_chassis.audit import Record
+from parade_chassis.store import insert_into
 from parade_scheduler.document import Document
 from parade_scheduler.schedule import Schedule
 from parade_scheduler.storage.audit_table import AUDIT
@@ -153,10 +153,9 @@ class ScheduleStore(Connected):
             raise ParadeError(Reason.NO_CAPACITY, f"the namespace `{namespace}` may have {limit:,} schedules and has {count:,}")
 
     async def _write(self, connection: AsyncConnection, schedule: Schedule, revision: int) -> None:
-        dialect = sqlite if self._database.is_sqlite else postgresql
         row = _row(schedule, revision)
         changes = {name: value for name, value in row.items() if name not in ("namespace", "name")}
-        statement = dialect.insert(SCHEDULES).values(row)
+        statement = insert_into(SCHEDULES, connection).values(row)
         await connection.execute(statement.on_conflict_do_update(index_elements=["namespace", "name"], set_=changes))
 
 

@@ -47,10 +47,10 @@ RUNS = Table(
     Index("ix_run_namespace", "namespace", "id"),
     Index("ix_run_workflow", "namespace", "workflow", "id"),
     Index("ix_run_state", "namespace", "state", "id"),
-    Index("ix_run_request", "namespace", "request_id", unique=True, sqlite_where=REQUESTED, postgresql_where=REQUESTED),
-    Index("ix_run_unfinished", "shard", "id", "namespace", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
-    Index("ix_run_wake", "wake", "shard", "id", sqlite_where=PARKED, postgresql_where=PARKED),
-    Index("ix_run_ended", "ended", sqlite_where=ENDED, postgresql_where=ENDED),
+    Index("ix_run_request", "namespace", "request_id", unique=True, sqlite_where=REQUESTED),
+    Index("ix_run_unfinished", "shard", "id", "namespace", sqlite_where=UNFINISHED),
+    Index("ix_run_wake", "wake", "shard", "id", sqlite_where=PARKED),
+    Index("ix_run_ended", "ended", sqlite_where=ENDED),
 )
 """Runs as they were when they started, ended, were parked or changed their state. What is newest of `last_sequence` stands in `entry`.
 

@@ -27,7 +27,7 @@ SCHEDULES = Table(
     Column("facts", Text, nullable=False),
     Column("inputs", LargeBinary, nullable=False),
     Index("ix_schedule_workflow", "namespace", "workflow", "name"),
-    Index("ix_schedule_due", "next_time", "shard", sqlite_where=WAITING_SCHEDULES, postgresql_where=WAITING_SCHEDULES),
+    Index("ix_schedule_due", "next_time", "shard", sqlite_where=WAITING_SCHEDULES),
 )
 """Schedules. The owner of the shard starts their runs; `revision` counts how often one was put, so that what was read before is not written
 over what was put since."""
@@ -55,7 +55,7 @@ PUBLISHED_EVENTS = Table(
     Column("reached", Text, nullable=False),
     Column("trace_parent", Text, nullable=False),
     Column("value", LargeBinary, nullable=False),
-    Index("ix_published_event_pending", "created", "shard", sqlite_where=PENDING, postgresql_where=PENDING),
+    Index("ix_published_event_pending", "created", "shard", sqlite_where=PENDING),
     Index("ix_published_event_created", "created"),
 )
 """Events of the last day. While one is `pending` somebody may still have to get it; runs up to `reached` have it."""
@@ -86,8 +86,8 @@ GROUP_MEMBERS = Table(
     Column("rank", SmallInteger, nullable=False),
     Column("admitted", Boolean, nullable=False),
     Column("cancelled", Boolean, nullable=False),
-    Index("ix_group_member_waiting", "namespace", "name", "rank", "run", sqlite_where=WAITING, postgresql_where=WAITING),
-    Index("ix_group_member_admitted", "namespace", "name", "run", sqlite_where=ADMITTED, postgresql_where=ADMITTED),
+    Index("ix_group_member_waiting", "namespace", "name", "rank", "run", sqlite_where=WAITING),
+    Index("ix_group_member_admitted", "namespace", "name", "run", sqlite_where=ADMITTED),
 )
 """The runs of concurrency groups that have not ended; written with the run itself, see `notes.py`. The lowest `rank` goes first.
 
