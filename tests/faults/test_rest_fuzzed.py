@@ -27,7 +27,7 @@ DEMANDED = {"admin": "no_fault_of_ours", "viewer": "no_fault_of_ours,no_more_tha
 SMALL, LARGE = 8, 100
 """Requests for each operation that are made by chance; those that are made by rule come to some 40 more."""
 
-SIZES = [pytest.param(False, id="small"), pytest.param(True, id="large", marks=[pytest.mark.full, pytest.mark.timeout(1200)])]
+WHO = ["nobody", "viewer", "admin"]
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -47,9 +47,12 @@ def fuzzed_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshFile]:
 
 
 @pytest.mark.parametrize(
-    "large", [pytest.param(False, id="small"), pytest.param(True, id="large", marks=[pytest.mark.full, pytest.mark.timeout(1200)])]
+    ("who", "large"),
+    [
+        pytest.param("viewer", False, id="viewer-small"),
+        *(pytest.param(who, True, id=f"{who}-large", marks=[pytest.mark.full, pytest.mark.timeout(1200)]) for who in WHO),
+    ],
 )
-@pytest.mark.parametrize("who", ["nobody", "viewer", "admin"])
 def test_rest_withstands_what_its_document_allows_and_what_it_forbids(
     schemathesis: Path, fuzzed_mesh: MeshFile, tmp_path: Path, who: str, *, large: bool
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,10 @@ def test_who_is_refused_is_recorded_by_each_service(project: Path) -> None:
 
     asyncio.run(ask())
 
-    for service, method in (("agent_manager", "PauseAgent"), ("dispatcher", "Call"), ("monitor", "QueryLogs"), ("scheduler", "CancelRun")):
-        entries = recorded(project, service, "deny", "bob")
+    asked = {"agent_manager": "PauseAgent", "dispatcher": "Call", "monitor": "QueryLogs", "scheduler": "CancelRun"}
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda service: recorded(project, service, "deny", "bob"), asked))
+    for method, entries in zip(asked.values(), found, strict=True):
         assert {entry["action"].rpartition("/")[2] for entry in entries} == {method}
         assert {entry["facts"]["reason"] for entry in entries} == {"PERMISSION_DENIED"}
         assert sum(entry["facts"]["count"] for entry in entries) == 3

@@ -24,7 +24,7 @@ def simulated(first: int, count: int) -> str:
 
 @pytest.mark.timeout(300)
 def test_some_schedules() -> None:
-    assert simulated(0, 100) == ""
+    assert simulated(0, 50) == ""
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,10 +38,20 @@ def oracle(subject: str, namespace: str, keys: list[ApiKey], grants: list[Grant]
     return max((grant.role for grant in grants if grant.subject == subject and grant.namespace in (namespace, "*")), default=Role.NONE)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rights())
 def test_a_role_is_what_the_rule_says_and_never_above_the_makers(drawn: tuple[list[ApiKey], list[Grant]]) -> None:
-    keys, grants = drawn
+    judge(*drawn)
+
+
+@pytest.mark.full
+@settings(max_examples=2000, deadline=None)
+@given(rights())
+def test_two_thousand_roles_are_what_the_rule_says(drawn: tuple[list[ApiKey], list[Grant]]) -> None:
+    judge(*drawn)
+
+
+def judge(keys: list[ApiKey], grants: list[Grant]) -> None:
     judged = Rights(keys, grants)
 
     for namespace in NAMESPACES:
