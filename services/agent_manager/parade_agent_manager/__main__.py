@@ -50,21 +50,21 @@ async def serve(process: Process[Config]) -> None:
     registry = Registry(config.watch_capacity, waits)
     engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
     feed = AccessFeed(config.watch_capacity, waits)
+    permissions = Permissions(
+        store=RightsStore(database, recorder), feed=feed, own=process.standing, clock=clock, log=log, domain=config.domain
+    )  # fmt: skip
     revoker = Revoker(
-        store=credentials, feed=feed, own=process.revocations, dismiss=engine.dismiss, clock=clock, log=log, domain=config.domain,
-        certificate_lifetime=lifetime, retention=timedelta(seconds=config.revocation_retention),
+        store=credentials, feed=feed, own=process.revocations, dismiss=engine.dismiss, disown=permissions.disown, clock=clock,
+        log=log, domain=config.domain, certificate_lifetime=lifetime, retention=timedelta(seconds=config.revocation_retention),
     )  # fmt: skip
     enrolment = Enrolment(
         store=credentials, registry=registry, revoker=revoker, authority=authority,
         fingerprint=lambda: root_fingerprint(trusted.current()), clock=clock, ids=process.ids, log=log, domain=config.domain,
         certificate_lifetime=lifetime,
     )  # fmt: skip
-    permissions = Permissions(
-        store=RightsStore(database, recorder), feed=feed, own=process.standing, clock=clock, log=log, domain=config.domain
-    )  # fmt: skip
     await engine.load()
-    await revoker.load()
     await permissions.load()
+    await revoker.load()
     await first_key.let_in(permissions, config.initial_admin, config.initial_key_file, clock)
     upkeep = Upkeep(engine, enrolment, revoker, clock, log)
     process.background(upkeep.end_leases(), "lease")

@@ -156,6 +156,14 @@ class Permissions:
         self._log.info("key revoked", key=key.id, namespace=key.namespace, principal=asker.subject)
         return key
 
+    async def disown(self, maker: str) -> None:
+        """Revokes the keys that somebody has made who is not to be believed any more, and so those that were made with them."""
+        async with self._order:
+            now = self._clock.now()
+            for key in [key for key in self._rights.living(now) if key.created_by == maker]:
+                await self._put_key(replace(key, revoked=now))
+                self._log.warning("key revoked with its maker", key=key.id, namespace=key.namespace, maker=maker)
+
     def keys(self, asker: Asker, namespace: str, size: int, token: str) -> tuple[list[ApiKey], str]:
         """Returns a page of the keys of a namespace, by id, and the token of the next.
 
@@ -244,8 +252,8 @@ class Permissions:
             await self._put_grant(Grant(admin.uri, EVERYWHERE, Role.ADMIN, own, self._clock.now()))
 
     def is_admin(self, client: Identity) -> bool:
-        """Tells whether a client is admin of its namespace."""
-        return self._rights.role_of(client.uri, client.namespace, self._clock.now()) is Role.ADMIN
+        """Tells whether a client is admin of its namespace, and believed."""
+        return self._own.of(client.uri, client.namespace) is Role.ADMIN
 
     def opens(self, secret: str, until: datetime) -> bool:
         """Tells whether a text is a key that will still open something at a time."""

@@ -32,6 +32,7 @@ class Revoker:
         feed: AccessFeed,
         own: wire.Revocations,
         dismiss: Callable[[str], Awaitable[None]],
+        disown: Callable[[str], Awaitable[None]],
         clock: Clock,
         log: Log,
         domain: str,
@@ -45,6 +46,7 @@ class Revoker:
             feed: How the other services hear of them.
             own: What this process itself refuses.
             dismiss: Takes the instance with an id out of its agent.
+            disown: Takes back what somebody has let in who is not to be believed any more.
             clock: The time.
             log: Where it says what it did.
             domain: The trust domain.
@@ -55,6 +57,7 @@ class Revoker:
         self._feed = feed
         self._own = own
         self._dismiss = dismiss
+        self._disown = disown
         self._clock = clock
         self._log = log
         self._domain = domain
@@ -207,6 +210,7 @@ class Revoker:
         try:
             if revocation.of_identity:
                 await self._dismiss_holder(revocation.subject)
+                await self._disown(revocation.subject)
         finally:
             # Last: it ends what the revoked have under way here, and that may be the request that waits for this.
             self._own.add(as_refused(revocation), self._clock.now().timestamp())

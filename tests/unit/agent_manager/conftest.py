@@ -1,6 +1,6 @@
 """The engine with everything around it: real store, a clock that the test owns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -57,7 +57,17 @@ class Manager:
         return Identity.agent(agent, self.ids.new("i"), namespace)
 
 
-def manager_of(store: Store, credentials: CredentialStore, clock: ManualClock, watch_capacity: int = 100) -> Manager:
+async def nobody_has_keys(_maker: str) -> None:
+    """Has no keys to revoke: they are in another part, see `test_permissions`."""
+
+
+def manager_of(
+    store: Store,
+    credentials: CredentialStore,
+    clock: ManualClock,
+    watch_capacity: int = 100,
+    disown: Callable[[str], Awaitable[None]] = nobody_has_keys,
+) -> Manager:
     """Wires an agent_manager over a store: a second one over the same store is the first one after a restart."""
     log, ids, waits = Log(), Ids(clock), Waits()
     registry = Registry(watch_capacity, waits)
@@ -68,6 +78,7 @@ def manager_of(store: Store, credentials: CredentialStore, clock: ManualClock, w
         feed=feed,
         own=refused,
         dismiss=engine.dismiss,
+        disown=disown,
         clock=clock,
         log=log,
         domain=DEFAULT_DOMAIN,

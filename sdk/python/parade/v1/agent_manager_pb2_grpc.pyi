@@ -117,7 +117,8 @@ class AgentManagerServiceStub:
     """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
     has open ends. An instance whose identity is revoked is GONE.
 
-    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+    The API keys that a revoked client has made are revoked with it. A retry returns the first revocation, made to last as long as a new one would.
+    Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
     namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
     certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
     """
@@ -215,7 +216,8 @@ class AgentManagerServiceAsyncStub(AgentManagerServiceStub):
     """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
     has open ends. An instance whose identity is revoked is GONE.
 
-    A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+    The API keys that a revoked client has made are revoked with it. A retry returns the first revocation, made to last as long as a new one would.
+    Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
     namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
     certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
     """
@@ -400,7 +402,8 @@ class AgentManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Revokes a certificate, or an identity with all its certificates, for good: within 10 seconds no service and no agent lets it in, and what it
         has open ends. An instance whose identity is revoked is GONE.
 
-        A retry returns the first revocation. Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
+        The API keys that a revoked client has made are revoked with it. A retry returns the first revocation, made to last as long as a new one would.
+        Called by clients and the gateway, for agents and clients of their namespace; by an admin of all
         namespaces, and with the agent_manager's own identity, for anybody, services too. Fails with INVALID_ARGUMENTS, NOT_FOUND (no such
         certificate was issued in the namespace), PERMISSION_DENIED (it is outside the namespace) and FAILED_PRECONDITION (it is the caller's own).
         """
