@@ -2,8 +2,6 @@
 
 import json
 
-import jsonschema_rs
-
 MAX_SCHEMA_BYTES = 256 * 1024
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -29,6 +27,9 @@ def schema_fault(schema: bytes, *, of_object: bool) -> str:
         return f"must be of JSON Schema 2020-12, `{DIALECT}`"
     if of_object and parsed.get("type", "object") != "object":
         return 'must be of an object: its `type` is "object"'
+    # Three megabytes, and a mesh without agents needs none of them.
+    import jsonschema_rs
+
     try:
         # References are followed inside the schema alone: no request of ours goes where a caller points to.
         jsonschema_rs.Draft202012Validator(parsed, offline=True)

@@ -8,13 +8,15 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 import orjson
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade_dispatcher.model import Artifact, Content
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 MOST_VIOLATIONS = 20
 """Faults named of one value; the first ones."""
@@ -90,7 +92,10 @@ class Schemas:
         except ValueError as error:  # nested deeper than the validator goes
             return [Violation(name, _short(f"cannot be checked: {error}"))]
 
-    def _made(self, schema: bytes, name: str) -> jsonschema_rs.Draft202012Validator:
+    def _made(self, schema: bytes, name: str) -> "jsonschema_rs.Draft202012Validator":
+        # Three megabytes, and a dispatcher that has no functions yet needs none of them.
+        import jsonschema_rs
+
         try:
             validator = jsonschema_rs.Draft202012Validator(orjson.loads(schema or _ANYTHING), offline=True)
         except ValueError as error:
@@ -103,7 +108,9 @@ class Schemas:
         return validator
 
 
-def _violations(validator: jsonschema_rs.Draft202012Validator, value: Any, name: str) -> Iterator[Violation]:
+def _violations(validator: "jsonschema_rs.Draft202012Validator", value: Any, name: str) -> Iterator[Violation]:
+    import jsonschema_rs
+
     for error in validator.iter_errors(value):
         path = _path(name, error.instance_path)
         match error.kind:

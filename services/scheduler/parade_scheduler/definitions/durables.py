@@ -5,9 +5,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema_rs
 import orjson
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
@@ -19,6 +18,9 @@ from parade_scheduler.language.inputs import Inputs, validator, violations
 from parade_scheduler.model import Workflow
 from parade_scheduler.ports import DurableFunction, Functions
 from parade_scheduler.refusal import refused
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 CAPACITY: Final = 1_024
 """How many are kept."""

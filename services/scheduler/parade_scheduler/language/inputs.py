@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, Final
 
 from parade.wire.errors import Violation, invalid
 from parade_scheduler.document import type_name
 from parade_scheduler.language import schema_bounds
 from parade_scheduler.refusal import refused
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 SCHEMA_HINT: Final = "write a JSON Schema (https://json-schema.org, 2020-12)"
 """What helps where a schema is none."""
@@ -70,6 +71,9 @@ def validator(schema: Mapping[str, Any]) -> "jsonschema_rs.Validator":
     Raises:
         ParadeError: INVALID_ARGUMENTS, where it is no valid JSON Schema, refers to one elsewhere, or could take too long.
     """
+    # Three megabytes, and a mesh without workflows needs none of them.
+    import jsonschema_rs
+
     schema_bounds.check(schema)
     try:
         return jsonschema_rs.Draft202012Validator(dict(schema), offline=True, pattern_options=jsonschema_rs.RegexOptions())
