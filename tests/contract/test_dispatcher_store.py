@@ -71,6 +71,7 @@ def call(id: str = "call-00000001", **changes: object) -> StartedCall:
         priority=7,
         labels={"zone": "a"},
         call_id=id,
+        approval_wait=False,
     )
     return replace(StartedCall(id, request, Effect.PURE, NOW, NOW + timedelta(seconds=60)), **changes)  # type: ignore[arg-type]
 

@@ -245,6 +245,11 @@ class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
         self.agents: dict[str, agent_manager_pb2.Agent] = {}
         self.instances: dict[str, agent_manager_pb2.Instance] = {}
         self.watches: list[asyncio.Queue[agent_manager_pb2.WatchAgentsResponse]] = []
+        self.access: list[WatchAccessResponse] = [
+            WatchAccessResponse(client_role=ClientRole(subject=CLIENT.uri, namespace="*", role=ROLE_ADMIN))
+        ]
+        """What `WatchAccess` says at first."""
+        self.access_watches: list[asyncio.Queue[WatchAccessResponse]] = []
         self.syncs = True
 
     async def WatchAgents(self, request: Any, context: Any) -> Any:
@@ -260,9 +265,18 @@ class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
             yield await queue.get()
 
     async def WatchAccess(self, request: Any, context: Any) -> Any:
-        yield WatchAccessResponse(client_role=ClientRole(subject=CLIENT.uri, namespace="*", role=ROLE_ADMIN))
+        for event in self.access:
+            yield event
+        queue: asyncio.Queue[WatchAccessResponse] = asyncio.Queue()
+        self.access_watches.append(queue)
         yield WatchAccessResponse(synced=WatchAccessResponse.Synced())
-        await asyncio.Event().wait()
+        while True:
+            yield await queue.get()
+
+    def say_access(self, event: WatchAccessResponse) -> None:
+        self.access.append(event)
+        for queue in self.access_watches:
+            queue.put_nowait(event)
 
     def say(self, change: agent_manager_pb2.Agent | agent_manager_pb2.Instance) -> None:
         if isinstance(change, agent_manager_pb2.Agent):

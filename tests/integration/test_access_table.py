@@ -75,6 +75,9 @@ TABLE = {
         "WaitCall": CALLERS,
         "CancelCall": CALLERS,
         "ListCalls": RUNNERS,
+        "ListCallApprovals": PEOPLE,
+        "GetCallApproval": PEOPLE,
+        "ResolveCallApproval": PEOPLE,
     },
     "parade.v1.GatewayService": {"PutArtifact": RUNNERS, "GetArtifact": RUNNERS},
     "parade.v1.AuditService": {

@@ -44,8 +44,9 @@ TABLE = {
     },
     "AuditService": {Role.ADMIN: "ListAudit ExportAudit VerifyAudit GetAuditCheckpoint"},
     "DispatcherService": {
-        Role.VIEWER: "GetCall WaitCall ListCalls",
+        Role.VIEWER: "GetCall WaitCall ListCalls ListCallApprovals GetCallApproval",
         Role.DEVELOPER: "Call CallStream BatchCall Session StartCall CancelCall",
+        Role.OPERATOR: "ResolveCallApproval",
     },
     "GatewayService": {Role.VIEWER: "GetArtifact", Role.DEVELOPER: "PutArtifact"},
     "KeyService": {Role.ADMIN: "CreateKey ListKeys RevokeKey GrantRole RevokeRole ListRoles"},

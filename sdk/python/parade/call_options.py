@@ -3,10 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from parade.v1 import call_pb2
+from parade.v1 import call_approval_pb2, call_pb2
 from parade.wire.errors import Violation, invalid
+
+ApprovalMode = Literal["wait", "fail"]
+"""What a call does that needs somebody's approval and has none yet."""
 
 MAX_PRIORITY = 100
 MAX_KEY = 256
@@ -40,6 +43,12 @@ class CallOptions:
     it is. Not for calls that are started, whose arguments are kept on record.
     """
 
+    approval: ApprovalMode = "wait"
+    """What happens where a policy lets the call through only with somebody's approval, and nobody has given it yet.
+
+    It waits until its time is over, or it fails at once. Either way it fails with APPROVAL_REQUIRED, and the same call can be made again.
+    """
+
     def __post_init__(self) -> None:
         """Looks at every field."""
         faults = [
@@ -48,6 +57,7 @@ class CallOptions:
             *_key_faults("affinity_key", self.affinity_key),
             *_label_faults(self.labels),
             *_secret_faults(self.secrets),
+            *_approval_faults(self.approval),
         ]
         if faults:
             raise invalid(faults, "the options of the call have a fault" if len(faults) == 1 else "the options of the call have faults")
@@ -66,6 +76,8 @@ class CallOptions:
             message.labels.update(self.labels)
         if self.secrets:
             message.secrets.extend(self.secrets)
+        if self.approval == "fail":
+            message.approval = call_approval_pb2.APPROVAL_MODE_FAIL
 
 
 def checked(options: Any) -> CallOptions:
@@ -114,3 +126,7 @@ def _secret_faults(secrets: Any) -> list[Violation]:
     if size > MAX_SECRET_BYTES:
         return [Violation("secrets", f"have {size:,} bytes together; at most {MAX_SECRET_BYTES:,} are taken")]
     return []
+
+
+def _approval_faults(mode: Any) -> list[Violation]:
+    return [] if mode in ("wait", "fail") else [Violation("approval", f"is {mode!r}; it must be 'wait' or 'fail'")]

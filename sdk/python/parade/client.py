@@ -10,6 +10,7 @@ from parade import values
 from parade.artifact import BYTES, Artifact, Content
 from parade.artifacts import Artifacts
 from parade.audit_log import AuditLog
+from parade.call_approvals import CallApprovals
 from parade.call_options import CallOptions
 from parade.calls import Caller, Progress
 from parade.issued import Issued
@@ -77,7 +78,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh(Runs, Schedules, Permissions, Issued):
+class Mesh(Runs, Schedules, Permissions, Issued, CallApprovals):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(

@@ -6,6 +6,7 @@ While the agent_manager is away what it said last stands: nobody can be revoked 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from parade.v1 import access_watch_pb2 as pb
@@ -15,6 +16,7 @@ from parade.wire.revocations import Revocation
 from parade.wire.role_numbers import role_of
 from parade_chassis.grants import Granted
 from parade_chassis.lifecycle import Process
+from parade_chassis.policies import PolicyText
 from parade_chassis.standing import LivingKey
 
 METHOD = "/parade.v1.AgentManagerService/WatchAccess"
@@ -44,6 +46,7 @@ class AccessWatch:
         self._revocations = process.revocations
         self._grants = process.grants
         self._standing = process.standing
+        self._policies = process.policies
         self._clock = process.clock
         self._log = process.log
         self._watch = agent_manager.unary_stream(METHOD, pb.WatchAccessRequest.SerializeToString, pb.WatchAccessResponse.FromString)
@@ -68,39 +71,63 @@ class AccessWatch:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _read(self) -> None:
-        revoked: list[Revocation] = []
-        granted: list[Granted] = []
-        living: list[LivingKey] = []
+        picture = _Picture()
         events: AsyncIterator[pb.WatchAccessResponse]
         async with asyncio.timeout(SYNC_TIMEOUT) as limit, aclosing(self._watch(pb.WatchAccessRequest())) as events:
             async for event in events:
-                match event.WhichOneof("event"):
-                    case "synced":
-                        limit.reschedule(None)
-                        self._revocations.replace(revoked, self._now())
-                        self._standing.replace_keys(living)
-                        self._grants.replace(granted)
-                        self._synced = True
-                    case "revocation" if (revocation := from_message(event.revocation)) is not None:
-                        if self._synced:
-                            self._revocations.add(revocation, self._now())
-                        else:
-                            revoked.append(revocation)
-                    case "client_role":
-                        grant = Granted(event.client_role.subject, event.client_role.namespace, role_of(event.client_role.role))
-                        if self._synced:
-                            self._grants.put(grant)
-                        else:
-                            granted.append(grant)
-                    case "living_key":
-                        key = _living_key(event.living_key)
-                        if self._synced:
-                            self._standing.put_key(key)
-                        else:
-                            living.append(key)
+                if self._synced:
+                    self._follow(event)
+                elif event.HasField("synced"):
+                    limit.reschedule(None)
+                    self._take(picture)
+                else:
+                    picture.note(event)
+
+    def _take(self, picture: "_Picture") -> None:
+        self._revocations.replace(picture.revoked, self._now())
+        self._standing.replace_keys(picture.living)
+        self._policies.replace(picture.policies)
+        self._grants.replace(picture.granted)
+        self._synced = True
+
+    def _follow(self, event: pb.WatchAccessResponse) -> None:
+        change = _Picture()
+        change.note(event)
+        for revocation in change.revoked:
+            self._revocations.add(revocation, self._now())
+        for grant in change.granted:
+            self._grants.put(grant)
+        for key in change.living:
+            self._standing.put_key(key)
+        for policy in change.policies:
+            self._policies.put(policy)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+@dataclass(slots=True)
+class _Picture:
+    """What was said of access so far."""
+
+    revoked: list[Revocation] = field(default_factory=list)
+    granted: list[Granted] = field(default_factory=list)
+    living: list[LivingKey] = field(default_factory=list)
+    policies: list[PolicyText] = field(default_factory=list)
+
+    def note(self, event: pb.WatchAccessResponse) -> None:
+        """Takes up what one event says; of a kind that is not known, nothing."""
+        match event.WhichOneof("event"):
+            case "revocation" if (revocation := from_message(event.revocation)) is not None:
+                self.revoked.append(revocation)
+            case "client_role":
+                role = event.client_role
+                self.granted.append(Granted(role.subject, role.namespace, role_of(role.role)))
+            case "living_key":
+                self.living.append(_living_key(event.living_key))
+            case "policy":
+                policy = event.policy
+                self.policies.append(PolicyText(policy.namespace, policy.name, policy.version, policy.text))
 
 
 def _living_key(key: pb.LivingKey) -> LivingKey:

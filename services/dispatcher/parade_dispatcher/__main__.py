@@ -20,16 +20,17 @@ async def serve(process: Process[Config]) -> None:
     decisions = Decisions(clock, log)
     keeping = Keeping(config.database_url, config.instance_id, clock, process.ids, log)
     await keeping.start()
-    calling = Calling(process, keeping.ledger, decisions)
+    calling = Calling(process, keeping, decisions)
     started = keeping.started_calls(calling.engine)
     for part, name in keeping.loops():
         process.background(part, name)
     process.background(decisions.keep(keeping.record), "audit")
+    process.background(calling.approvals.keep(), "approvals")
     async with process.channel("agent_manager", config.agent_manager) as channel:
         process.background(AccessWatch(process, channel).follow(), "access watch")
         process.background(calling.directory(channel).follow(), "agent watch")
         process.background(started.keep(), "started calls")
-        servicer = DispatcherServicer(calling.engine, calling.acceptor, started, process.peers, decisions)
+        servicer = DispatcherServicer(calling.engine, calling.acceptor, started, calling.approvals, process.peers, decisions)
         audit = AuditServicer("dispatcher", keeping.audit_log, clock, process.grants)
         async with running(process, servicer, audit, drain=calling.drain, decisions=decisions):
             await process.stopped()

@@ -1,6 +1,7 @@
 """The parts of one dispatcher that make calls, put together."""
 
 import asyncio
+from datetime import timedelta
 from random import Random
 
 from parade.wire.channel import MAX_VALUE_BYTES, Channel
@@ -12,11 +13,12 @@ from parade_dispatcher.config import Config
 from parade_dispatcher.connections import Connections
 from parade_dispatcher.directory import Directory
 from parade_dispatcher.engine import Engine
+from parade_dispatcher.gate import PolicyGate
+from parade_dispatcher.keeping import Keeping
 from parade_dispatcher.measurements import CallMeasurements
 from parade_dispatcher.parts import Parts
 from parade_dispatcher.plugins import load_balancer, load_interceptors
 from parade_dispatcher.pools import Pools
-from parade_dispatcher.ports import Ledger
 from parade_dispatcher.schemas import Schemas
 from parade_dispatcher.session import SessionHandler
 from parade_dispatcher.watch import Watch
@@ -25,25 +27,28 @@ from parade_dispatcher.watch import Watch
 class Calling:
     """The engine over the instances, and the sessions over the engine."""
 
-    def __init__(self, process: Process[Config], ledger: Ledger, decisions: Decisions) -> None:
+    def __init__(self, process: Process[Config], keeping: Keeping, decisions: Decisions) -> None:
         """Puts the parts together.
 
         Args:
             process: What they work with.
-            ledger: Writes effects down.
+            keeping: Writes effects and approvals down.
             decisions: Takes down who is refused.
         """
-        config, loop = process.config, asyncio.get_running_loop()
+        config, loop, deadlines = process.config, asyncio.get_running_loop(), Deadlines()
         self._process = process
         self._connections = Connections(process.certificates, process.tasks, process.log)
         self._pools = Pools(load_balancer(config.balancer), loop.time, loop.call_later)
+        self.approvals = keeping.approvals(deadlines, timedelta(seconds=config.approval_lifetime))
         parts = Parts(
             pools=self._pools,
             reach=self._connections,
-            ledger=ledger,
+            ledger=keeping.ledger,
+            gate=PolicyGate(process.policies, process.standing),
+            approvals=self.approvals,
             schemas=Schemas(MAX_VALUE_BYTES),
             measurements=CallMeasurements(process.telemetry),
-            deadlines=Deadlines(),
+            deadlines=deadlines,
             now=loop.time,
             later=loop.call_later,
             chance=Random().random,  # noqa: S311  # it spreads pauses, and nobody gains by guessing them

@@ -44,8 +44,8 @@ LARGEST_ITEMS: Final = 1024 * 1024
 class Engine(running.Engine, Protocol):
     """What makes calls, and knows what can be called."""
 
-    def check(self, request: Request) -> Function:
-        """Returns the function that is asked for.
+    def check(self, request: Request) -> tuple[Function, float]:
+        """Returns the function that is asked for, and the seconds that the call may wait for an approval at most.
 
         Raises:
             ParadeError: UNAVAILABLE where it is not known yet who exists, otherwise why the call cannot be made.
@@ -100,10 +100,10 @@ class StartedCalls:
             ParadeError: UNKNOWN_FUNCTION, INVALID_ARGUMENTS; ALREADY_EXISTS where its id is that of another call; NO_CAPACITY or
                 UNAVAILABLE where it cannot be stored.
         """
-        function = await self._checked(request)
+        function, wait = await self._checked(request)
         if not request.call_id:
             request.call_id = self._ids.new("call")
-        limit = function.timeout if request.timeout is None else min(request.timeout, function.timeout)
+        limit = function.timeout + wait if request.timeout is None else min(request.timeout, function.timeout + wait)
         now = self._clock.now()
         call = StartedCall(request.call_id, request, function.effect, now, now + timedelta(seconds=limit), owner=self._storage.id)
         stored: asyncio.Future[StartedCall] = asyncio.get_running_loop().create_future()
@@ -189,7 +189,7 @@ class StartedCalls:
         for own in list(self._running.values()):
             own.leave()
 
-    async def _checked(self, request: Request) -> Function:
+    async def _checked(self, request: Request) -> tuple[Function, float]:
         deadline = self._now() + PICTURE_TIMEOUT
         while True:
             try:
@@ -269,7 +269,8 @@ class StartedCalls:
         if now >= self._delete_due:
             self._delete_due = now + DELETE_INTERVAL
             self._ledger.forget()
-            while await store.delete_ended(self._clock.now() - RETENTION):
+            before = self._clock.now() - RETENTION
+            while await store.delete_ended(before) or await store.approvals.delete_expired(before):
                 await self._clock.sleep(DELETE_PAUSE)
 
     async def _look_around(self, now: float) -> None:

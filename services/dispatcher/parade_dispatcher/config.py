@@ -16,6 +16,8 @@ class Config(ServiceConfig):
     """Where the agent_manager listens: `host:port`. It says which agents there are."""
     database_url: str = Field(repr=False)
     """Where effects and started calls are written down, by all dispatchers: `sqlite:///path` or `postgresql://user:password@host/database`."""
+    approval_lifetime: float = Field(default=86_400.0, ge=1, le=86_400)
+    """Seconds for which the approval of a call can be given, and used. A day at most: for that long it is known what came of an effect."""
     balancer: str = DEFAULT_BALANCER
     """What chooses among the instances with room: `least-outstanding`, or the name of an entry point of the group `parade.balancers`."""
     interceptors: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 
-from parade.v1 import agent_pb2, call_pb2, dispatcher_pb2, progress_pb2, session_pb2, value_pb2
+from parade.v1 import agent_pb2, call_approval_pb2, call_pb2, dispatcher_pb2, progress_pb2, session_pb2, value_pb2
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import NAME, Kind
@@ -207,6 +207,7 @@ def _request(
 def _read_options(options: call_pb2.CallOptions, request: model.Request, faults: list[Violation]) -> None:
     request.idempotency_key, request.affinity_key = options.idempotency_key, options.affinity_key
     request.parent_call_id, request.redelivered = options.parent_call_id, options.redelivered
+    request.approval_wait = options.approval != call_approval_pb2.APPROVAL_MODE_FAIL
     request.priority = priority = options.priority
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         faults.append(Violation("options.priority", f"must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}"))

@@ -1,11 +1,14 @@
 """How a call is made now: it is checked, given to an instance, tried again or refused, and ends once. It knows no wire, no workflow."""
 
+import math
 from functools import partial
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Kind
 from parade_chassis.ids import Ids
+from parade_chassis.policies import Decision
 from parade_dispatcher import refusal
+from parade_dispatcher.approval import Approval, outdated
 from parade_dispatcher.job import Job
 from parade_dispatcher.model import Function, Request
 from parade_dispatcher.parts import Parts
@@ -43,25 +46,47 @@ class Engine:
             self._wait_for_picture(job)
         return job
 
-    def check(self, request: Request) -> Function:
-        """Returns the function that a call is of, where the call can be made.
+    def check(self, request: Request) -> tuple[Function, float]:
+        """Returns the function that a call is of, where the call can be made, and the seconds that it may wait for an approval at most.
 
         Raises:
             ParadeError: UNAVAILABLE where it is not known yet who exists; otherwise what `begin` would answer at once.
         """
         if not self._parts.pools.is_synced:
             raise refusal.not_synced()
-        _, function = self._found(request)
+        pool, function = self._found(request)
         if function.durable:
             raise refusal.durable(request)
         self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
-        return function
+        demand = self._parts.gate.demand(request, pool, function)
+        return function, 0.0 if demand is None else self._parts.approvals.lifetime
 
     def _start_late(self, job: Job) -> None:
         if not job.is_over:
             self._start(job, self._parts.now())
 
-    def _start(self, job: Job, now: float) -> None:
+    def _wait_for_approval(self, job: Job, demand: Decision, deadline: float, parent: Job | None) -> None:
+        if parent is not None:
+            if parent.is_cancelled:
+                job.refuse(refusal.cancelled(job.request))
+                return
+            if parent.children is None:
+                parent.children = set()
+            parent.children.add(job)
+        self._parts.approvals.wait(job, demand, deadline, partial(self._go_on, job))
+
+    def _go_on(self, job: Job, approval: Approval) -> None:
+        """Makes a call that has waited for its approval: all else is looked at again, for much may have changed meanwhile."""
+        if not job.is_over:
+            self._start(job, self._parts.now(), approval)
+
+    def _check_approval(self, request: Request, demand: Decision | None, approval: Approval) -> None:
+        """Raises where an approval is not enough any more, or whom the call is for may call nothing any more."""
+        self._parts.gate.still(request)
+        if demand is not None and approval.approver < demand.approver:
+            raise outdated(approval, demand)
+
+    def _start(self, job: Job, now: float, approval: Approval | None = None) -> None:
         request = job.request
         try:
             pool, function = self._found(request)
@@ -72,10 +97,18 @@ class Engine:
             elif function.durable:
                 raise refusal.durable(request)
             self._parts.schemas.check_arguments(function.arguments_schema, request.arguments)
+            demand = self._parts.gate.demand(request, pool, function)
+            if approval is not None:
+                self._check_approval(request, demand, approval)
+                demand = None
         except ParadeError as error:
             job.refuse(error)
             return
         limit, whose = function.timeout, "the function's own limit"
+        if approval is not None:
+            limit, whose = limit + now - job.arrived, "the function's own limit after its approval"
+        elif demand is not None:
+            limit = math.inf  # while it waits, its function's time does not pass
         if request.timeout is not None and request.timeout < limit:
             limit, whose = request.timeout, "the caller's limit"
         parent = None
@@ -83,7 +116,10 @@ class Engine:
             parent = self._parts.jobs.get((request.namespace, request.parent_call_id))
             if parent is not None and parent.deadline < job.arrived + limit:
                 limit, whose = parent.deadline - job.arrived, "the limit of the call that it is a part of"
-        job.begin(pool, function, limit, whose, parent, now)
+        if demand is None:
+            job.begin(pool, function, limit, whose, parent, now)
+        else:
+            self._wait_for_approval(job, demand, job.arrived + limit, parent)
 
     def _found(self, request: Request) -> tuple[Pool, Function]:
         pools = self._parts.pools

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from parade.wire.log import Log
@@ -10,15 +11,19 @@ from parade_chassis.audit import Record
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
 from parade_dispatcher import convert
+from parade_dispatcher.approvals import Approvals
 from parade_dispatcher.calls import Engine, StartedCalls
 from parade_dispatcher.follow import Follower
 from parade_dispatcher.journal import Journal
 from parade_dispatcher.leases import Leases
 from parade_dispatcher.ledger import Ledger
+from parade_dispatcher.ports import Deadlines
 from parade_dispatcher.storage import Storage
 
 if TYPE_CHECKING:
-    from parade_chassis.audit_log import AuditLog  # of SQLAlchemy, which is imported when the store is opened
+    # Of SQLAlchemy, which is imported when the store is opened.
+    from parade_chassis.audit_log import AuditLog
+    from parade_dispatcher.approval_store import ApprovalStore
 
 
 class Keeping:
@@ -70,6 +75,13 @@ class Keeping:
             log=self._log,
             room=lambda content: room_taken(convert.value(content)),
         )
+
+    def approvals(self, deadlines: Deadlines, lifetime: timedelta) -> Approvals:
+        """Returns the approvals that calls wait for; each can be given, and used, for `lifetime`."""
+        return Approvals(self._approval_store, self._clock, deadlines, self._log, lifetime)
+
+    async def _approval_store(self) -> "ApprovalStore":
+        return (await self._storage.store()).approvals
 
     async def record(self, records: Sequence[Record]) -> None:
         """Writes into the audit log.

@@ -171,6 +171,8 @@ class Request:
     """Whether the call may have been made before under the same id."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What stands in the arguments and is to stand in no error and no progress note."""
+    approval_wait: bool = True
+    """Whether it waits where it needs somebody's approval and has none yet; else it fails at once."""
 
     @property
     def full_name(self) -> str:

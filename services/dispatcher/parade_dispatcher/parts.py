@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from parade_dispatcher.interceptor import Interceptor
 from parade_dispatcher.pools import Pools
-from parade_dispatcher.ports import Deadlines, Later, Ledger, Measurements, Now, Reach
+from parade_dispatcher.ports import Approvals, Deadlines, Gate, Later, Ledger, Measurements, Now, Reach
 from parade_dispatcher.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Parts:
     pools: Pools
     reach: Reach
     ledger: Ledger
+    gate: Gate
+    approvals: Approvals
     schemas: Schemas
     measurements: Measurements
     deadlines: Deadlines

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 from parade.wire.errors import ParadeError, Reason
+from parade_chassis.policies import labels_of
 from parade_dispatcher import refusal
 from parade_dispatcher.affinity import Affinity
 from parade_dispatcher.balancer import Balancer
@@ -70,8 +71,17 @@ class Pool:
         self._everyone: Group | None = None
         """The group of the calls without labels while all instances serve the same functions."""
         self._affinity = Affinity()
+        self._labels: frozenset[str] | None = None
         self._slow_start = SlowStart(now, later)
         self.ejection = Ejection(self._callable, now, later, self.feed, self._reroute)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """What policies see of the labels of its instances, in whatever state these are."""
+        labels = self._labels
+        if labels is None:
+            labels = self._labels = labels_of(*(member.instance.labels for member in self.members.values()))
+        return labels
 
     def take(self, seeker: Seeker) -> Member | None:
         """Counts one more call at an instance and returns that; None where the call waits now.
@@ -162,6 +172,7 @@ class Pool:
             instance: It.
             new: Whether it has only just come, so that it is to start slowly beside others.
         """
+        self._labels = None
         member = self.members.get(instance.id)
         if member is None:
             member = self.members[instance.id] = Member(instance)
@@ -192,6 +203,7 @@ class Pool:
             return
         self.put(dataclasses.replace(member.instance, state=InstanceState.GONE), new=False)
         self.members.pop(instance_id, None)
+        self._labels = None
 
     # ---- groups
 

@@ -1,10 +1,16 @@
 """What the engine needs of others, and what it gives to them: who asked, a way to instances, what is written of effects, time."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from parade.wire.errors import ParadeError
-from parade_dispatcher.model import Agent, Answer, Call, Content, Entry, Instance, Outcome, Progress, Request, Timing, Verdict
+from parade_chassis.policies import Decision
+from parade_dispatcher.approval import Approval
+from parade_dispatcher.model import Agent, Answer, Call, Content, Entry, Function, Instance, Outcome, Progress, Request, Timing, Verdict
+
+if TYPE_CHECKING:
+    from parade_dispatcher.job import Job
+    from parade_dispatcher.pool import Pool
 
 
 class Reply(Protocol):
@@ -131,6 +137,44 @@ class Ledger(Protocol):
 
     def withdraw(self, entry: Entry) -> None:
         """Takes back an entry whose function is known not to have run. A later call of the key finds it fresh."""
+        ...
+
+
+class Gate(Protocol):
+    """What policies say of calls."""
+
+    def demand(self, request: Request, pool: "Pool", function: Function) -> Decision | None:
+        """Returns what a call needs somebody's approval by; None where it can be made as it is.
+
+        Raises:
+            ParadeError: PERMISSION_DENIED where it is forbidden; UNAVAILABLE where nobody has said yet what is.
+        """
+        ...
+
+    def still(self, request: Request) -> None:
+        """Holds that whom a call is for may still call functions, after it has waited.
+
+        Raises:
+            ParadeError: PERMISSION_DENIED where it may not; UNAVAILABLE where nobody has said yet who may do what.
+        """
+        ...
+
+
+class Approvals(Protocol):
+    """Where calls wait for somebody's approval."""
+
+    lifetime: float
+    """Seconds that one waits at most."""
+
+    def wait(self, job: "Job", demand: Decision, deadline: float, go_on: Callable[[Approval], None]) -> None:
+        """Lets a call wait for its approval, and ends it where it gets none.
+
+        Args:
+            job: The call.
+            demand: What the policies say of it.
+            deadline: When its caller stops waiting, by the event loop's clock; infinite where it does not.
+            go_on: Goes on with it once it is approved; never called from here.
+        """
         ...
 
 

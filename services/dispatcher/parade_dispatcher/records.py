@@ -90,6 +90,7 @@ def call_row(call: StartedCall) -> dict[str, Any]:
         "affinity_key": request.affinity_key,
         "labels": dict(request.labels or {}),
         "parent_call_id": request.parent_call_id,
+        "approval_wait": request.approval_wait,
     }
     return {
         "namespace": request.namespace,
@@ -149,6 +150,7 @@ def call_of(row: Row[Any]) -> StartedCall:
         parent_call_id=options["parent_call_id"],
         call_id=row.id,
         traceparent=row.traceparent,
+        approval_wait=options.get("approval_wait", True),  # one that was started before there were approvals says nothing
     )
     progress = None if row.progress is None else orjson.loads(row.progress)
     return StartedCall(

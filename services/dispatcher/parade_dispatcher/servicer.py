@@ -16,6 +16,8 @@ from parade.wire.telemetry import traceparent
 from parade_chassis.audit_decisions import Decisions
 from parade_chassis.context import current, required_namespace
 from parade_dispatcher import convert
+from parade_dispatcher.approvals import Approvals
+from parade_dispatcher.approvals_servicer import CallApprovalsServicer
 from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.model import Request
@@ -28,12 +30,24 @@ WINDOW = 256 * 1024
 """Bytes of items that are kept for the reader of a stream."""
 
 
-class DispatcherServicer(StartedCallsServicer):
+class DispatcherServicer(StartedCallsServicer, CallApprovalsServicer):
     """Serves calls."""
 
-    def __init__(self, engine: Engine, acceptor: Acceptor, started: StartedCalls, peers: Peers, decisions: Decisions) -> None:
-        """Takes the engine that makes the calls, what keeps the sessions, the started calls, who is believed, and what notes who comes."""
-        super().__init__(started)
+    def __init__(
+        self, engine: Engine, acceptor: Acceptor, started: StartedCalls, approvals: Approvals, peers: Peers, decisions: Decisions
+    ) -> None:
+        """Takes its parts.
+
+        Args:
+            engine: Makes the calls.
+            acceptor: Keeps the sessions.
+            started: The calls that were started.
+            approvals: The approvals that calls wait for.
+            peers: Tells who is believed.
+            decisions: Notes who comes.
+        """
+        StartedCallsServicer.__init__(self, started)
+        CallApprovalsServicer.__init__(self, approvals)
         self._engine = engine
         self._acceptor = acceptor
         self._peers = peers

@@ -113,7 +113,8 @@ class Storage:
         # Importing takes a third of a second: calls that need none of it go on meanwhile.
         await asyncio.to_thread(__import__, "parade_dispatcher.store")
         from parade_chassis.store import Database
-        from parade_dispatcher.store import Store, reachable
+        from parade_dispatcher.reachable import reachable
+        from parade_dispatcher.store import Store
         from parade_dispatcher.tables import METADATA
 
         async with reachable():

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Table, Text, and_, bindparam, case, delete, exists, or_, select, tuple_, update
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from parade_chassis.audit import Record
 from parade_chassis.audit_log import AuditLog
 from parade_chassis.store import Database, insert_into
 from parade_dispatcher import records
+from parade_dispatcher.approval_store import ApprovalStore
 from parade_dispatcher.changes import (
     NOT_CANCELLED,
     AddCall,
@@ -41,6 +42,7 @@ from parade_dispatcher.changes import (
     WithdrawEffect,
 )
 from parade_dispatcher.model import Content
+from parade_dispatcher.reachable import reachable
 from parade_dispatcher.tables import AUDIT, CALLS, DISPATCHERS, EFFECTS, ITEMS
 
 _CHUNK: Final = 200
@@ -70,6 +72,7 @@ class Store:
         """
         self._database = database
         self.audit_log = AuditLog(database, AUDIT)
+        self.approvals = ApprovalStore(database)
         self._id = id
         self._name = name
         engine = database.engine
@@ -322,32 +325,6 @@ class Store:
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         async with reachable(), self._database.reading() as connection:
             yield connection
-
-
-@asynccontextmanager
-async def reachable() -> AsyncIterator[None]:
-    """Turns the failures of a database into errors of Parade; those of what is written pass."""
-    try:
-        yield
-    except (DBAPIError, PoolTimeoutError, OSError) as error:
-        found = _refusal(error)
-        if found is None:
-            raise
-        raise found from error
-
-
-def _refusal(error: Exception) -> ParadeError | None:
-    """Returns the error for a database that fails; None where it is what was written that is wrong."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    code = str(getattr(cause, "sqlite_errorname", "") or getattr(cause, "sqlstate", ""))
-    if code in ("SQLITE_FULL", "53100"):
-        message = "the disk of the dispatcher's database is full; what must be written down first is not done until there is room"
-        return ParadeError(Reason.NO_CAPACITY, message, metadata={"retry_after": "5"})
-    if code.startswith(("22", "23", "42")) or (
-        isinstance(error, DBAPIError) and not code and not isinstance(error, OperationalError | InterfaceError)
-    ):
-        return None
-    return ParadeError(Reason.UNAVAILABLE, f"the dispatcher's database cannot be used now: {cause}")
 
 
 _KEY_OF_EFFECT: Final = (EFFECTS.c.namespace == bindparam("key_namespace"), EFFECTS.c.key == bindparam("key_key"))

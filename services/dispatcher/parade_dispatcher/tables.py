@@ -89,3 +89,23 @@ ITEMS = Table(
     sqlite_with_rowid=False,
 )
 """What streaming functions have given, counted from 0."""
+
+CALL_APPROVALS = Table(
+    "call_approval",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("function", Text, nullable=False),
+    Column("principal", LargeBinary, nullable=False),
+    Column("approver", Integer, nullable=False),
+    Column("details", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("resolved", BigInteger),
+    Column("resolution", LargeBinary),
+    Index("ix_call_approval_state", "namespace", "state", "created", "id"),
+    Index("ix_call_approval_expires", "expires"),
+)
+"""The calls that wait, or waited, for somebody's approval. `id` follows from what the approval binds; `approver` is the number of a role,
+`details` holds what else the approval says of its call, `resolution` who resolved it and what they said, both as JSON."""

@@ -3,18 +3,29 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 from parade.wire.deadlines import Deadlines
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.log import Log
+from parade.wire.revocations import Revocations
+from parade.wire.roles import Role
+from parade_chassis.audit import Record
 from parade_chassis.clock import ManualClock
+from parade_chassis.grants import Granted, Grants
 from parade_chassis.ids import Ids
+from parade_chassis.policies import Policies
+from parade_chassis.standing import Standing
+from parade_dispatcher.approval import Approval, ApprovalFilter, ApprovalState
+from parade_dispatcher.approvals import Approvals
 from parade_dispatcher.balancer import Balancer, LeastOutstanding
 from parade_dispatcher.engine import Engine
+from parade_dispatcher.gate import PolicyGate
 from parade_dispatcher.interceptor import Interceptor
 from parade_dispatcher.job import Job
 from parade_dispatcher.model import (
@@ -46,6 +57,7 @@ from parade_dispatcher.schemas import Schemas
 from tests.support.virtual_time import in_virtual_time
 
 CLIENT = Identity.client("dev")
+APPROVAL_LIFETIME = timedelta(hours=24)
 NUMBER = b'{"type": "number"}'
 FUNCTIONS = {
     "read": Function("read", effect=Effect.PURE, timeout=10, result_schema=NUMBER),
@@ -204,6 +216,60 @@ class TestLedger:
         return [known.entry.key for known in self.written.values() if known.outcome is None]
 
 
+class LoopClock:
+    """The time of day as the loop's time passes."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class TestBook:
+    """Approvals in memory, which several dispatchers may share."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.approvals: dict[str, Approval] = {}
+        self.records: list[Record] = []
+        self.refusal: ParadeError | None = None
+        """Why nothing can be read or written."""
+
+    async def opened(self) -> "TestBook":
+        if self.refusal is not None:
+            raise self.refusal
+        return self
+
+    async def ask(self, approvals: Sequence[Approval], most: int, now: datetime) -> dict[str, Approval]:
+        for approval in approvals:
+            waiting = [one for one in self.approvals.values() if one.at(now).state is ApprovalState.PENDING]
+            if len(waiting) < most:
+                self.approvals.setdefault(approval.id, approval)
+        return await self.standings([approval.id for approval in approvals])
+
+    async def standings(self, ids: Collection[str]) -> dict[str, Approval]:
+        return {id: self.approvals[id] for id in ids if id in self.approvals}
+
+    async def find(self, wanted: ApprovalFilter, after: tuple[datetime, str] | None, limit: int, now: datetime) -> list[Approval]:
+        return [one for one in self.approvals.values() if one.at(now).state in wanted.states][:limit]
+
+    async def resolve(self, approval: Approval, record: Record) -> bool:
+        if self.approvals[approval.id].at(record.time).state is not ApprovalState.PENDING:
+            return False
+        self.approvals[approval.id] = approval
+        self.records.append(record)
+        return True
+
+    async def withdraw(self, ids: Collection[str], now: datetime) -> None:
+        for id in ids:
+            self.approvals[id] = replace(self.approvals[id], state=ApprovalState.WITHDRAWN, resolve_time=now)
+
+
 class Caller:
     """Notes what a caller hears."""
 
@@ -276,13 +342,22 @@ class World:
         self.measured = Noted()
         random = chance().random
         self.pools = Pools(balancer or LeastOutstanding(random), loop.time, loop.call_later)
+        self.grants = Grants()
+        self.grants.replace([Granted(CLIENT.uri, "default", Role.DEVELOPER)])
+        self.policies = Policies()
+        self.policies.replace(())
+        self.approved = TestBook()
+        deadlines = Deadlines(loop)
+        self.approvals = Approvals(self.approved.opened, LoopClock(), deadlines, Log(), APPROVAL_LIFETIME)
         self.parts = Parts(
             pools=self.pools,
             reach=self.reach,
             ledger=self.ledger,
+            gate=PolicyGate(self.policies, Standing(self.grants, Revocations(), "parade.local", loop.time)),
+            approvals=self.approvals,
             schemas=Schemas(1000),
             measurements=self.measured,
-            deadlines=Deadlines(loop),
+            deadlines=deadlines,
             now=loop.time,
             later=loop.call_later,
             chance=random,
@@ -307,8 +382,8 @@ class World:
     def call(self, function: str = "read", **fields: Any) -> Caller:
         """Makes a call."""
         caller = Caller()
-        fields = {"agent": "store", "arguments": b"{}", "caller": CLIENT, **fields}
-        request = Request(function=function, namespace="default", principal=CLIENT.uri, **fields)
+        fields = {"agent": "store", "arguments": b"{}", "caller": CLIENT, "principal": CLIENT.uri, **fields}
+        request = Request(function=function, namespace="default", **fields)
         caller.job = self.engine.begin(request, caller)
         return caller
 

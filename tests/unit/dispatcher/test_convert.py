@@ -28,6 +28,15 @@ def test_a_request_without_arguments_has_none() -> None:
     assert (request.agent, request.function, request.arguments, request.timeout) == ("analyst", "describe", b"{}", None)
 
 
+@pytest.mark.parametrize(
+    ("mode", "waits"), [("APPROVAL_MODE_UNSPECIFIED", True), ("APPROVAL_MODE_WAIT", True), ("APPROVAL_MODE_FAIL", False)]
+)
+def test_a_call_waits_for_its_approval_unless_its_caller_says_otherwise(mode: Any, waits: bool) -> None:  # noqa: FBT001
+    request = decoded(dispatcher_pb2.CallRequest(function="analyst.describe", options=call_pb2.CallOptions(approval=mode)))
+
+    assert request.approval_wait is waits
+
+
 @pytest.mark.parametrize("name", ["", "analyst", "analyst.", ".describe", "Analyst.describe", "analyst.describe.more", "analyst.1"])
 def test_a_malformed_name_is_refused(name: str) -> None:
     with pytest.raises(ParadeError) as raised:

@@ -51,13 +51,15 @@ class Engine:
 
     def __init__(self) -> None:
         self.function = Function("find", effect=Effect.PURE, timeout=60)
+        self.wait = 0.0
+        """Seconds that a call may wait for an approval."""
         self.jobs: list[Job] = []
         self.refusals: list[ParadeError] = []
 
-    def check(self, request: Request) -> Function:
+    def check(self, request: Request) -> tuple[Function, float]:
         if request.function != "find":
             raise ParadeError(Reason.UNKNOWN_FUNCTION, "there is none")
-        return self.function
+        return self.function, self.wait
 
     def begin(self, request: Request, reply: Reply) -> Job:
         job = Job(request, reply)
@@ -134,6 +136,17 @@ async def one(starts: Starts) -> Dispatcher:
 
 def answer(result: bytes | None = b"7") -> Answer:
     return Answer(result, KEY[1], "shop-1", Timing(1, 2, 3))
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, 3660), (90, 90), (5000, 3660)])
+async def test_a_call_that_may_wait_for_an_approval_has_that_time_besides_its_functions(
+    one: Dispatcher, timeout: float | None, seconds: float
+) -> None:
+    one.engine.wait = 3600
+
+    started = await one.calls.start(replace(REQUEST, timeout=timeout))
+
+    assert started.deadline - started.create_time == timedelta(seconds=seconds)
 
 
 async def test_a_call_is_stored_then_made_and_its_outcome_kept(one: Dispatcher) -> None:

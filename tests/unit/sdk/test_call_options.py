@@ -3,17 +3,23 @@ from typing import Any
 import pytest
 
 from parade.call_options import CallOptions, checked
-from parade.v1 import call_pb2
+from parade.v1 import call_approval_pb2, call_pb2
 from parade.wire.errors import ParadeError, Reason
 
 
 def test_they_travel_as_they_were_given() -> None:
     message = call_pb2.CallOptions(call_id="kept")
 
-    CallOptions("order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"]).write(message)
+    CallOptions("order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"], approval="fail").write(message)
 
     assert message == call_pb2.CallOptions(
-        call_id="kept", idempotency_key="order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"]
+        call_id="kept",
+        idempotency_key="order-7",
+        priority=-5,
+        affinity_key="customer-1",
+        labels={"gpu": "yes"},
+        secrets=["k3y"],
+        approval=call_approval_pb2.APPROVAL_MODE_FAIL,
     )
 
 
@@ -34,6 +40,7 @@ def test_they_travel_as_they_were_given() -> None:
         ({"secrets": [""]}, ["secrets"]),
         ({"secrets": ["k3y"] * 65}, ["secrets"]),
         ({"secrets": ["ä" * 32_769]}, ["secrets"]),
+        ({"approval": "never"}, ["approval"]),
         ({"priority": 1.5, "idempotency_key": None, "labels": {"": "x"}}, ["idempotency_key", "priority", "labels."]),
     ],
 )

@@ -1,6 +1,6 @@
-"""`parade approve`: what waits for somebody's approval, and the answer to it."""
+"""`parade approve`: what waits for somebody's approval, steps of runs and calls, and the answer to it."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -8,9 +8,16 @@ from parade.cli.connection import with_mesh
 from parade.cli.output import Format, Output, say, table, write
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from parade.client import Mesh
     from parade.v1.approval_pb2 import Approval
+    from parade.v1.call_approval_pb2 import CallApproval
 
+CALL = "approval_"
+"""What the id of a call's approval begins with."""
+SHOWN = 200
+"""Characters of a call's arguments that the table shows."""
 LIMIT = 100
 """How many are listed where nothing else is said."""
 _STATES = ("pending", "approved", "rejected", "withdrawn")
@@ -18,37 +25,49 @@ _STATES = ("pending", "approved", "rejected", "withdrawn")
 
 def approve(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="The run that waits; what waits is listed where none is given.")
+        str | None,
+        typer.Argument(
+            metavar="RUN|APPROVAL", help="The run that waits, or the approval of a call; what waits is listed where none is given."
+        ),
     ] = None,
     step: Annotated[str | None, typer.Argument(metavar="STEP", help="The step that waits; its only one where not given.")] = None,
     task: Annotated[
         int | None, typer.Option(min=0, help="The task of the step, counted from 0; the only one that waits where not given.")
     ] = None,
-    note: Annotated[str, typer.Option(help="Why, for the run's history.")] = "",
-    reject: Annotated[bool, typer.Option("--reject", help="Reject it: the step fails.")] = False,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Reject it: the step, or the call, fails.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="List only what you may resolve.")] = False,
-    workflow: Annotated[str, typer.Option(help="List only what runs of this workflow wait for.")] = "",
+    workflow: Annotated[str, typer.Option(help="List only what runs of this workflow wait for, and no calls.")] = "",
     state: Annotated[
         list[str] | None, typer.Option(help="List those in this state: pending, approved, rejected or withdrawn; can be given again.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="How many to list, the oldest first; 100 where not given.")
+        int | None, typer.Option("--limit", "-n", min=1, help="How many of a kind to list, the oldest first; 100 where not given.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """List what waits for approval, or approve it.
 
+    Steps of runs wait where their workflow says so, calls where a policy does. A call's arguments are listed whole with -o json or yaml.
+
     For example:
 
         parade approve --mine
         parade approve run_01hzy3 pay --note "within the budget"
+        parade approve approval_5f0c… --reject --note "ask for less"
     """
     if run_id is None:
         _demand_none("needs a run", {"--task": task is not None, "--note": bool(note), "--reject": reject})
-        _list({"workflow": workflow, "states": _states(state), "mine": mine, "limit": limit or LIMIT}, output)
+        _list({"states": _states(state), "mine": mine, "limit": limit or LIMIT}, workflow, output)
         return
     listing = {"--mine": mine, "--workflow": bool(workflow), "--state": bool(state), "--limit": limit is not None}
     _demand_none("is for the list, which no run is named for", listing)
+
+    if run_id.startswith(CALL):
+        _demand_none("is for a run's approval", {"STEP": step is not None, "--task": task is not None})
+        resolved_call = with_mesh(lambda mesh: (mesh.reject_call if reject else mesh.approve_call)(run_id, note=note))
+        say(f"the call of {resolved_call.function} for {resolved_call.principal} is {'rejected' if reject else 'approved'}")
+        return
 
     async def work(mesh: "Mesh") -> str:
         wanted, wanted_task = await _awaited(mesh, run_id, step, task)
@@ -93,24 +112,55 @@ def _place(approval: "Approval") -> str:
     return f"{approval.step}[{approval.task}]" if approval.task else approval.step
 
 
-def _list(wanted: dict[str, Any], output: Format) -> None:
-    from parade.cli.plain import local_time, plain, state_name
+def _list(wanted: dict[str, Any], workflow: str, output: Format) -> None:
+    from parade.cli.plain import plain
 
-    approvals = with_mesh(lambda mesh: mesh.approvals(**wanted))
+    async def work(mesh: "Mesh") -> "tuple[list[Approval], list[CallApproval]]":
+        steps = await mesh.approvals(**wanted, workflow=workflow)
+        return steps, [] if workflow else await mesh.call_approvals(**wanted)
+
+    steps, calls = with_mesh(work)
+    found = [plain(one) for one in (*steps, *calls)]
+    tables = [_of_steps(steps)] if steps or not calls else []
+    write(found, output, *tables, *([_of_calls(calls)] if calls else []))
+
+
+def _of_steps(approvals: "list[Approval]") -> "RenderableType":
+    from parade.cli.plain import state_name
+
+    rows = [
+        (one.run_id, _place(one), one.workflow, state_name(one), _time(one, "create_time"), _time(one, "expire_time"), one.message)
+        for one in approvals
+    ]
+    return table(("RUN", "STEP", "WORKFLOW", "STATE", "SINCE", "UNTIL", "MESSAGE"), rows, "Nothing waits for approval.")
+
+
+def _of_calls(approvals: "list[CallApproval]") -> "RenderableType":
+    from parade.cli.plain import state_name
+
     rows = [
         (
-            approval.run_id,
-            _place(approval),
-            approval.workflow,
-            state_name(approval),
-            f"{local_time(approval.create_time):%Y-%m-%d %H:%M}",
-            f"{local_time(approval.expire_time):%Y-%m-%d %H:%M}" if approval.HasField("expire_time") else "",
-            approval.message,
+            one.id,
+            one.function,
+            one.principal,
+            state_name(one),
+            _time(one, "create_time"),
+            _time(one, "expire_time"),
+            _beginning(one.arguments),
         )
-        for approval in approvals
+        for one in approvals
     ]
-    headings = ("RUN", "STEP", "WORKFLOW", "STATE", "SINCE", "UNTIL", "MESSAGE")
-    write([plain(approval) for approval in approvals], output, table(headings, rows, "Nothing waits for approval."))
+    return table(("APPROVAL", "FUNCTION", "FOR", "STATE", "SINCE", "UNTIL", "ARGUMENTS"), rows, "No call waits for approval.")
+
+
+def _time(approval: "Approval | CallApproval", field: "Literal['create_time', 'expire_time']") -> str:
+    from parade.cli.plain import local_time
+
+    return f"{local_time(getattr(approval, field)):%Y-%m-%d %H:%M}" if approval.HasField(field) else ""
+
+
+def _beginning(arguments: str) -> str:
+    return arguments if len(arguments) <= SHOWN else f"{arguments[:SHOWN]}…"
 
 
 def _states(names: list[str] | None) -> list[str]:

@@ -11,7 +11,7 @@ from parade.cli.output import Format, Output, say, write, write_next, write_valu
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from parade.call_options import CallOptions
+    from parade.call_options import ApprovalMode, CallOptions
     from parade.client import Mesh
     from parade.outcome import Outcome
     from parade.started_call import StartedCall
@@ -35,6 +35,9 @@ def call(
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label that the instance must carry; can be given again.")
     ] = None,
+    fail_unapproved: Annotated[
+        bool, typer.Option("--fail-unapproved", help="Fail at once where the call needs somebody's approval, in place of waiting for it.")
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Call a function and print its result.
@@ -55,7 +58,8 @@ def call(
     async def work(mesh: "Mesh") -> None:
         from parade.call_options import CallOptions
 
-        options = CallOptions(idempotency_key, priority, affinity, found_labels)
+        mode: ApprovalMode = "fail" if fail_unapproved else "wait"
+        options = CallOptions(idempotency_key, priority, affinity, found_labels, approval=mode)
         if start:
             await _print_started(await mesh.start_call(function, arguments, timeout=timeout, options=options), output)
         elif stream:

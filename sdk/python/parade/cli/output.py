@@ -22,6 +22,7 @@ _ADVICE = {
     Reason.NO_CAPACITY: "`parade ps` shows the instances; start another with `parade agent serve`, or try again.",
     Reason.AGENT_LOST: "It can be tried again; `parade ps` shows the instances.",
     Reason.OUTCOME_UNKNOWN: "Find out whether it happened before you try again.",
+    Reason.APPROVAL_REQUIRED: "`parade approve` shows what waits for an approval, and gives it.",
     Reason.DEADLINE_EXCEEDED: "Allow more time with --timeout, or see where it goes with `parade trace`.",
     Reason.INTERNAL: "`parade logs --severity error` says more.",
 }

@@ -27,7 +27,7 @@ from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
 from parade.v1 import certificate_pb2 as parade_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cparade/v1/access_watch.proto\x12\tparade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x1bparade/v1/certificate.proto\"\x14\n\x12WatchAccessRequest\"O\n\nClientRole\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.parade.v1.Role\"\x8e\x01\n\tLivingKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.parade.v1.Role\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x13WatchAccessResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x15.parade.v1.RevocationH\x00\x12\x37\n\x06synced\x18\x02 \x01(\x0b\x32%.parade.v1.WatchAccessResponse.SyncedH\x00\x12,\n\x0b\x63lient_role\x18\x03 \x01(\x0b\x32\x15.parade.v1.ClientRoleH\x00\x12*\n\nliving_key\x18\x04 \x01(\x0b\x32\x14.parade.v1.LivingKeyH\x00\x1a\x08\n\x06SyncedB\x07\n\x05\x65ventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cparade/v1/access_watch.proto\x12\tparade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x1bparade/v1/certificate.proto\"\x14\n\x12WatchAccessRequest\"O\n\nClientRole\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.parade.v1.Role\"\x8e\x01\n\tLivingKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.parade.v1.Role\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\nPolicyText\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\"\x91\x02\n\x13WatchAccessResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x15.parade.v1.RevocationH\x00\x12\x37\n\x06synced\x18\x02 \x01(\x0b\x32%.parade.v1.WatchAccessResponse.SyncedH\x00\x12,\n\x0b\x63lient_role\x18\x03 \x01(\x0b\x32\x15.parade.v1.ClientRoleH\x00\x12*\n\nliving_key\x18\x04 \x01(\x0b\x32\x14.parade.v1.LivingKeyH\x00\x12\'\n\x06policy\x18\x05 \x01(\x0b\x32\x15.parade.v1.PolicyTextH\x00\x1a\x08\n\x06SyncedB\x07\n\x05\x65ventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLIENTROLE']._serialized_end=230
   _globals['_LIVINGKEY']._serialized_start=233
   _globals['_LIVINGKEY']._serialized_end=375
-  _globals['_WATCHACCESSRESPONSE']._serialized_start=378
-  _globals['_WATCHACCESSRESPONSE']._serialized_end=610
-  _globals['_WATCHACCESSRESPONSE_SYNCED']._serialized_start=593
-  _globals['_WATCHACCESSRESPONSE_SYNCED']._serialized_end=601
+  _globals['_POLICYTEXT']._serialized_start=377
+  _globals['_POLICYTEXT']._serialized_end=453
+  _globals['_WATCHACCESSRESPONSE']._serialized_start=456
+  _globals['_WATCHACCESSRESPONSE']._serialized_end=729
+  _globals['_WATCHACCESSRESPONSE_SYNCED']._serialized_start=712
+  _globals['_WATCHACCESSRESPONSE_SYNCED']._serialized_end=720
 # @@protoc_insertion_point(module_scope)

@@ -107,6 +107,40 @@ class LivingKey(_message.Message):
 Global___LivingKey: _TypeAlias = LivingKey  # noqa: Y015
 
 @_typing.final
+class PolicyText(_message.Message):
+    """A policy of a namespace, as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Where it holds."""
+    name: _builtins.str
+    """What it is called."""
+    version: _builtins.int
+    """Which version this is."""
+    text: _builtins.str
+    """Its rules; empty where there is no such policy any more."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "text", b"text", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyText: _TypeAlias = PolicyText  # noqa: Y015
+
+@_typing.final
 class WatchAccessResponse(_message.Message):
     """One thing to know."""
 
@@ -131,6 +165,7 @@ class WatchAccessResponse(_message.Message):
     SYNCED_FIELD_NUMBER: _builtins.int
     CLIENT_ROLE_FIELD_NUMBER: _builtins.int
     LIVING_KEY_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def revocation(self) -> _certificate_pb2.Revocation:
         """A certificate or an identity is not believed any more."""
@@ -147,6 +182,10 @@ class WatchAccessResponse(_message.Message):
     def living_key(self) -> Global___LivingKey:
         """An API key, or its end."""
 
+    @_builtins.property
+    def policy(self) -> Global___PolicyText:
+        """A policy, or its end."""
+
     def __init__(
         self,
         *,
@@ -154,12 +193,13 @@ class WatchAccessResponse(_message.Message):
         synced: Global___WatchAccessResponse.Synced | None = ...,
         client_role: Global___ClientRole | None = ...,
         living_key: Global___LivingKey | None = ...,
+        policy: Global___PolicyText | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "policy", b"policy", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_role", b"client_role", "event", b"event", "living_key", b"living_key", "policy", b"policy", "revocation", b"revocation", "synced", b"synced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["revocation", "synced", "client_role", "living_key"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["revocation", "synced", "client_role", "living_key", "policy"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from parade.v1 import access_pb2 as _access_pb2
+from parade.v1 import call_approval_pb2 as _call_approval_pb2
 from parade.v1 import error_pb2 as _error_pb2
 from parade.v1 import progress_pb2 as _progress_pb2
 from parade.v1 import value_pb2 as _value_pb2
@@ -127,6 +128,7 @@ class CallOptions(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REDELIVERED_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Names what the call is to bring about, in the caller's namespace: a second call of the same function with the same key and arguments returns the
     first one's outcome. For functions with effects; kept for a day. Every such call has one: where none is given, the call's id.
@@ -143,6 +145,8 @@ class CallOptions(_message.Message):
     """True where this call may have been sent before, under the same `call_id`, and its outcome was not heard. An effect is then never run again: its
     outcome is returned where it is known, and otherwise OUTCOME_UNKNOWN.
     """
+    approval: _call_approval_pb2.ApprovalMode.ValueType
+    """What happens where a policy lets the call through only with somebody's approval, and nobody has given it yet."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that the instance must carry."""
@@ -165,10 +169,11 @@ class CallOptions(_message.Message):
         call_id: _builtins.str = ...,
         redelivered: _builtins.bool = ...,
         secrets: _abc.Iterable[_builtins.str] | None = ...,
+        approval: _call_approval_pb2.ApprovalMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered", "secrets", b"secrets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "approval", b"approval", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

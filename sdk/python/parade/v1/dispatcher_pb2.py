@@ -27,13 +27,14 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
 from parade.v1 import call_pb2 as parade_dot_v1_dot_call__pb2
+from parade.v1 import call_approval_pb2 as parade_dot_v1_dot_call__approval__pb2
 from parade.v1 import error_pb2 as parade_dot_v1_dot_error__pb2
 from parade.v1 import progress_pb2 as parade_dot_v1_dot_progress__pb2
 from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aparade/v1/dispatcher.proto\x12\tparade.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x14parade/v1/call.proto\x1a\x15parade/v1/error.proto\x1a\x18parade/v1/progress.proto\x1a\x17parade/v1/session.proto\x1a\x15parade/v1/value.proto\"B\n\rStepReference\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x13\n\x0bredelivered\x18\x03 \x01(\x08\"\xc1\x01\n\x0b\x43\x61llRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04step\x18\x04 \x01(\x0b\x32\x18.parade.v1.StepReference\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.parade.v1.CallOptions\"y\n\x0c\x43\x61llResponse\x12 \n\x06result\x18\x01 \x01(\x0b\x32\x10.parade.v1.Value\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12!\n\x06timing\x18\x04 \x01(\x0b\x32\x11.parade.v1.Timing\"\xc7\x01\n\x11\x43\x61llStreamRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04step\x18\x04 \x01(\x0b\x32\x18.parade.v1.StepReference\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.parade.v1.CallOptions\"\xfa\x01\n\x12\x43\x61llStreamResponse\x12:\n\x08\x61ssigned\x18\x01 \x01(\x0b\x32&.parade.v1.CallStreamResponse.AssignedH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.parade.v1.ProgressH\x00\x12 \n\x04item\x18\x03 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x12\"\n\x06result\x18\x04 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x1a\x30\n\x08\x41ssigned\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\tB\x07\n\x05\x65vent\"9\n\x10\x42\x61tchCallRequest\x12%\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x16.parade.v1.CallRequest\"\xb1\x01\n\x11\x42\x61tchCallResponse\x12\x36\n\x08outcomes\x18\x01 \x03(\x0b\x32$.parade.v1.BatchCallResponse.Outcome\x1a\x64\n\x07Outcome\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallResponseH\x00\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x10.parade.v1.ErrorH\x00\x42\t\n\x07outcome\"\x9e\x01\n\x10StartCallRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.parade.v1.CallOptions\"2\n\x11StartCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\"6\n\x0eGetCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0bitems_after\x18\x02 \x01(\x03\"Q\n\x0fGetCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.parade.v1.Value\"x\n\x0fWaitCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x18\n\x0bitems_after\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\n\x0c_items_after\"R\n\x10WaitCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.parade.v1.Value\"$\n\x11\x43\x61ncelCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"3\n\x12\x43\x61ncelCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\"\xa1\x01\n\x10ListCallsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12$\n\x06states\x18\x02 \x03(\x0e\x32\x14.parade.v1.CallState\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"L\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.parade.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\x08\n\x11\x44ispatcherService\x12m\n\x04\x43\x61ll\x12\x16.parade.v1.CallRequest\x1a\x17.parade.v1.CallResponse\"4\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\"\"\x1d/v1/functions/{function}:call:\x01*\x12\x83\x01\n\nCallStream\x12\x1c.parade.v1.CallStreamRequest\x1a\x1d.parade.v1.CallStreamResponse\"6\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02$\"\x1f/v1/functions/{function}:stream:\x01*0\x01\x12v\n\tBatchCall\x12\x1b.parade.v1.BatchCallRequest\x1a\x1c.parade.v1.BatchCallResponse\".\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/functions:batchCall:\x01*\x12M\n\x07Session\x12\x17.parade.v1.SessionFrame\x1a\x17.parade.v1.SessionFrame\"\x0c\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03(\x01\x30\x01\x12}\n\tStartCall\x12\x1b.parade.v1.StartCallRequest\x1a\x1c.parade.v1.StartCallResponse\"5\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02#\"\x1e/v1/functions/{function}:start:\x01*\x12i\n\x07GetCall\x12\x19.parade.v1.GetCallRequest\x1a\x1a.parade.v1.GetCallResponse\"\'\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/calls/{call_id}\x12q\n\x08WaitCall\x12\x1a.parade.v1.WaitCallRequest\x1a\x1b.parade.v1.WaitCallResponse\",\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/calls/{call_id}:wait\x12|\n\nCancelCall\x12\x1c.parade.v1.CancelCallRequest\x1a\x1d.parade.v1.CancelCallResponse\"1\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/calls/{call_id}:cancel:\x01*\x12\x64\n\tListCalls\x12\x1b.parade.v1.ListCallsRequest\x1a\x1c.parade.v1.ListCallsResponse\"\x1c\xaa\xd4\x18\x03\x02\x03\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/callsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aparade/v1/dispatcher.proto\x12\tparade.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x14parade/v1/call.proto\x1a\x1dparade/v1/call_approval.proto\x1a\x15parade/v1/error.proto\x1a\x18parade/v1/progress.proto\x1a\x17parade/v1/session.proto\x1a\x15parade/v1/value.proto\"B\n\rStepReference\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x13\n\x0bredelivered\x18\x03 \x01(\x08\"\xc1\x01\n\x0b\x43\x61llRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04step\x18\x04 \x01(\x0b\x32\x18.parade.v1.StepReference\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.parade.v1.CallOptions\"y\n\x0c\x43\x61llResponse\x12 \n\x06result\x18\x01 \x01(\x0b\x32\x10.parade.v1.Value\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12!\n\x06timing\x18\x04 \x01(\x0b\x32\x11.parade.v1.Timing\"\xc7\x01\n\x11\x43\x61llStreamRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x04step\x18\x04 \x01(\x0b\x32\x18.parade.v1.StepReference\x12\'\n\x07options\x18\x05 \x01(\x0b\x32\x16.parade.v1.CallOptions\"\xfa\x01\n\x12\x43\x61llStreamResponse\x12:\n\x08\x61ssigned\x18\x01 \x01(\x0b\x32&.parade.v1.CallStreamResponse.AssignedH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.parade.v1.ProgressH\x00\x12 \n\x04item\x18\x03 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x12\"\n\x06result\x18\x04 \x01(\x0b\x32\x10.parade.v1.ValueH\x00\x1a\x30\n\x08\x41ssigned\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\tB\x07\n\x05\x65vent\"9\n\x10\x42\x61tchCallRequest\x12%\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x16.parade.v1.CallRequest\"\xb1\x01\n\x11\x42\x61tchCallResponse\x12\x36\n\x08outcomes\x18\x01 \x03(\x0b\x32$.parade.v1.BatchCallResponse.Outcome\x1a\x64\n\x07Outcome\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallResponseH\x00\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x10.parade.v1.ErrorH\x00\x42\t\n\x07outcome\"\x9e\x01\n\x10StartCallRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12#\n\targuments\x18\x02 \x01(\x0b\x32\x10.parade.v1.Value\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.parade.v1.CallOptions\"2\n\x11StartCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\"6\n\x0eGetCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0bitems_after\x18\x02 \x01(\x03\"Q\n\x0fGetCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.parade.v1.Value\"x\n\x0fWaitCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x18\n\x0bitems_after\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\n\x0c_items_after\"R\n\x10WaitCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.parade.v1.Value\"$\n\x11\x43\x61ncelCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"3\n\x12\x43\x61ncelCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.parade.v1.Call\"\xa1\x01\n\x10ListCallsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12$\n\x06states\x18\x02 \x03(\x0e\x32\x14.parade.v1.CallState\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"L\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.parade.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xcc\x0b\n\x11\x44ispatcherService\x12m\n\x04\x43\x61ll\x12\x16.parade.v1.CallRequest\x1a\x17.parade.v1.CallResponse\"4\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\"\"\x1d/v1/functions/{function}:call:\x01*\x12\x83\x01\n\nCallStream\x12\x1c.parade.v1.CallStreamRequest\x1a\x1d.parade.v1.CallStreamResponse\"6\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02$\"\x1f/v1/functions/{function}:stream:\x01*0\x01\x12v\n\tBatchCall\x12\x1b.parade.v1.BatchCallRequest\x1a\x1c.parade.v1.BatchCallResponse\".\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/functions:batchCall:\x01*\x12M\n\x07Session\x12\x17.parade.v1.SessionFrame\x1a\x17.parade.v1.SessionFrame\"\x0c\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03(\x01\x30\x01\x12}\n\tStartCall\x12\x1b.parade.v1.StartCallRequest\x1a\x1c.parade.v1.StartCallResponse\"5\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02#\"\x1e/v1/functions/{function}:start:\x01*\x12i\n\x07GetCall\x12\x19.parade.v1.GetCallRequest\x1a\x1a.parade.v1.GetCallResponse\"\'\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/calls/{call_id}\x12q\n\x08WaitCall\x12\x1a.parade.v1.WaitCallRequest\x1a\x1b.parade.v1.WaitCallResponse\",\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/calls/{call_id}:wait\x12|\n\nCancelCall\x12\x1c.parade.v1.CancelCallRequest\x1a\x1d.parade.v1.CancelCallResponse\"1\xaa\xd4\x18\x04\x02\x03\x06\x07\xb0\xd4\x18\x03\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/calls/{call_id}:cancel:\x01*\x12\x64\n\tListCalls\x12\x1b.parade.v1.ListCallsRequest\x1a\x1c.parade.v1.ListCallsResponse\"\x1c\xaa\xd4\x18\x03\x02\x03\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/calls\x12\x84\x01\n\x11ListCallApprovals\x12#.parade.v1.ListCallApprovalsRequest\x1a$.parade.v1.ListCallApprovalsResponse\"$\xaa\xd4\x18\x02\x02\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/call-approvals\x12\x8c\x01\n\x0fGetCallApproval\x12!.parade.v1.GetCallApprovalRequest\x1a\".parade.v1.GetCallApprovalResponse\"2\xaa\xd4\x18\x02\x02\x07\xb0\xd4\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/call-approvals/{approval_id}\x12\xa3\x01\n\x13ResolveCallApproval\x12%.parade.v1.ResolveCallApprovalRequest\x1a&.parade.v1.ResolveCallApprovalResponse\"=\xaa\xd4\x18\x02\x02\x07\xb0\xd4\x18\x04\x82\xd3\xe4\x93\x02-\"(/v1/call-approvals/{approval_id}:resolve:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,44 +59,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPATCHERSERVICE'].methods_by_name['CancelCall']._serialized_options = b'\252\324\030\004\002\003\006\007\260\324\030\003\202\323\344\223\002\037\"\032/v1/calls/{call_id}:cancel:\001*'
   _globals['_DISPATCHERSERVICE'].methods_by_name['ListCalls']._loaded_options = None
   _globals['_DISPATCHERSERVICE'].methods_by_name['ListCalls']._serialized_options = b'\252\324\030\003\002\003\007\260\324\030\002\202\323\344\223\002\013\022\t/v1/calls'
-  _globals['_STEPREFERENCE']._serialized_start=279
-  _globals['_STEPREFERENCE']._serialized_end=345
-  _globals['_CALLREQUEST']._serialized_start=348
-  _globals['_CALLREQUEST']._serialized_end=541
-  _globals['_CALLRESPONSE']._serialized_start=543
-  _globals['_CALLRESPONSE']._serialized_end=664
-  _globals['_CALLSTREAMREQUEST']._serialized_start=667
-  _globals['_CALLSTREAMREQUEST']._serialized_end=866
-  _globals['_CALLSTREAMRESPONSE']._serialized_start=869
-  _globals['_CALLSTREAMRESPONSE']._serialized_end=1119
-  _globals['_CALLSTREAMRESPONSE_ASSIGNED']._serialized_start=1062
-  _globals['_CALLSTREAMRESPONSE_ASSIGNED']._serialized_end=1110
-  _globals['_BATCHCALLREQUEST']._serialized_start=1121
-  _globals['_BATCHCALLREQUEST']._serialized_end=1178
-  _globals['_BATCHCALLRESPONSE']._serialized_start=1181
-  _globals['_BATCHCALLRESPONSE']._serialized_end=1358
-  _globals['_BATCHCALLRESPONSE_OUTCOME']._serialized_start=1258
-  _globals['_BATCHCALLRESPONSE_OUTCOME']._serialized_end=1358
-  _globals['_STARTCALLREQUEST']._serialized_start=1361
-  _globals['_STARTCALLREQUEST']._serialized_end=1519
-  _globals['_STARTCALLRESPONSE']._serialized_start=1521
-  _globals['_STARTCALLRESPONSE']._serialized_end=1571
-  _globals['_GETCALLREQUEST']._serialized_start=1573
-  _globals['_GETCALLREQUEST']._serialized_end=1627
-  _globals['_GETCALLRESPONSE']._serialized_start=1629
-  _globals['_GETCALLRESPONSE']._serialized_end=1710
-  _globals['_WAITCALLREQUEST']._serialized_start=1712
-  _globals['_WAITCALLREQUEST']._serialized_end=1832
-  _globals['_WAITCALLRESPONSE']._serialized_start=1834
-  _globals['_WAITCALLRESPONSE']._serialized_end=1916
-  _globals['_CANCELCALLREQUEST']._serialized_start=1918
-  _globals['_CANCELCALLREQUEST']._serialized_end=1954
-  _globals['_CANCELCALLRESPONSE']._serialized_start=1956
-  _globals['_CANCELCALLRESPONSE']._serialized_end=2007
-  _globals['_LISTCALLSREQUEST']._serialized_start=2010
-  _globals['_LISTCALLSREQUEST']._serialized_end=2171
-  _globals['_LISTCALLSRESPONSE']._serialized_start=2173
-  _globals['_LISTCALLSRESPONSE']._serialized_end=2249
-  _globals['_DISPATCHERSERVICE']._serialized_start=2252
-  _globals['_DISPATCHERSERVICE']._serialized_end=3292
+  _globals['_DISPATCHERSERVICE'].methods_by_name['ListCallApprovals']._loaded_options = None
+  _globals['_DISPATCHERSERVICE'].methods_by_name['ListCallApprovals']._serialized_options = b'\252\324\030\002\002\007\260\324\030\002\202\323\344\223\002\024\022\022/v1/call-approvals'
+  _globals['_DISPATCHERSERVICE'].methods_by_name['GetCallApproval']._loaded_options = None
+  _globals['_DISPATCHERSERVICE'].methods_by_name['GetCallApproval']._serialized_options = b'\252\324\030\002\002\007\260\324\030\002\202\323\344\223\002\"\022 /v1/call-approvals/{approval_id}'
+  _globals['_DISPATCHERSERVICE'].methods_by_name['ResolveCallApproval']._loaded_options = None
+  _globals['_DISPATCHERSERVICE'].methods_by_name['ResolveCallApproval']._serialized_options = b'\252\324\030\002\002\007\260\324\030\004\202\323\344\223\002-\"(/v1/call-approvals/{approval_id}:resolve:\001*'
+  _globals['_STEPREFERENCE']._serialized_start=310
+  _globals['_STEPREFERENCE']._serialized_end=376
+  _globals['_CALLREQUEST']._serialized_start=379
+  _globals['_CALLREQUEST']._serialized_end=572
+  _globals['_CALLRESPONSE']._serialized_start=574
+  _globals['_CALLRESPONSE']._serialized_end=695
+  _globals['_CALLSTREAMREQUEST']._serialized_start=698
+  _globals['_CALLSTREAMREQUEST']._serialized_end=897
+  _globals['_CALLSTREAMRESPONSE']._serialized_start=900
+  _globals['_CALLSTREAMRESPONSE']._serialized_end=1150
+  _globals['_CALLSTREAMRESPONSE_ASSIGNED']._serialized_start=1093
+  _globals['_CALLSTREAMRESPONSE_ASSIGNED']._serialized_end=1141
+  _globals['_BATCHCALLREQUEST']._serialized_start=1152
+  _globals['_BATCHCALLREQUEST']._serialized_end=1209
+  _globals['_BATCHCALLRESPONSE']._serialized_start=1212
+  _globals['_BATCHCALLRESPONSE']._serialized_end=1389
+  _globals['_BATCHCALLRESPONSE_OUTCOME']._serialized_start=1289
+  _globals['_BATCHCALLRESPONSE_OUTCOME']._serialized_end=1389
+  _globals['_STARTCALLREQUEST']._serialized_start=1392
+  _globals['_STARTCALLREQUEST']._serialized_end=1550
+  _globals['_STARTCALLRESPONSE']._serialized_start=1552
+  _globals['_STARTCALLRESPONSE']._serialized_end=1602
+  _globals['_GETCALLREQUEST']._serialized_start=1604
+  _globals['_GETCALLREQUEST']._serialized_end=1658
+  _globals['_GETCALLRESPONSE']._serialized_start=1660
+  _globals['_GETCALLRESPONSE']._serialized_end=1741
+  _globals['_WAITCALLREQUEST']._serialized_start=1743
+  _globals['_WAITCALLREQUEST']._serialized_end=1863
+  _globals['_WAITCALLRESPONSE']._serialized_start=1865
+  _globals['_WAITCALLRESPONSE']._serialized_end=1947
+  _globals['_CANCELCALLREQUEST']._serialized_start=1949
+  _globals['_CANCELCALLREQUEST']._serialized_end=1985
+  _globals['_CANCELCALLRESPONSE']._serialized_start=1987
+  _globals['_CANCELCALLRESPONSE']._serialized_end=2038
+  _globals['_LISTCALLSREQUEST']._serialized_start=2041
+  _globals['_LISTCALLSREQUEST']._serialized_end=2202
+  _globals['_LISTCALLSRESPONSE']._serialized_start=2204
+  _globals['_LISTCALLSRESPONSE']._serialized_end=2280
+  _globals['_DISPATCHERSERVICE']._serialized_start=2283
+  _globals['_DISPATCHERSERVICE']._serialized_end=3767
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from parade.v1 import call_approval_pb2 as parade_dot_v1_dot_call__approval__pb2
 from parade.v1 import dispatcher_pb2 as parade_dot_v1_dot_dispatcher__pb2
 from parade.v1 import session_pb2 as parade_dot_v1_dot_session__pb2
 
@@ -85,6 +86,21 @@ class DispatcherServiceStub:
                 request_serializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.FromString,
                 _registered_method=True)
+        self.ListCallApprovals = channel.unary_unary(
+                '/parade.v1.DispatcherService/ListCallApprovals',
+                request_serializer=parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsResponse.FromString,
+                _registered_method=True)
+        self.GetCallApproval = channel.unary_unary(
+                '/parade.v1.DispatcherService/GetCallApproval',
+                request_serializer=parade_dot_v1_dot_call__approval__pb2.GetCallApprovalRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_call__approval__pb2.GetCallApprovalResponse.FromString,
+                _registered_method=True)
+        self.ResolveCallApproval = channel.unary_unary(
+                '/parade.v1.DispatcherService/ResolveCallApproval',
+                request_serializer=parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalResponse.FromString,
+                _registered_method=True)
 
 
 class DispatcherServiceServicer:
@@ -101,7 +117,8 @@ class DispatcherServiceServicer:
         A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
         function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
         Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
-        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
+        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments),
+        PERMISSION_DENIED (a policy forbids it, or somebody rejected it) and APPROVAL_REQUIRED (nobody has approved it in time).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +204,34 @@ class DispatcherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCallApprovals(self, request, context):
+        """Lists the calls that wait for somebody's approval, or have been resolved, in the caller's namespace, the oldest first.
+
+        A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCallApproval(self, request, context):
+        """Returns the approval of a call. It is kept for a day after its end.
+
+        A retry is safe. Called by clients and the gateway. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveCallApproval(self, request, context):
+        """Approves or rejects a call. Whichever dispatcher it waits at goes on, or ends it with PERMISSION_DENIED, within a second.
+
+        A retry with the same answer is safe. Called by clients and the gateway; never for whom the call is, and with the role at least that the rule
+        demands. Fails with NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION (it was resolved otherwise, or its time is over).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -234,6 +279,21 @@ def add_DispatcherServiceServicer_to_server(servicer, server):
                     servicer.ListCalls,
                     request_deserializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.FromString,
                     response_serializer=parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListCallApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCallApprovals,
+                    request_deserializer=parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsResponse.SerializeToString,
+            ),
+            'GetCallApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCallApproval,
+                    request_deserializer=parade_dot_v1_dot_call__approval__pb2.GetCallApprovalRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_call__approval__pb2.GetCallApprovalResponse.SerializeToString,
+            ),
+            'ResolveCallApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveCallApproval,
+                    request_deserializer=parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -484,6 +544,87 @@ class DispatcherService:
             '/parade.v1.DispatcherService/ListCalls',
             parade_dot_v1_dot_dispatcher__pb2.ListCallsRequest.SerializeToString,
             parade_dot_v1_dot_dispatcher__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCallApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/ListCallApprovals',
+            parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsRequest.SerializeToString,
+            parade_dot_v1_dot_call__approval__pb2.ListCallApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCallApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/GetCallApproval',
+            parade_dot_v1_dot_call__approval__pb2.GetCallApprovalRequest.SerializeToString,
+            parade_dot_v1_dot_call__approval__pb2.GetCallApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveCallApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.DispatcherService/ResolveCallApproval',
+            parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalRequest.SerializeToString,
+            parade_dot_v1_dot_call__approval__pb2.ResolveCallApprovalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from parade.v1 import call_approval_pb2 as _call_approval_pb2
 from parade.v1 import dispatcher_pb2 as _dispatcher_pb2
 from parade.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
@@ -45,7 +46,8 @@ class DispatcherServiceStub:
     A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
     function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
     Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
-    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
+    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments),
+    PERMISSION_DENIED (a policy forbids it, or somebody rejected it) and APPROVAL_REQUIRED (nobody has approved it in time).
     """
     CallStream: _grpc.UnaryStreamMultiCallable[_dispatcher_pb2.CallStreamRequest, _dispatcher_pb2.CallStreamResponse]
     """Calls a function and returns, as they come, its progress notes and items, then its result.
@@ -95,6 +97,22 @@ class DispatcherServiceStub:
 
     A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
     """
+    ListCallApprovals: _grpc.UnaryUnaryMultiCallable[_call_approval_pb2.ListCallApprovalsRequest, _call_approval_pb2.ListCallApprovalsResponse]
+    """Lists the calls that wait for somebody's approval, or have been resolved, in the caller's namespace, the oldest first.
+
+    A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    GetCallApproval: _grpc.UnaryUnaryMultiCallable[_call_approval_pb2.GetCallApprovalRequest, _call_approval_pb2.GetCallApprovalResponse]
+    """Returns the approval of a call. It is kept for a day after its end.
+
+    A retry is safe. Called by clients and the gateway. Fails with NOT_FOUND.
+    """
+    ResolveCallApproval: _grpc.UnaryUnaryMultiCallable[_call_approval_pb2.ResolveCallApprovalRequest, _call_approval_pb2.ResolveCallApprovalResponse]
+    """Approves or rejects a call. Whichever dispatcher it waits at goes on, or ends it with PERMISSION_DENIED, within a second.
+
+    A retry with the same answer is safe. Called by clients and the gateway; never for whom the call is, and with the role at least that the rule
+    demands. Fails with NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION (it was resolved otherwise, or its time is over).
+    """
 
 @_typing.type_check_only
 class DispatcherServiceAsyncStub(DispatcherServiceStub):
@@ -112,7 +130,8 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
     function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
     Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
-    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
+    CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments),
+    PERMISSION_DENIED (a policy forbids it, or somebody rejected it) and APPROVAL_REQUIRED (nobody has approved it in time).
     """
     CallStream: _aio.UnaryStreamMultiCallable[_dispatcher_pb2.CallStreamRequest, _dispatcher_pb2.CallStreamResponse]  # type: ignore[assignment]
     """Calls a function and returns, as they come, its progress notes and items, then its result.
@@ -162,6 +181,22 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
 
     A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
     """
+    ListCallApprovals: _aio.UnaryUnaryMultiCallable[_call_approval_pb2.ListCallApprovalsRequest, _call_approval_pb2.ListCallApprovalsResponse]  # type: ignore[assignment]
+    """Lists the calls that wait for somebody's approval, or have been resolved, in the caller's namespace, the oldest first.
+
+    A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+    """
+    GetCallApproval: _aio.UnaryUnaryMultiCallable[_call_approval_pb2.GetCallApprovalRequest, _call_approval_pb2.GetCallApprovalResponse]  # type: ignore[assignment]
+    """Returns the approval of a call. It is kept for a day after its end.
+
+    A retry is safe. Called by clients and the gateway. Fails with NOT_FOUND.
+    """
+    ResolveCallApproval: _aio.UnaryUnaryMultiCallable[_call_approval_pb2.ResolveCallApprovalRequest, _call_approval_pb2.ResolveCallApprovalResponse]  # type: ignore[assignment]
+    """Approves or rejects a call. Whichever dispatcher it waits at goes on, or ends it with PERMISSION_DENIED, within a second.
+
+    A retry with the same answer is safe. Called by clients and the gateway; never for whom the call is, and with the role at least that the rule
+    demands. Fails with NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION (it was resolved otherwise, or its time is over).
+    """
 
 class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     """How to call a function now: which instance, until when, and what became of it. It knows nothing of workflows.
@@ -182,7 +217,8 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         A retry is another call, unless it carries the idempotency key of the first. Where an instance is lost before it answers, a pure or idempotent
         function is called again on another instance. Called by clients, agents, the scheduler and the gateway.
         Fails with UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY (no instance is ready, or all are full and the queue is too), DEADLINE_EXCEEDED,
-        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments).
+        CANCELLED, AGENT_ERROR, AGENT_LOST, OUTCOME_UNKNOWN, ALREADY_EXISTS (the idempotency key was used for another function or other arguments),
+        PERMISSION_DENIED (a policy forbids it, or somebody rejected it) and APPROVAL_REQUIRED (nobody has approved it in time).
         """
 
     @_abc_1.abstractmethod
@@ -279,6 +315,40 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the calls that were started, newest first. Those that ended are kept for a day.
 
         A retry is safe. Called by those who may GetCall. Fails with INVALID_ARGUMENTS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCallApprovals(
+        self,
+        request: _call_approval_pb2.ListCallApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_approval_pb2.ListCallApprovalsResponse, _abc.Awaitable[_call_approval_pb2.ListCallApprovalsResponse]]:
+        """Lists the calls that wait for somebody's approval, or have been resolved, in the caller's namespace, the oldest first.
+
+        A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCallApproval(
+        self,
+        request: _call_approval_pb2.GetCallApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_approval_pb2.GetCallApprovalResponse, _abc.Awaitable[_call_approval_pb2.GetCallApprovalResponse]]:
+        """Returns the approval of a call. It is kept for a day after its end.
+
+        A retry is safe. Called by clients and the gateway. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveCallApproval(
+        self,
+        request: _call_approval_pb2.ResolveCallApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_approval_pb2.ResolveCallApprovalResponse, _abc.Awaitable[_call_approval_pb2.ResolveCallApprovalResponse]]:
+        """Approves or rejects a call. Whichever dispatcher it waits at goes on, or ends it with PERMISSION_DENIED, within a second.
+
+        A retry with the same answer is safe. Called by clients and the gateway; never for whom the call is, and with the role at least that the rule
+        demands. Fails with NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION (it was resolved otherwise, or its time is over).
         """
 
 def add_DispatcherServiceServicer_to_server(servicer: DispatcherServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -57,6 +57,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A service of the mesh cannot be reached. Try again."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 15
     """A fault in Parade. The message carries an incident id that stands in the log."""
+    ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 16
+    """A policy lets this call through only where somebody approves it, and nobody has so far. The metadata names the approval; approved, the same call,
+    by its `call_id` or its idempotency key, goes through.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. On the wire the name without its prefix is the `reason` of a `google.rpc.ErrorInfo` whose domain is "parade"."""
@@ -93,6 +97,10 @@ ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 14
 """A service of the mesh cannot be reached. Try again."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 15
 """A fault in Parade. The message carries an incident id that stands in the log."""
+ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 16
+"""A policy lets this call through only where somebody approves it, and nobody has so far. The metadata names the approval; approved, the same call,
+by its `call_id` or its idempotency key, goes through.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
+    APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
 
     @classmethod
     def named(cls, name: str, otherwise: "Reason") -> "Reason":

@@ -37,6 +37,8 @@ ROOM: Final = 64 * 1024
 """Characters of secrets that a process knows at once; those heard longest ago give way."""
 OURS: Final = frozenset(
     {
+        "approval",
+        "approver",
         "attempts",
         "call_id",
         "cancellation",

@@ -31,6 +31,7 @@ CODES: dict[Reason, grpc.StatusCode] = {
     Reason.OUTCOME_UNKNOWN: grpc.StatusCode.ABORTED,
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.APPROVAL_REQUIRED: grpc.StatusCode.ABORTED,
 }
 """The gRPC code of each reason. Several reasons share a code, so the reason itself travels in the details."""
 
