@@ -14,6 +14,7 @@ from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.key_servicer import KeyServicer
 from parade_agent_manager.permissions import Permissions
+from parade_agent_manager.quotas import AgentLimits
 from parade_agent_manager.refusal_servicer import RefusalServicer
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
@@ -29,6 +30,7 @@ from parade_chassis.audit_recorder import Recorder
 from parade_chassis.audit_servicer import AuditServicer
 from parade_chassis.lifecycle import Process, run
 from parade_chassis.ownership import Ownership
+from parade_chassis.quotas import Quotas
 from parade_chassis.server import MANY_CONNECTIONS, running
 from parade_chassis.store import Database
 
@@ -48,7 +50,8 @@ async def serve(process: Process[Config]) -> None:
     audit = AuditLog(database, AUDIT)
     store, credentials, waits = Store(database, recorder), CredentialStore(database, recorder), Waits()
     registry = Registry(config.watch_capacity, waits)
-    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings)
+    quotas = Quotas("agent_manager", config.quotas, AgentLimits())
+    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings, quotas=quotas)
     feed = AccessFeed(config.watch_capacity, waits)
     permissions = Permissions(
         store=RightsStore(database, recorder), feed=feed, own=process.standing, clock=clock, log=log, domain=config.domain
@@ -60,7 +63,7 @@ async def serve(process: Process[Config]) -> None:
     enrolment = Enrolment(
         store=credentials, registry=registry, revoker=revoker, authority=authority,
         fingerprint=lambda: root_fingerprint(trusted.current()), clock=clock, ids=process.ids, log=log, domain=config.domain,
-        certificate_lifetime=lifetime,
+        certificate_lifetime=lifetime, quotas=quotas,
     )  # fmt: skip
     await engine.load()
     await permissions.load()

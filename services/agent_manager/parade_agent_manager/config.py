@@ -7,7 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from parade.wire.identity import Identity, Kind
+from parade_agent_manager.quotas import AgentLimits
 from parade_chassis.config import ServiceConfig
+from parade_chassis.quotas import Given
 
 
 class Config(ServiceConfig):
@@ -39,6 +41,9 @@ class Config(ServiceConfig):
     """Seconds that a LOST instance is kept."""
     watch_capacity: int = Field(default=8192, ge=1)
     """Changes that may wait for one reader of `WatchAgents`; one that is further behind is sent away."""
+
+    quotas: Given[AgentLimits] = Field(default_factory=dict)
+    """What each namespace may have: `agents`, `instances`, `functions`, `join_tokens`; JSON by namespace (see `parade_chassis.quotas`)."""
 
     @field_validator("initial_admin")
     @classmethod

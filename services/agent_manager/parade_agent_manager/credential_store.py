@@ -53,6 +53,13 @@ class CredentialStore:
                 await AUDIT.append(connection, [self._recorder.change(certificate.namespace, f"identities/{who}", facts, subject=who)])
             return await _token(connection, hash)
 
+    async def usable_tokens(self, namespace: str, now: datetime) -> int:
+        """Returns how many tokens of a namespace can still be used."""
+        usable = (JOIN_TOKENS.c.namespace == namespace, JOIN_TOKENS.c.key_fingerprint.is_(None), JOIN_TOKENS.c.expires > to_micros(now))
+        async with reading(self._database) as connection:
+            found: int = (await connection.execute(select(func.count()).select_from(JOIN_TOKENS).where(*usable))).scalar_one()
+            return found
+
     async def remove_tokens(self, expired_by: datetime) -> None:
         """Removes the tokens that have expired."""
         async with writing(self._database) as connection:

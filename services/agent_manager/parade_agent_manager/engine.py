@@ -30,11 +30,13 @@ from parade_agent_manager.model import (
     moved,
     state_after,
 )
+from parade_agent_manager.quotas import AgentLimits
 from parade_agent_manager.registration import faults
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.store import Store
 from parade_agent_manager.watchers import Change, Watcher
 from parade_chassis.clock import Clock
+from parade_chassis.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ _WORRYING = frozenset({InstanceState.DEGRADED, InstanceState.LOST})
 class Engine:
     """All agents and instances, and what may be done to them."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, log: Log, timings: Timings) -> None:
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, log: Log, timings: Timings, quotas: Quotas[AgentLimits]) -> None:
         """Takes its collaborators; `load` comes first.
 
         Args:
@@ -71,8 +73,10 @@ class Engine:
             clock: The time.
             log: Where it says what happened.
             timings: How long things last.
+            quotas: How much each namespace may have.
         """
         self.timings = timings
+        self._quotas = quotas
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -96,7 +100,7 @@ class Engine:
 
         Raises:
             ParadeError: INVALID_ARGUMENTS with every fault; ALREADY_EXISTS where it is registered with other content;
-                FAILED_PRECONDITION where it has left.
+                FAILED_PRECONDITION where it has left; NO_CAPACITY where its namespace has as much as it may.
         """
         if violations := faults(registration):
             raise invalid(violations, "the registration is not usable")
@@ -106,6 +110,7 @@ class Engine:
                 return _same(known, identity, registration)
             now = self._clock.now()
             before = self._registry.agent((identity.namespace, identity.name))
+            self._demand_room(identity.namespace, before, registration)
             agent = before or Agent(identity.namespace, identity.name, AgentState.ACTIVE, ())
             if registration.functions == agent.functions:
                 registration = replace(registration, functions=agent.functions)  # a thousand copies share one description
@@ -258,6 +263,19 @@ class Engine:
     def note_heartbeats(self) -> None:
         """Has the times of the last heartbeats written with the next `save`; they are not worth a write each."""
         self._unsaved_instances.update(instance.id for instance in self._registry.instances() if instance.state in LEASED)
+
+    def _demand_room(self, namespace: str, agent: Agent | None, registration: Registration) -> None:
+        limits = self._quotas.of(namespace)
+        if self._registry.present(namespace) >= limits.instances:
+            raise self._quotas.exhausted(namespace, "instances", "instances", "have some leave")
+        if agent is not None and agent.functions == registration.functions:
+            return
+        agents = self._registry.agents(namespace)
+        if agent is None and len(agents) >= limits.agents:
+            raise self._quotas.exhausted(namespace, "agents", "agents", "join as one of those that there are")
+        others = sum(len(known.functions) for known in agents if known != agent)
+        if others + len(registration.functions) > limits.functions:
+            raise self._quotas.exhausted(namespace, "functions", "functions", "register fewer")
 
     async def _carry_out(self, instance: Instance, change: Callable[[Instance], Instance]) -> Instance:
         """Carries an order out: in the store first, then on what the instance has become meanwhile."""

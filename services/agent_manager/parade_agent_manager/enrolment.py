@@ -22,11 +22,13 @@ from parade.wire.peer import Refusal, refused
 from parade_agent_manager.certificate import Certificate
 from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.model import InstanceState
+from parade_agent_manager.quotas import AgentLimits
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.tokens import JoinToken, hash_of, new_secret, require_grantable
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
+from parade_chassis.quotas import Quotas
 
 MAX_REQUEST_BYTES = 16 * 1024
 REUSED = "a certificate that had been renewed was used to renew again, with another key: somebody has a copy of it"
@@ -69,6 +71,7 @@ class Enrolment:
         log: Log,
         domain: str,
         certificate_lifetime: timedelta,
+        quotas: Quotas[AgentLimits],
         new_secret: Callable[[], str] = new_secret,
     ) -> None:
         """Takes its collaborators.
@@ -84,6 +87,7 @@ class Enrolment:
             log: Where it says what it did.
             domain: The trust domain of the identities.
             certificate_lifetime: How long a certificate is good.
+            quotas: How much each namespace may have.
             new_secret: Makes the secret of a token.
         """
         self._store = store
@@ -96,6 +100,7 @@ class Enrolment:
         self._log = log
         self._domain = domain
         self._lifetime = certificate_lifetime
+        self._quotas = quotas
         self._new_secret = new_secret
         self._adopting = asyncio.Lock()
 
@@ -109,9 +114,11 @@ class Enrolment:
             principal: Who asks.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS.
+            ParadeError: INVALID_ARGUMENTS; NO_CAPACITY where the namespace has as many as it may.
         """
         require_grantable(agent, lifetime)
+        if await self._store.usable_tokens(namespace, self._clock.now()) >= self._quotas.of(namespace).join_tokens:
+            raise self._quotas.exhausted(namespace, "join_tokens", "join tokens that can still be used", "use some")
         token, expires = join_token(self._new_secret(), self._fingerprint()), self._clock.now() + timedelta(seconds=lifetime)
         await self._store.add_token(JoinToken(hash_of(token), namespace, agent, expires))
         self._log.info("join token made", namespace=namespace, agent=agent, principal=principal, expires=expires.isoformat())

@@ -3,6 +3,7 @@
 Everything here happens at once, without a pause in between, so that a reader that comes has either seen a change or will be sent it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,8 @@ class Registry:
         self._agents: dict[AgentKey, Agent] = {}
         self._instances: dict[str, Instance] = {}
         self._of_agent: dict[AgentKey, dict[str, None]] = {}
+        self._present: Counter[str] = Counter()
+        """How many instances of each namespace have not left."""
         self._watchers: set[Watcher[Change]] = set()
 
     def agent(self, key: AgentKey) -> Agent | None:
@@ -44,6 +47,10 @@ class Registry:
         """Returns every instance."""
         return self._instances.values()
 
+    def present(self, namespace: str) -> int:
+        """Returns how many instances of a namespace have not left."""
+        return self._present[namespace]
+
     def roster(self, agent: Agent) -> Roster:
         """Returns an agent with its instances, the oldest first."""
         ids = sorted(self._of_agent.get(agent.key, ()))
@@ -61,11 +68,14 @@ class Registry:
 
     def refresh(self, instance: Instance) -> None:
         """Takes up a change of load alone, of which nobody is told."""
+        self._count(self._instances.get(instance.id), -1)
+        self._count(instance, 1)
         self._instances[instance.id] = instance
         self._of_agent.setdefault(instance.agent_key, {})[instance.id] = None
 
     def forget(self, instance: Instance) -> None:
         """Drops an instance without a word; who watches must know it as GONE."""
+        self._count(self._instances[instance.id], -1)
         del self._instances[instance.id]
         del self._of_agent[instance.agent_key][instance.id]
 
@@ -87,6 +97,10 @@ class Registry:
             yield watcher
         finally:
             self._watchers.discard(watcher)
+
+    def _count(self, instance: Instance | None, change: int) -> None:
+        if instance is not None and instance.state is not InstanceState.GONE:
+            self._present[instance.namespace] += change
 
     def _tell(self, change: Change) -> None:
         for watcher in self._watchers:

@@ -16,6 +16,7 @@ from parade_agent_manager.catalogue import Catalogue
 from parade_agent_manager.credential_store import CredentialStore
 from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
+from parade_agent_manager.quotas import AgentLimits
 from parade_agent_manager.registry import Registry
 from parade_agent_manager.revoker import Revoker
 from parade_agent_manager.store import Store
@@ -24,6 +25,7 @@ from parade_agent_manager.upkeep import Upkeep
 from parade_agent_manager.waits import Waits
 from parade_chassis.clock import ManualClock
 from parade_chassis.ids import Ids
+from parade_chassis.quotas import Quotas
 from parade_chassis.store import Database
 from tests.support.recorder import RECORDER
 
@@ -67,11 +69,14 @@ def manager_of(
     clock: ManualClock,
     watch_capacity: int = 100,
     disown: Callable[[str], Awaitable[None]] = nobody_has_keys,
+    limits: AgentLimits | None = None,
 ) -> Manager:
     """Wires an agent_manager over a store: a second one over the same store is the first one after a restart."""
     log, ids, waits = Log(), Ids(clock), Waits()
     registry = Registry(watch_capacity, waits)
-    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=Timings(heartbeat_interval=2, lease_duration=6))
+    quotas = Quotas("agent_manager", {} if limits is None else {"default": limits}, AgentLimits())
+    timings = Timings(heartbeat_interval=2, lease_duration=6)
+    engine = Engine(store=store, registry=registry, clock=clock, log=log, timings=timings, quotas=quotas)
     feed, refused = AccessFeed(watch_capacity, waits), Revocations()
     revoker = Revoker(
         store=credentials,
@@ -96,6 +101,7 @@ def manager_of(
         log=log,
         domain=DEFAULT_DOMAIN,
         certificate_lifetime=LIFETIME,
+        quotas=quotas,
     )
     upkeep = Upkeep(engine, enrolment, revoker, clock, log)
     return Manager(store, credentials, registry, engine, Catalogue(registry), feed, refused, revoker, enrolment, upkeep, waits, clock, ids)
