@@ -97,6 +97,14 @@ TABLE = {
         "AuthenticateKey": "gateway",
     },
     "parade.v1.RefusalService": {"ReportRefusals": "gateway"},
+    "parade.v1.PolicyService": {
+        "PutPolicy": PEOPLE,
+        "GetPolicy": PEOPLE,
+        "ListPolicies": PEOPLE,
+        "DeletePolicy": PEOPLE,
+        "TestPolicy": PEOPLE,
+        "ExplainPolicy": PEOPLE,
+    },
     "parade.v1.MonitorService": {"QueryLogs": PEOPLE, "TailLogs": PEOPLE, "GetTrace": PEOPLE},
     "parade.v1.SchedulerService": {
         "PutWorkflow": RUNNERS,
@@ -133,10 +141,11 @@ TABLE = {
 """Who may call what, by service and method."""
 
 AUDIT = "parade.v1.AuditService"
+MANAGED = {"parade.v1.AgentManagerService", "parade.v1.KeyService", "parade.v1.PolicyService", "parade.v1.RefusalService"}
 HEALTH = "grpc.health.v1.Health"
 SERVED = {
-    "agent_manager": {"parade.v1.AgentManagerService", "parade.v1.KeyService", "parade.v1.RefusalService", AUDIT, HEALTH},
-    ENROLMENT: {"parade.v1.AgentManagerService", "parade.v1.KeyService", "parade.v1.RefusalService", AUDIT, HEALTH},
+    "agent_manager": {*MANAGED, AUDIT, HEALTH},
+    ENROLMENT: {*MANAGED, AUDIT, HEALTH},
     "dispatcher": {"parade.v1.DispatcherService", AUDIT, HEALTH},
     "scheduler": {"parade.v1.SchedulerService", AUDIT, HEALTH},
     "gateway": {"parade.v1.GatewayService", HEALTH},

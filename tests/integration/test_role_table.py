@@ -50,6 +50,11 @@ TABLE = {
     },
     "GatewayService": {Role.VIEWER: "GetArtifact", Role.DEVELOPER: "PutArtifact"},
     "KeyService": {Role.ADMIN: "CreateKey ListKeys RevokeKey GrantRole RevokeRole ListRoles"},
+    "PolicyService": {
+        Role.VIEWER: "GetPolicy ListPolicies",
+        Role.DEVELOPER: "TestPolicy ExplainPolicy",
+        Role.ADMIN: "PutPolicy DeletePolicy",
+    },
     "MonitorService": {Role.VIEWER: "QueryLogs TailLogs GetTrace"},
     "SchedulerService": {
         Role.VIEWER: "CheckWorkflow GetWorkflow ListWorkflows Session GetRun WaitRun ListRuns WatchRun ListApprovals "
@@ -69,6 +74,7 @@ SERVED_BY = {
     "GatewayService": "gateway",
     "KeyService": "agent_manager",
     "MonitorService": "monitor",
+    "PolicyService": "agent_manager",
     "SchedulerService": "scheduler",
 }
 CLIENTS = {role: Identity.client(f"role-{role.label}") for role in Role}

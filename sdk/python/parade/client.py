@@ -18,6 +18,7 @@ from parade.outcome import Outcome
 from parade.pages import PAGE_SIZE, first, pages
 from parade.patience import patiently
 from parade.permissions import Permissions
+from parade.policies import Policies
 from parade.runs import Runs
 from parade.schedules import Schedules
 from parade.started_call import CallState, StartedCall, start_request
@@ -26,6 +27,7 @@ from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.dispatcher_pb2_grpc import DispatcherServiceStub
 from parade.v1.key_pb2_grpc import KeyServiceStub
 from parade.v1.monitor_pb2_grpc import MonitorServiceStub
+from parade.v1.policy_pb2_grpc import PolicyServiceStub
 from parade.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
@@ -78,7 +80,7 @@ async def connect(mesh: MeshFile | Path | None = None, *, traced: bool = True) -
                 await replicas.close()
 
 
-class Mesh(Runs, Schedules, Permissions, Issued, CallApprovals):
+class Mesh(Runs, Schedules, Permissions, Policies, Issued, CallApprovals):
     """A connection to a mesh. Lists come as the messages of `parade.v1`, whose comments say what they hold."""
 
     def __init__(
@@ -99,6 +101,7 @@ class Mesh(Runs, Schedules, Permissions, Issued, CallApprovals):
         self._dispatcher = DispatcherServiceStub(services["dispatcher"].for_stubs())
         self._agent_manager = AgentManagerServiceStub(services["agent_manager"].for_stubs())
         self._permissions = KeyServiceStub(services["agent_manager"].for_stubs())
+        self._policies = PolicyServiceStub(services["agent_manager"].for_stubs())
         self._monitor = MonitorServiceStub(services["monitor"].for_stubs())
 
     async def call(

@@ -14,6 +14,10 @@ from parade_agent_manager.engine import Engine, Timings
 from parade_agent_manager.enrolment import Enrolment
 from parade_agent_manager.key_servicer import KeyServicer
 from parade_agent_manager.permissions import Permissions
+from parade_agent_manager.policy_administration import PolicyAdministration
+from parade_agent_manager.policy_servicer import PolicyServicer
+from parade_agent_manager.policy_store import PolicyStore
+from parade_agent_manager.policy_trial import PolicyTrial
 from parade_agent_manager.quotas import AgentLimits
 from parade_agent_manager.refusal_servicer import RefusalServicer
 from parade_agent_manager.registry import Registry
@@ -65,8 +69,10 @@ async def serve(process: Process[Config]) -> None:
         fingerprint=lambda: root_fingerprint(trusted.current()), clock=clock, ids=process.ids, log=log, domain=config.domain,
         certificate_lifetime=lifetime, quotas=quotas,
     )  # fmt: skip
+    policies = PolicyAdministration(store=PolicyStore(database, recorder), feed=feed, own=process.policies, clock=clock, log=log)
     await engine.load()
     await permissions.load()
+    await policies.load()
     await revoker.load()
     await first_key.let_in(permissions, config.initial_admin, config.initial_key_file, clock)
     upkeep = Upkeep(engine, enrolment, revoker, clock, log)
@@ -78,7 +84,8 @@ async def serve(process: Process[Config]) -> None:
         engine, Catalogue(registry), enrolment, revoker, feed, process.grants, waits, lambda: trusted.current().trust_bundle
     )  # fmt: skip
     own = AuditServicer("agent_manager", audit, clock, process.grants)
-    servicers = servicer, KeyServicer(permissions), RefusalServicer(audit.record, clock), own
+    policy_servicer = PolicyServicer(policies, PolicyTrial(registry, policies.told, process.standing.of))
+    servicers = servicer, KeyServicer(permissions), policy_servicer, RefusalServicer(audit.record, clock), own
     enrolment_listen = config.enrolment_listen
     served = running(process, *servicers, enrolment_listen=enrolment_listen, options=MANY_CONNECTIONS, decisions=decisions)
     async with served as server:

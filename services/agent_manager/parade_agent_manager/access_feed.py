@@ -7,9 +7,10 @@ from parade_agent_manager.certificate import Revocation
 from parade_agent_manager.waits import Waits
 from parade_agent_manager.watchers import Watcher
 from parade_chassis.grants import Granted
+from parade_chassis.policies import PolicyText
 from parade_chassis.standing import LivingKey
 
-AccessChange = Revocation | Granted | LivingKey
+AccessChange = Revocation | Granted | LivingKey | PolicyText
 """One thing to know, as it is after the change."""
 
 

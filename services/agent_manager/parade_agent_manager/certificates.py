@@ -7,6 +7,7 @@ from parade_agent_manager.access_feed import AccessChange
 from parade_agent_manager.certificate import CertificateState, KnownCertificate, Revocation
 from parade_agent_manager.convert import to_timestamp
 from parade_chassis.grants import Granted
+from parade_chassis.policies import PolicyText
 from parade_chassis.standing import LivingKey
 
 SYNCED = access_watch_pb2.WatchAccessResponse(synced=access_watch_pb2.WatchAccessResponse.Synced())
@@ -68,6 +69,9 @@ def to_news(change: AccessChange) -> access_watch_pb2.WatchAccessResponse:
         return access_watch_pb2.WatchAccessResponse(client_role=role)
     if isinstance(change, LivingKey):
         return access_watch_pb2.WatchAccessResponse(living_key=_to_living_key(change))
+    if isinstance(change, PolicyText):
+        policy = access_watch_pb2.PolicyText(namespace=change.namespace, name=change.name, version=change.version, text=change.text)
+        return access_watch_pb2.WatchAccessResponse(policy=policy)
     return access_watch_pb2.WatchAccessResponse(revocation=to_revocation(change))
 
 

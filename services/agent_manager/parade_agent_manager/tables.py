@@ -5,7 +5,7 @@ Times are whole microseconds since 1970, which both databases keep exactly.
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
 
 from parade_chassis.audit_log import AuditTables
 
@@ -96,6 +96,18 @@ ROLE_GRANTS = Table(
     Column("role", Text, nullable=False),
     Column("granted_by", Text, nullable=False),
     Column("granted", BigInteger, nullable=False),
+)
+
+POLICIES = Table(
+    "policy",
+    METADATA,
+    Column("namespace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("rule_count", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -26,7 +26,7 @@ from parade_gateway.errors import HttpError
 
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _TEMPLATE = re.compile(r"(/([a-z0-9.-]+|\{[a-z][a-z0-9_]*\}))+(:[A-Za-z-]+)?")
-SERVED_BY = {"audit": "agent_manager", "key": "agent_manager"}
+SERVED_BY = {"audit": "agent_manager", "key": "agent_manager", "policy": "agent_manager"}
 """Who serves the services whose contracts are not named after it. Where several do, a request names the one that is asked."""
 RESUME_FIELD = "after_sequence"
 """The field of a request that says after which number its stream starts."""

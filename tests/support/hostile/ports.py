@@ -23,6 +23,7 @@ from parade.v1 import (
     gateway_pb2,
     key_pb2,
     monitor_pb2,
+    policy_pb2,
     refusal_pb2,
     scheduler_pb2,
 )
@@ -43,7 +44,7 @@ NAMES = (*SERVICES, ENROLMENT, AGENT)
 """The ports."""
 
 _MODULES: dict[str, tuple[Any, ...]] = {
-    "agent_manager": (agent_manager_pb2, key_pb2, refusal_pb2, audit_pb2),
+    "agent_manager": (agent_manager_pb2, key_pb2, policy_pb2, refusal_pb2, audit_pb2),
     "dispatcher": (dispatcher_pb2, audit_pb2),
     "scheduler": (scheduler_pb2, audit_pb2),
     "gateway": (gateway_pb2,),

@@ -143,6 +143,29 @@ async def test_keys_are_known_once_the_picture_is_complete_and_followed_from_the
     assert before == []
 
 
+def policy(name: str, version: int = 1, text: str = "forbid (principal, action, resource);") -> pb.WatchAccessResponse:
+    return pb.WatchAccessResponse(policy=pb.PolicyText(namespace="default", name=name, version=version, text=text))
+
+
+async def test_policies_are_known_once_the_picture_is_complete_and_followed_from_then_on(
+    process: Process[Config], manager: AgentManager
+) -> None:
+    def versions() -> dict[str, int]:
+        return {name: policy.version for name, policy in process.policies.of("default").items()}
+
+    manager.say(policy("a"), policy("b"))
+    await eventually(lambda: manager.opened == 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    before = versions()
+    manager.say(SYNCED)
+    await eventually(lambda: versions() == {"a": 1, "b": 1})
+    manager.say(policy("c"), policy("a", 2), policy("b", 2, ""))
+    await eventually(lambda: versions() == {"a": 2, "c": 1})
+
+    assert before == {}
+
+
 async def test_a_watch_is_opened_again_after_ever_longer_pauses(process: Process[Config], manager: AgentManager) -> None:
     clock = process.clock
     assert isinstance(clock, ManualClock)

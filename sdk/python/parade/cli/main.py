@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from parade.cli import agent, artifact, audit, calls, cert, event, function, key, role, run, schedule, workflow
+from parade.cli import agent, artifact, audit, calls, cert, event, function, key, policy, role, run, schedule, workflow
 from parade.cli.approve import approve
 from parade.cli.call import call
 from parade.cli.connection import use_mesh_file
@@ -80,6 +80,7 @@ app.add_typer(function.app, name="function")
 app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="key")
 app.add_typer(role.app, name="role")
+app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(cert.app, name="cert")
 
