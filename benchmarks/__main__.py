@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
-from benchmarks import abuse, balance, calls, growth, idle, processes, rest, sleeping, steps, stream
+from benchmarks import abuse, balance, calls, growth, idle, processes, rest, security, sleeping, steps, stream
 from benchmarks.grounds import Kind
 from benchmarks.mesh import ECHO, Agent, Bench, Plan, running
 from benchmarks.result import Result
@@ -42,6 +42,7 @@ CASES: dict[str, Case] = {
     "calls.balance": Case(balance.balance, (balance.PACED,)),
     "calls.stream": Case(stream.stream),
     "calls.idle": Case(idle.idle, (), limit=400),
+    "calls.security": Case(security.security, limit=900),
     "security.abuse": Case(abuse.abuse, limit=600),
     **{
         name: Case(measure, limit=900)

@@ -62,6 +62,8 @@ class Bench:
     folder: Path
     """Its state folder."""
     plan: Plan = field(default_factory=Plan)
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What every process of it is told beside."""
 
     @property
     def mesh_file(self) -> Path:
@@ -71,7 +73,7 @@ class Bench:
     @property
     def environment(self) -> dict[str, str]:
         """What tells a program where the mesh is."""
-        return {**os.environ, FILE_VARIABLE: str(self.mesh_file)}
+        return {**os.environ, **self.told, FILE_VARIABLE: str(self.mesh_file)}
 
     def services(self) -> list[psutil.Process]:
         """Returns the processes of the mesh."""
@@ -85,11 +87,17 @@ class Bench:
 
 
 @contextmanager
-def running(plan: Plan, agents: Sequence[Agent]) -> Iterator[Bench]:
-    """Runs a mesh with agents for the block."""
+def running(plan: Plan, agents: Sequence[Agent], told: Mapping[str, str] | None = None) -> Iterator[Bench]:
+    """Runs a mesh with agents for the block.
+
+    Args:
+        plan: How much is measured.
+        agents: The agents.
+        told: What every process of the mesh is told beside what it must know.
+    """
     with tempfile.TemporaryDirectory(prefix="parade-bench-") as folder:
-        bench = Bench(Path(folder) / STATE_FOLDER, plan)
-        start(bench.folder)
+        bench = Bench(Path(folder) / STATE_FOLDER, plan, told or {})
+        start(bench.folder, {**os.environ, **bench.told})
         try:
             with ExitStack() as stack:
                 for agent in agents:
@@ -99,9 +107,9 @@ def running(plan: Plan, agents: Sequence[Agent]) -> Iterator[Bench]:
             stop(bench.folder)
 
 
-def start(folder: Path) -> None:
-    """Starts a mesh and waits until it is ready."""
-    _local("up", "--detach", "--state", str(folder))
+def start(folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Starts a mesh, in this process's environment where none is given, and waits until it is ready."""
+    _local("up", "--detach", "--state", str(folder), environment=environment)
 
 
 def stop(folder: Path) -> None:
@@ -109,8 +117,9 @@ def stop(folder: Path) -> None:
     _local("down", "--state", str(folder))
 
 
-def _local(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-P", "-m", "parade_local", *arguments], check=True, stdout=subprocess.DEVNULL, timeout=90)
+def _local(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    command = [sys.executable, "-P", "-m", "parade_local", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=90, env=environment)
 
 
 @contextmanager
