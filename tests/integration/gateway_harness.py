@@ -33,6 +33,7 @@ from parade.wire.status import to_record
 from parade_chassis.api_key import KeyMark, mark_of, new_key
 from parade_chassis.config import ServiceConfig
 from parade_chassis.context import RequestContext, current
+from parade_chassis.grants import Grants
 from parade_chassis.lifecycle import Process
 from parade_chassis.server import running
 from parade_gateway import __main__ as gateway
@@ -230,7 +231,9 @@ class Edge:
 
 
 @asynccontextmanager
-async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, absent: str = "", **settings: Any) -> AsyncIterator[Edge]:
+async def gateway_of(
+    authority: Authority, folder: Path, unused_port: int, *, absent: str = "", grants: Grants | None = None, **settings: Any
+) -> AsyncIterator[Edge]:
     seen, key = Seen(), new_key()
     seen.keys[key] = Role.ADMIN
     servicers: dict[str, list[object]] = {
@@ -253,6 +256,7 @@ async def gateway_of(authority: Authority, folder: Path, unused_port: int, *, ab
                 authority,
                 rest_listen=listen,
                 artifacts=folder / "artifacts",
+                grants=grants,
                 **{**addresses, **settings},
             )
         )

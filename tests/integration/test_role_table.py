@@ -49,7 +49,7 @@ TABLE = {
         Role.OPERATOR: "ResolveCallApproval",
     },
     "GatewayService": {Role.VIEWER: "GetArtifact", Role.DEVELOPER: "PutArtifact"},
-    "KeyService": {Role.ADMIN: "CreateKey ListKeys RevokeKey GrantRole RevokeRole ListRoles"},
+    "KeyService": {Role.VIEWER: "WhoAmI", Role.ADMIN: "CreateKey ListKeys RevokeKey GrantRole RevokeRole ListRoles"},
     "PolicyService": {
         Role.VIEWER: "GetPolicy ListPolicies",
         Role.DEVELOPER: "TestPolicy ExplainPolicy",

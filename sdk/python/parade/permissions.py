@@ -29,7 +29,7 @@ class NewKey(NamedTuple):
 
 
 class Permissions:
-    """Who outside the mesh may do what; for admins. Answers come as the messages of `parade.v1`, whose comments say what they hold."""
+    """Who outside the mesh may do what; mostly for admins. Answers are the messages of `parade.v1`, whose comments say what they hold."""
 
     _permissions: "KeyServiceAsyncStub"
 
@@ -100,6 +100,14 @@ class Permissions:
         """
         request = key_pb2.ListRolesRequest(namespace=namespace, page_size=PAGE_SIZE)
         return [grant async for page in pages(self._permissions.ListRoles, request) for grant in page.grants]
+
+    async def who_am_i(self) -> key_pb2.WhoAmIResponse:
+        """Returns who this client is to the mesh, and what it may do.
+
+        Raises:
+            ParadeError: PERMISSION_DENIED where it has no role; the message says who it is.
+        """
+        return await patiently(lambda: self._permissions.WhoAmI(key_pb2.WhoAmIRequest()))
 
 
 def _number(role: RoleName) -> access_pb2.Role.ValueType:

@@ -276,6 +276,7 @@ class Mesh(_Blocking[client.Mesh]):
     explain_policy = _blocking(client.Mesh.explain_policy)
     revoke_role = _blocking(client.Mesh.revoke_role)
     roles = _blocking(client.Mesh.roles)
+    who_am_i = _blocking(client.Mesh.who_am_i)
     certificates = _blocking(client.Mesh.certificates)
     revoke = _blocking(client.Mesh.revoke)
     logs = _blocking(client.Mesh.logs)

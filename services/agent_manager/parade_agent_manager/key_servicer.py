@@ -54,6 +54,11 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
         found, token = self._permissions.grants(_asker(), request.namespace, request.page_size, request.page_token)
         return pb.ListRolesResponse(grants=map(_to_grant, found), next_page_token=token)
 
+    async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:
+        """See the contract."""
+        asking = current()
+        return pb.WhoAmIResponse(subject=asking.principal, namespace=required_namespace(), role=number_of(asking.role))
+
     async def AuthenticateKey(self, request: pb.AuthenticateKeyRequest, context: Context) -> pb.AuthenticateKeyResponse:
         """See the contract."""
         if (known := self._permissions.key(request.id)) is not None:

@@ -12,6 +12,7 @@ from parade_gateway.api import Api
 from parade_gateway.artifact_http import ArtifactHttp
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.authentication import Keys
+from parade_gateway.callers import Callers
 from parade_gateway.calls import BATCH_CALL, CALL, CALL_STREAM, Calls
 from parade_gateway.config import Config
 from parade_gateway.edge import Edge, with_cors
@@ -21,6 +22,9 @@ from parade_gateway.refused import Refused
 from parade_gateway.routes import Routes, public_services
 from parade_gateway.server import listen, serving
 from parade_gateway.servicer import GatewayServicer
+from parade_gateway.signing_keys import SigningKeys
+from parade_gateway.strangers import Strangers
+from parade_gateway.tokens import Tokens
 from parade_gateway.transcoded import Transcoded
 from parade_gateway.upstream import Upstream
 
@@ -46,13 +50,23 @@ async def serve(process: Process[Config]) -> None:
             handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
             refused = Refused(upstream.report, Identity.service("gateway", config.domain), process.clock, process.log)
             process.background(refused.keep(), "audit")
-            endpoints, keys = Endpoints(routes, handlers, ArtifactHttp(artifacts).routes), Keys(upstream.authenticate, process.clock)
-            api = Api(process, endpoints, keys, refused)
+            endpoints = Endpoints(routes, handlers, ArtifactHttp(artifacts).routes)
+            callers = Callers(Keys(upstream.authenticate, process.clock), _tokens(process), process.grants)
+            api = Api(process, endpoints, callers, refused)
             process.background(api.end_revoked(), "revocation")
-            edge = Edge(guard, pages.routes(routes, closing), api)
+            edge = Edge(guard, pages.routes(routes, closing, config.login()), api)
             async with serving(process, opened, with_cors(edge, config.cors_origins), closing):
                 await process.stopped()
             await refused.end()
+
+
+def _tokens(process: Process[Config]) -> Tokens | None:
+    """Returns what knows the tokens of people; None where nobody logs in."""
+    config, clock = process.config, process.clock
+    if not config.oidc_issuer:
+        return None
+    keys = SigningKeys(config.oidc_issuer, process.tasks, clock, process.log)
+    return Tokens(config.oidc_issuer, config.oidc_audience, keys, Strangers(clock), clock)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One HTTP request from its arrival to its answer: endpoint, key, handler, and what is recorded of it. The work is the handlers'."""
+"""One HTTP request from its arrival to its answer: endpoint, caller, handler, and what is recorded of it. The work is the handlers'."""
 
 import asyncio
 import secrets
@@ -15,8 +15,8 @@ from parade.wire.errors import ParadeError, Reason
 from parade_chassis.grants import lacking
 from parade_chassis.lifecycle import Process
 from parade_gateway.answer import Answer
-from parade_gateway.authentication import Keys, shown_key
 from parade_gateway.caller import Caller
+from parade_gateway.callers import Callers, Shown, shown_by
 from parade_gateway.config import Config
 from parade_gateway.connection import CONNECTION
 from parade_gateway.endpoints import Endpoint, Endpoints
@@ -34,7 +34,7 @@ REVOCATION_CHECK: Final = 4.0
 
 @dataclass(slots=True)
 class _Open:
-    shown: str
+    shown: Shown
     endpoint: Endpoint
     began: float
     refusal: ParadeError | None = None
@@ -44,20 +44,20 @@ class _Open:
 class Api:
     """The RPCs over HTTP."""
 
-    def __init__(self, process: Process[Config], endpoints: Endpoints, keys: Keys, refused: Refused) -> None:
+    def __init__(self, process: Process[Config], endpoints: Endpoints, callers: Callers, refused: Refused) -> None:
         """Takes what the steps need.
 
         Args:
             process: For its telemetry and log.
             endpoints: Who answers what.
-            keys: Who may come in.
+            callers: Who may come in.
             refused: Where it is noted who may not.
         """
         self._telemetry = process.telemetry
         self._log = process.log
         self._clock = process.clock
         self._endpoints = endpoints
-        self._keys = keys
+        self._callers = callers
         self._refused = refused
         self._open: dict[asyncio.Task[Any], _Open] = {}
         """The requests under way that were let in."""
@@ -103,7 +103,7 @@ class Api:
         long_ago = self._clock.monotonic() - REVOCATION_CHECK
         for task, request in [(task, request) for task, request in self._open.items() if request.began < long_ago]:
             try:
-                demand_role(self._keys.known(request.shown) or await self._keys.caller(request.shown), request.endpoint)
+                demand_role(self._callers.known(request.shown) or await self._callers.caller(request.shown), request.endpoint)
             except ParadeError as error:
                 # Where nobody can say at the moment, nobody could have been kept out either.
                 if error.reason in _REFUSALS and self._open.get(task) is request:
@@ -111,7 +111,7 @@ class Api:
                     request.refusal = error
                     task.cancel()
 
-    async def _admitted(self, headers: Mapping[str, str], endpoint: Endpoint, refusal: HttpError | None) -> tuple[str, Caller]:
+    async def _admitted(self, headers: Mapping[str, str], endpoint: Endpoint, refusal: HttpError | None) -> tuple[Shown, Caller]:
         """Returns what a request shows and who makes it, where they may.
 
         Args:
@@ -124,8 +124,8 @@ class Api:
         """
         caller = None
         try:
-            shown = shown_key(headers)
-            caller = self._keys.known(shown) or await self._keys.caller(shown)
+            shown = shown_by(headers)
+            caller = self._callers.known(shown) or await self._callers.caller(shown)
             if refusal is not None:
                 raise refusal
             demand_role(caller, endpoint)
@@ -134,7 +134,7 @@ class Api:
             raise
         return shown, caller
 
-    async def _handled(self, shown: str, endpoint: Endpoint, request: Request, answer: Answer) -> None:
+    async def _handled(self, shown: Shown, endpoint: Endpoint, request: Request, answer: Answer) -> None:
         """Has a request answered; it ends where who makes it may not make it any more."""
         task: Any = asyncio.current_task()
         mine = self._open[task] = _Open(shown, endpoint, self._clock.monotonic())

@@ -6,7 +6,7 @@ shown before are asked for so often and no more, so that who tries keys out cost
 
 from asyncio import Lock
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -17,7 +17,9 @@ from parade.wire.role_numbers import role_of
 from parade_chassis.api_key import KeyMark, digest_of, mark_of
 from parade_chassis.clock import Clock
 from parade_gateway.caller import Caller
+from parade_gateway.challenge import challenged
 from parade_gateway.errors import HttpError
+from parade_gateway.strangers import Strangers
 
 FRESH: Final = 5.0
 """Seconds that a good answer is believed."""
@@ -25,13 +27,8 @@ REFUSED: Final = 1.0
 """Seconds that a refusal is."""
 MOST: Final = 4096
 """How many answers of each kind are remembered."""
-STRANGERS: Final = 100.0
-"""How many unknown keys are asked for in a second."""
-BURST: Final = 1000.0
-"""How many are, where there were few before."""
 ASK_TIMEOUT: Final = 2.0
 """Seconds that the agent_manager may take."""
-_SCHEME: Final = "bearer "
 _AWAY: Final = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
 
 AnswerT = TypeVar("AnswerT")
@@ -68,8 +65,7 @@ class Keys:
         """Until when a refusal is believed."""
         self._turns: dict[bytes, _Turn] = {}
         """Who asks for what at the moment."""
-        self._room = BURST
-        self._measured = clock.monotonic()
+        self._strangers = Strangers(clock)
 
     def known(self, shown: str) -> Caller | None:
         """Returns whose key this is, where that was said a moment ago."""
@@ -97,7 +93,7 @@ class Keys:
     async def _asked(self, mark: KeyMark) -> Caller:
         before = self._good.get(mark.digest)
         if before is None:
-            self._take_room()
+            self._strangers.admit()
         try:
             response = await self._ask(key_pb2.AuthenticateKeyRequest(id=mark.id, digest=mark.digest), ASK_TIMEOUT)
         except ParadeError as error:
@@ -121,14 +117,6 @@ class Keys:
         answer = self._good.get(digest)
         return answer.caller if answer is not None and self._clock.monotonic() < answer.until else None
 
-    def _take_room(self) -> None:
-        now = self._clock.monotonic()
-        self._room = min(BURST, self._room + (now - self._measured) * STRANGERS)
-        self._measured = now
-        if self._room < 1:
-            raise ParadeError(Reason.NO_CAPACITY, "too many unknown API keys are shown; try again", metadata={"retry_after": "1s"})
-        self._room -= 1
-
     @asynccontextmanager
     async def _turn(self, digest: bytes) -> AsyncIterator[None]:
         turn = self._turns.setdefault(digest, _Turn(Lock()))
@@ -142,23 +130,9 @@ class Keys:
                 del self._turns[digest]
 
 
-def shown_key(headers: Mapping[str, str]) -> str:
-    """Returns the key that a request shows, in `Authorization` or `x-api-key`.
-
-    Raises:
-        HttpError: 401 where it shows none.
-    """
-    said = headers.get("authorization", "")
-    key = said[len(_SCHEME) :].strip() if said.lower().startswith(_SCHEME) else headers.get("x-api-key", "").strip()
-    if not key:
-        raise _refusal("show an API key, as `Authorization: Bearer parade_…` or `x-api-key: parade_…`", 'Bearer realm="parade"')
-    return key
-
-
 def invalid_key() -> HttpError:
     """Makes the error for a key that is nobody's. To the outside all such keys are one."""
-    challenge = 'Bearer realm="parade", error="invalid_token"'
-    return _refusal("this API key is not known, has expired or was revoked; ask an admin for another", challenge)
+    return challenged("this API key is not known, has expired or was revoked; ask an admin for another", "invalid_token")
 
 
 def _remember(answers: OrderedDict[bytes, AnswerT], digest: bytes, answer: AnswerT) -> None:
@@ -166,7 +140,3 @@ def _remember(answers: OrderedDict[bytes, AnswerT], digest: bytes, answer: Answe
     answers.move_to_end(digest)
     if len(answers) > MOST:
         answers.popitem(last=False)
-
-
-def _refusal(message: str, challenge: str) -> HttpError:
-    return HttpError(401, Reason.UNAUTHENTICATED, message, {"www-authenticate": challenge})

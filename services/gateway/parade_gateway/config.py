@@ -1,11 +1,12 @@
 """What the gateway is told at its start."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from parade.wire.web import secure
 from parade_chassis.config import ServiceConfig
 
 
@@ -40,3 +41,30 @@ class Config(ServiceConfig):
     """How many bytes one artifact may have."""
     artifact_retention: float = Field(default=7 * 86400.0, gt=0)
     """Seconds that an artifact is kept after it was last stored."""
+    oidc_issuer: str = Field(default="", max_length=255)
+    """The URL of the OpenID Connect issuer that people log in at, exactly as it calls itself; nobody logs in where it is not set."""
+    oidc_audience: str = Field(default="", max_length=255)
+    """Whom its tokens must be meant for: what it calls this mesh in `aud`, or the client id where it makes id tokens alone."""
+    oidc_client_id: str = Field(default="", max_length=255)
+    """As which of its clients `parade login` comes: a public one, for programs on people's machines."""
+    oidc_scopes: str = Field(default="openid offline_access", max_length=255)
+    """What `parade login` asks for, with spaces between."""
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _read_by_nobody_else(cls, issuer: str) -> str:
+        if issuer and (not secure(issuer) or "#" in issuer or "?" in issuer):
+            raise ValueError("must be an https:// URL, or one of this machine")
+        return issuer
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if bool(self.oidc_issuer) != bool(self.oidc_audience) or (self.oidc_client_id and not self.oidc_issuer):
+            raise ValueError("oidc_issuer and oidc_audience go together, and oidc_client_id needs them")
+        return self
+
+    def login(self) -> dict[str, str] | None:
+        """Returns what `parade login` must know; None where nobody logs in by it."""
+        if not self.oidc_client_id:
+            return None
+        return {"issuer": self.oidc_issuer, "audience": self.oidc_audience, "clientId": self.oidc_client_id, "scopes": self.oidc_scopes}

@@ -16,7 +16,7 @@ from parade_gateway.request import headers_of
 
 _API = "/v1/"
 """What every path of the API begins with, and no page's."""
-_CALLER_HEADERS = ["authorization", "content-type", "last-event-id", "traceparent", "x-api-key", "x-request-timeout"]
+_CALLER_HEADERS = ["authorization", "content-type", "last-event-id", "traceparent", "x-api-key", "x-parade-namespace", "x-request-timeout"]
 
 
 class Edge:

@@ -30,6 +30,9 @@ _ALWAYS = (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Reason.INTERNAL, Re
 SEPARATOR = "\n\n"
 """What stands between the summary of a comment and the rest."""
 
+_BEARER = """An API key, `parade_…`, or the token of a person that the configured OpenID Connect issuer has made. A person acts in the
+namespace `default`, or in the one that the header `x-parade-namespace` names."""
+
 _ERROR = {
     "type": "object",
     "description": "A failure, as `google.rpc.Status` in JSON.",
@@ -95,7 +98,7 @@ def document(routes: Routes) -> dict[str, Any]:
             "schemas": dict(sorted(schemas.components.items())),
             "parameters": {"Timeout": _TIMEOUT, "LastEventId": _LAST_EVENT},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `parade_…`."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An API key, `parade_…`."},
             },
         },
@@ -108,7 +111,7 @@ def _operation(route: Route, comments: Comments, schemas: Schemas) -> dict[str, 
         "operationId": f"{route.method.containing_service.name}_{route.method.name}",
         "tags": [route.method.containing_service.name],
         "summary": comment.partition(SEPARATOR)[0].replace("\n", " "),
-        "description": f"{comment.partition(SEPARATOR)[2]}{SEPARATOR}Needs the role `{route.role.label}` in the key's namespace.".lstrip(),
+        "description": f"{comment.partition(SEPARATOR)[2]}{SEPARATOR}Needs the role `{route.role.label}` in the namespace.".lstrip(),
         "parameters": _parameters(route, schemas),
         "responses": {"200": _answer(route, schemas), **_failures(comment)},
     }

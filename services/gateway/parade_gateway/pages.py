@@ -1,10 +1,10 @@
-"""The pages for people: the reference at `/docs`, what it is made from, and whether the gateway is there.
+"""The pages for people: the reference at `/docs`, what it is made from, where people log in, and whether the gateway is there.
 
 None needs a key, and none loads anything from elsewhere.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -61,12 +61,13 @@ fetch("openapi.json").then((answer) => answer.json()).then((document) => Swagger
 """
 
 
-def routes(api: Routes, closing: asyncio.Event) -> list[Route]:
+def routes(api: Routes, closing: asyncio.Event, login: Mapping[str, str] | None = None) -> list[Route]:
     """Returns the routes of the pages.
 
     Args:
         api: What the reference describes.
         closing: Set when the process ends.
+        login: What `parade login` must know; None where nobody logs in by it.
     """
     written: dict[str, bytes] = {}
 
@@ -80,6 +81,11 @@ def routes(api: Routes, closing: asyncio.Event) -> list[Route]:
             return JSONResponse({"status": "NOT_SERVING"}, 503)
         return JSONResponse({"status": "SERVING"})
 
+    async def where_to_log_in(_: Request) -> Response:
+        if login is None:
+            raise HTTPException(404)
+        return JSONResponse(login, headers=HEADERS)
+
     return [
         Route("/", _always(RedirectResponse("/docs", 307))),
         Route("/docs", _always(HTMLResponse(_PAGE, headers=HEADERS))),
@@ -87,6 +93,7 @@ def routes(api: Routes, closing: asyncio.Event) -> list[Route]:
         Route("/docs/{asset}", _asset),
         Route("/openapi.json", document),
         Route("/healthz", healthy),
+        Route("/login.json", where_to_log_in),
     ]
 
 

@@ -12,6 +12,7 @@ from parade.cli.connection import use_mesh_file
 from parade.cli.doctor import doctor
 from parade.cli.group import Root
 from parade.cli.local import dev, down
+from parade.cli.login import login, logout, token, whoami
 from parade.cli.logs import logs
 from parade.cli.project import init
 from parade.cli.ps import ps
@@ -70,6 +71,10 @@ app.command()(call)
 app.command()(approve)
 app.command()(logs)
 app.command()(trace)
+app.command()(login)
+app.command()(logout)
+app.command()(token)
+app.command()(whoami)
 app.add_typer(calls.app, name="calls")
 app.add_typer(run.app, name="run")
 app.add_typer(workflow.app, name="workflow")

@@ -67,6 +67,11 @@ class KeyServiceStub:
                 request_serializer=parade_dot_v1_dot_key__pb2.ListRolesRequest.SerializeToString,
                 response_deserializer=parade_dot_v1_dot_key__pb2.ListRolesResponse.FromString,
                 _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/parade.v1.KeyService/WhoAmI',
+                request_serializer=parade_dot_v1_dot_key__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=parade_dot_v1_dot_key__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
         self.AuthenticateKey = channel.unary_unary(
                 '/parade.v1.KeyService/AuthenticateKey',
                 request_serializer=parade_dot_v1_dot_key__pb2.AuthenticateKeyRequest.SerializeToString,
@@ -140,6 +145,16 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhoAmI(self, request, context):
+        """Tells who asks, and what it may do.
+
+        A retry is safe. Called by clients and the gateway. Fails with PERMISSION_DENIED (it has no role there; the message says who it is, and how a
+        role is granted).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AuthenticateKey(self, request, context):
         """Tells who shows an API key. The key itself stays with the gateway.
 
@@ -181,6 +196,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.ListRoles,
                     request_deserializer=parade_dot_v1_dot_key__pb2.ListRolesRequest.FromString,
                     response_serializer=parade_dot_v1_dot_key__pb2.ListRolesResponse.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=parade_dot_v1_dot_key__pb2.WhoAmIRequest.FromString,
+                    response_serializer=parade_dot_v1_dot_key__pb2.WhoAmIResponse.SerializeToString,
             ),
             'AuthenticateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.AuthenticateKey,
@@ -353,6 +373,33 @@ class KeyService:
             '/parade.v1.KeyService/ListRoles',
             parade_dot_v1_dot_key__pb2.ListRolesRequest.SerializeToString,
             parade_dot_v1_dot_key__pb2.ListRolesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parade.v1.KeyService/WhoAmI',
+            parade_dot_v1_dot_key__pb2.WhoAmIRequest.SerializeToString,
+            parade_dot_v1_dot_key__pb2.WhoAmIResponse.FromString,
             options,
             channel_credentials,
             insecure,

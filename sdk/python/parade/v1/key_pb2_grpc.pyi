@@ -72,6 +72,12 @@ class KeyServiceStub:
     A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token) and PERMISSION_DENIED (the caller is no
     admin of the namespace).
     """
+    WhoAmI: _grpc.UnaryUnaryMultiCallable[_key_pb2.WhoAmIRequest, _key_pb2.WhoAmIResponse]
+    """Tells who asks, and what it may do.
+
+    A retry is safe. Called by clients and the gateway. Fails with PERMISSION_DENIED (it has no role there; the message says who it is, and how a
+    role is granted).
+    """
     AuthenticateKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.AuthenticateKeyRequest, _key_pb2.AuthenticateKeyResponse]
     """Tells who shows an API key. The key itself stays with the gateway.
 
@@ -121,6 +127,12 @@ class KeyServiceAsyncStub(KeyServiceStub):
 
     A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token) and PERMISSION_DENIED (the caller is no
     admin of the namespace).
+    """
+    WhoAmI: _aio.UnaryUnaryMultiCallable[_key_pb2.WhoAmIRequest, _key_pb2.WhoAmIResponse]  # type: ignore[assignment]
+    """Tells who asks, and what it may do.
+
+    A retry is safe. Called by clients and the gateway. Fails with PERMISSION_DENIED (it has no role there; the message says who it is, and how a
+    role is granted).
     """
     AuthenticateKey: _aio.UnaryUnaryMultiCallable[_key_pb2.AuthenticateKeyRequest, _key_pb2.AuthenticateKeyResponse]  # type: ignore[assignment]
     """Tells who shows an API key. The key itself stays with the gateway.
@@ -204,6 +216,18 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A retry is safe. Called by clients and the gateway. Fails with INVALID_ARGUMENTS (a bad page token) and PERMISSION_DENIED (the caller is no
         admin of the namespace).
+        """
+
+    @_abc_1.abstractmethod
+    def WhoAmI(
+        self,
+        request: _key_pb2.WhoAmIRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.WhoAmIResponse, _abc.Awaitable[_key_pb2.WhoAmIResponse]]:
+        """Tells who asks, and what it may do.
+
+        A retry is safe. Called by clients and the gateway. Fails with PERMISSION_DENIED (it has no role there; the message says who it is, and how a
+        role is granted).
         """
 
     @_abc_1.abstractmethod
