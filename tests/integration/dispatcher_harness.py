@@ -36,7 +36,7 @@ from parade.v1.function_pb2 import EFFECT_EFFECT, EFFECT_PURE, Function
 from parade.v1.value_pb2 import Value
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import Identity
+from parade.wire.identity import DEFAULT_NAMESPACE, Identity
 from parade.wire.session.acceptor import Acceptor, Exchange
 from parade.wire.session.link import Link
 from parade.wire.session.methods import DISPATCHER_SESSION
@@ -280,7 +280,7 @@ class AgentManager(agent_manager_pb2_grpc.AgentManagerServiceServicer):
 
     def say(self, change: agent_manager_pb2.Agent | agent_manager_pb2.Instance) -> None:
         if isinstance(change, agent_manager_pb2.Agent):
-            self.agents[change.name] = change
+            self.agents[f"{change.namespace}/{change.name}"] = change
             message = agent_manager_pb2.WatchAgentsResponse(agent=change)
         else:
             self.instances[change.id] = change
@@ -329,9 +329,10 @@ class Mesh:
         listening: bool = True,
         kind: Kind | None = None,
         port: Callable[[int], int] = int,
+        namespace: str = DEFAULT_NAMESPACE,
     ) -> Any:
         """Starts an instance of the agent "analyst" and lets the dispatcher know. `port` may put something before its port."""
-        identity = Identity.agent("analyst", f"i{next(iter(self.numbers))}")
+        identity = Identity.agent("analyst", f"i{next(iter(self.numbers))}", namespace)
         instance = agent_manager_pb2.Instance(
             id=identity.instance,
             namespace=identity.namespace,
@@ -343,6 +344,8 @@ class Mesh:
             functions=FUNCTIONS,
         )
         agent = (kind or self.kind)(instance)
+        if namespace != DEFAULT_NAMESPACE:
+            self.manager.say(_analyst(namespace))
         if listening:
             agent.server, instance.address = await serving(agent, agent_pb2_grpc, "AgentService", self.authority.source(identity))
             self.stack.push_async_callback(agent.server.stop, None)
@@ -470,9 +473,7 @@ async def running_mesh(
     authority = Authority(folder)
     manager = AgentManager()  # type: ignore[abstract]  # the dispatcher asks for WatchAgents alone
     manager.syncs = syncs
-    manager.say(
-        agent_manager_pb2.Agent(name="analyst", namespace="default", state=agent_manager_pb2.AGENT_STATE_ACTIVE, functions=FUNCTIONS)
-    )
+    manager.say(_analyst(DEFAULT_NAMESPACE))
     source = authority.source(Identity.service("agent_manager"))
     server, manager_address = await serving(manager, agent_manager_pb2_grpc, "AgentManagerService", source)
     async with AsyncExitStack() as outer:
@@ -483,6 +484,11 @@ async def running_mesh(
             await outer.enter_async_context(running_dispatcher(mesh, **settings))
         async with inner:
             yield mesh
+
+
+def _analyst(namespace: str) -> agent_manager_pb2.Agent:
+    active = agent_manager_pb2.AGENT_STATE_ACTIVE
+    return agent_manager_pb2.Agent(name="analyst", namespace=namespace, state=active, functions=FUNCTIONS)
 
 
 class Heard:

@@ -30,7 +30,9 @@ async def serve(process: Process[Config]) -> None:
         process.background(AccessWatch(process, channel).follow(), "access watch")
         process.background(calling.directory(channel).follow(), "agent watch")
         process.background(started.keep(), "started calls")
-        servicer = DispatcherServicer(calling.engine, calling.acceptor, started, calling.approvals, process.peers, decisions)
+        servicer = DispatcherServicer(
+            calling.engine, calling.acceptor, started, calling.approvals, process.peers, decisions, config.limits()
+        )
         audit = AuditServicer("dispatcher", keeping.audit_log, clock, process.grants)
         async with running(process, servicer, audit, drain=calling.drain, decisions=decisions):
             await process.stopped()

@@ -38,7 +38,7 @@ class Calling:
         config, loop, deadlines = process.config, asyncio.get_running_loop(), Deadlines()
         self._process = process
         self._connections = Connections(process.certificates, process.tasks, process.log)
-        self._pools = Pools(load_balancer(config.balancer), loop.time, loop.call_later)
+        self._pools = Pools(load_balancer(config.balancer), loop.time, loop.call_later, config.limits())
         self.approvals = keeping.approvals(deadlines, timedelta(seconds=config.approval_lifetime))
         parts = Parts(
             pools=self._pools,

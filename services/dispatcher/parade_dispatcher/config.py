@@ -4,7 +4,9 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from parade_chassis.config import ServiceConfig
+from parade_chassis.quotas import Given, Quotas
 from parade_dispatcher.plugins import DEFAULT_BALANCER
+from parade_dispatcher.quotas import CallLimits
 
 
 class Config(ServiceConfig):
@@ -26,3 +28,9 @@ class Config(ServiceConfig):
     """Calls of one session that may be under way at once. Whoever has more keeps the rest back until others have ended."""
     session_age: float = Field(default=1800.0, ge=1)
     """Seconds after which whoever opened a session is asked to open another, give or take a tenth."""
+    quotas: Given[CallLimits] = Field(default_factory=dict)
+    """What each namespace may have, as JSON by namespace (see `parade_chassis.quotas`): `calls`, `sessions`."""
+
+    def limits(self) -> Quotas[CallLimits]:
+        """Returns what each namespace may have."""
+        return Quotas("dispatcher", self.quotas, CallLimits())

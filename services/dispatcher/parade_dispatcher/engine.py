@@ -128,6 +128,8 @@ class Engine:
         if pool is not None and agent is not None:
             function = agent.functions.get(request.function)
             if function is not None:
+                if pool.room.taken >= pool.room.limit:
+                    raise pool.room.full()
                 return pool, function
         raise refusal.unknown_function(request, agent, pools.functions(request.namespace))
 

@@ -175,10 +175,8 @@ class Job:
         request, parts = self.request, self.parts
         step, call_id, namespace = request.step, request.call_id, request.namespace
         run_id, name = ("", "") if step is None else (step.run_id, step.step)
-        self.pool = pool
-        self.function = function
-        self._limit = limit
-        self._whose = whose
+        self.pool, self.function = pool, function
+        self._limit, self._whose = limit, whose
         self.deadline = deadline = self.arrived + limit
         self.call = Call(
             call_id, request.function, request.arguments, namespace, request.principal, run_id, name, request.window, request.traceparent
@@ -191,6 +189,7 @@ class Job:
         if limit <= 0:
             self.refuse(refusal.expired(request, limit, whose, sent=request.redelivered))
             return
+        pool.room.taken += 1
         self._expires = expires = deadline + GRACE
         parts.deadlines.add(expires, self)
         self._key = key = (namespace, call_id)
@@ -347,6 +346,7 @@ class Job:
         if self._expires:
             parts, key = self.parts, self._key
             parts.deadlines.remove(self._expires, self)
+            self.pool.room.taken -= 1
             if parts.jobs.get(key) is self:
                 del parts.jobs[key]
         if self._parent is not None and self._parent.children is not None:

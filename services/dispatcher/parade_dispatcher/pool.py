@@ -17,6 +17,7 @@ from parade_dispatcher.member import Held, Member, Standing
 from parade_dispatcher.model import Agent, Instance, InstanceState, Request
 from parade_dispatcher.ports import Later, Now
 from parade_dispatcher.queue import Queue, Waiter
+from parade_dispatcher.quotas import Room
 from parade_dispatcher.slow_start import SlowStart
 
 MOST_WAITING = 10_000
@@ -52,9 +53,10 @@ class Seeker(Waiter, Protocol):
 class Pool:
     """The instances of one agent."""
 
-    def __init__(self, balancer: Balancer, now: Now, later: Later) -> None:
-        """Starts without instances; the agent is not known yet."""
+    def __init__(self, balancer: Balancer, now: Now, later: Later, room: Room) -> None:
+        """Starts without instances, as one of the pools that share a namespace's room; the agent is not known yet."""
         self.agent: Agent | None = None
+        self.room = room
         self.members: dict[str, Member] = {}
         """All that are known, in whatever state."""
         self.waiting = 0

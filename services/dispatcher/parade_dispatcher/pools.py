@@ -2,27 +2,33 @@
 
 from collections.abc import Callable, Iterator
 
+from parade_chassis.quotas import Quotas
 from parade_dispatcher.balancer import Balancer
 from parade_dispatcher.member import Member
 from parade_dispatcher.model import Agent, Instance, InstanceState
 from parade_dispatcher.pool import Pool
 from parade_dispatcher.ports import Later, Now
+from parade_dispatcher.quotas import CallLimits, Room
 
 
 class Pools:
     """All pools. It is the `parade_dispatcher.ports.Population` that the directory fills."""
 
-    def __init__(self, balancer: Balancer, now: Now, later: Later) -> None:
+    def __init__(self, balancer: Balancer, now: Now, later: Later, quotas: Quotas[CallLimits]) -> None:
         """Starts empty.
 
         Args:
             balancer: What chooses among instances with room.
             now: The event loop's clock.
             later: What calls back after a pause.
+            quotas: How much each namespace may have.
         """
         self._balancer = balancer
         self._now = now
         self._later = later
+        self._quotas = quotas
+        self._rooms: dict[str, Room] = {}
+        """The calls of each namespace that has an agent."""
         self._pools: dict[tuple[str, str], Pool] = {}
         self._where: dict[str, Pool] = {}
         """The pool of each instance, by the instance's id."""
@@ -91,5 +97,8 @@ class Pools:
     def _made(self, namespace: str, name: str) -> Pool:
         pool = self._pools.get((namespace, name))
         if pool is None:
-            pool = self._pools[namespace, name] = Pool(self._balancer, self._now, self._later)
+            room = self._rooms.get(namespace)
+            if room is None:
+                room = self._rooms[namespace] = Room(namespace, self._quotas)
+            pool = self._pools[namespace, name] = Pool(self._balancer, self._now, self._later, room)
         return pool

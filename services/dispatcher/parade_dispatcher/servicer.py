@@ -14,13 +14,15 @@ from parade.wire.peers import Peers
 from parade.wire.session.acceptor import Acceptor
 from parade.wire.telemetry import traceparent
 from parade_chassis.audit_decisions import Decisions
-from parade_chassis.context import current, required_namespace
+from parade_chassis.context import RequestContext, current, required_namespace
+from parade_chassis.quotas import Quotas
 from parade_dispatcher import convert
 from parade_dispatcher.approvals import Approvals
 from parade_dispatcher.approvals_servicer import CallApprovalsServicer
 from parade_dispatcher.calls import StartedCalls
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.model import Request
+from parade_dispatcher.quotas import CallLimits
 from parade_dispatcher.replies import Batch, Followed, Single
 from parade_dispatcher.started import StartedCallsServicer
 
@@ -34,7 +36,14 @@ class DispatcherServicer(StartedCallsServicer, CallApprovalsServicer):
     """Serves calls."""
 
     def __init__(
-        self, engine: Engine, acceptor: Acceptor, started: StartedCalls, approvals: Approvals, peers: Peers, decisions: Decisions
+        self,
+        engine: Engine,
+        acceptor: Acceptor,
+        started: StartedCalls,
+        approvals: Approvals,
+        peers: Peers,
+        decisions: Decisions,
+        quotas: Quotas[CallLimits],
     ) -> None:
         """Takes its parts.
 
@@ -45,6 +54,7 @@ class DispatcherServicer(StartedCallsServicer, CallApprovalsServicer):
             approvals: The approvals that calls wait for.
             peers: Tells who is believed.
             decisions: Notes who comes.
+            quotas: How much each namespace may have.
         """
         StartedCallsServicer.__init__(self, started)
         CallApprovalsServicer.__init__(self, approvals)
@@ -52,6 +62,7 @@ class DispatcherServicer(StartedCallsServicer, CallApprovalsServicer):
         self._acceptor = acceptor
         self._peers = peers
         self._decisions = decisions
+        self._quotas = quotas
 
     async def Call(self, request: dispatcher_pb2.CallRequest, context: grpc.aio.ServicerContext[Any, Any]) -> dispatcher_pb2.CallResponse:
         """Calls a function and returns its result."""
@@ -103,8 +114,13 @@ class DispatcherServicer(StartedCallsServicer, CallApprovalsServicer):
     ) -> AsyncGenerator[Any, None]:
         """Carries many calls at once. The acceptor's generator is returned as it is: one more around it would cost every frame."""
         opener = current()
+        if opener.namespace and self._sessions_of(opener.namespace) >= self._quotas.of(opener.namespace).sessions:
+            raise self._quotas.exhausted(opener.namespace, "sessions", "sessions open", "close some", passing=True)
         self._decisions.allowed(opener)
         return self._acceptor.serve(request_iterator, opener, partial(self._peers.check, opener.peer))
+
+    def _sessions_of(self, namespace: str) -> int:
+        return sum(isinstance(opener, RequestContext) and opener.namespace == namespace for opener in self._acceptor.openers())
 
 
 def _asked(

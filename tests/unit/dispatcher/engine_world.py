@@ -20,6 +20,7 @@ from parade_chassis.clock import ManualClock
 from parade_chassis.grants import Granted, Grants
 from parade_chassis.ids import Ids
 from parade_chassis.policies import Policies
+from parade_chassis.quotas import Quotas
 from parade_chassis.standing import Standing
 from parade_dispatcher.approval import Approval, ApprovalFilter, ApprovalState
 from parade_dispatcher.approvals import Approvals
@@ -53,6 +54,7 @@ from parade_dispatcher.model import (
 from parade_dispatcher.parts import Parts
 from parade_dispatcher.pools import Pools
 from parade_dispatcher.ports import Receiver
+from parade_dispatcher.quotas import CallLimits
 from parade_dispatcher.schemas import Schemas
 from tests.support.virtual_time import in_virtual_time
 
@@ -341,7 +343,7 @@ class World:
         self.ledger = TestLedger()
         self.measured = Noted()
         random = chance().random
-        self.pools = Pools(balancer or LeastOutstanding(random), loop.time, loop.call_later)
+        self.pools = Pools(balancer or LeastOutstanding(random), loop.time, loop.call_later, Quotas("dispatcher", {}, CallLimits()))
         self.grants = Grants()
         self.grants.replace([Granted(CLIENT.uri, "default", Role.DEVELOPER)])
         self.policies = Policies()

@@ -12,11 +12,13 @@ from parade.wire.roles import Role
 from parade_chassis.cedar import checked_rules
 from parade_chassis.grants import Granted, Grants
 from parade_chassis.policies import Decision, Policies, PolicyText
+from parade_chassis.quotas import Quotas
 from parade_chassis.standing import LivingKey, Standing
 from parade_dispatcher.balancer import LeastOutstanding
 from parade_dispatcher.gate import PolicyGate
 from parade_dispatcher.model import Effect, Function, Instance, Request
 from parade_dispatcher.pool import Pool
+from parade_dispatcher.quotas import CallLimits, Room
 from tests.support.commands import blocks
 from tests.unit.dispatcher.engine_world import chance
 
@@ -44,7 +46,8 @@ def standing() -> Standing:
 
 
 def pool(**labels: dict[str, str]) -> Pool:
-    pool = Pool(LeastOutstanding(chance().random), lambda: 0.0, lambda seconds, callback: None)
+    room = Room("default", Quotas("dispatcher", {}, CallLimits()))
+    pool = Pool(LeastOutstanding(chance().random), lambda: 0.0, lambda seconds, callback: None, room)
     for id, some in labels.items():
         pool.put(Instance(id, "default", "shop", "127.0.0.1:1", f"{id}.test", labels=some), new=False)
     return pool

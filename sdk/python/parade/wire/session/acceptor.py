@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from parade.v1 import session_pb2
 from parade.wire.errors import ParadeError, Reason
@@ -107,6 +107,10 @@ class Acceptor:
         # Telling of every end would cost each call, and this happens once.
         while loop.time() < until and any(session.known for session in self._sessions.values()):  # noqa: ASYNC110
             await asyncio.sleep(PAUSE)
+
+    def openers(self) -> Iterator[object]:
+        """Yields who has opened each session that is not broken off."""
+        return (session.caller for session in self._sessions.values() if session not in self._kept)
 
     def _entered(self, first: Frame, caller: object, stream: "_Stream") -> tuple[Accepted, bytes]:
         hello = check_first(first)
