@@ -121,6 +121,7 @@ def test_a_person_logs_in_is_let_in_and_logs_out(place: Place, tmp_path: Path) -
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.full
 def test_a_person_logs_in_by_a_browser_elsewhere(place: Place, tmp_path: Path) -> None:
     place.log_in(tmp_path, "bob", "--device")
     granted = place.parade(tmp_path, "role", "grant", f"oidc:{place.issuer.url}#bob", "viewer")
@@ -130,6 +131,7 @@ def test_a_person_logs_in_by_a_browser_elsewhere(place: Place, tmp_path: Path) -
     assert place.agents(token).status_code == 200
 
 
+@pytest.mark.full
 def test_a_token_that_ends_is_renewed(place: Place, tmp_path: Path) -> None:
     place.log_in(tmp_path, "ann")
     content = json.loads(kept(tmp_path).read_text())
@@ -145,6 +147,7 @@ def test_a_token_that_ends_is_renewed(place: Place, tmp_path: Path) -> None:
     assert (claims["sub"], claims["aud"]) == ("ann", AUDIENCE)
 
 
+@pytest.mark.full
 def test_a_login_that_the_issuer_has_forgotten_ends(place: Place, tmp_path: Path) -> None:
     place.log_in(tmp_path, "ann")
     content = json.loads(kept(tmp_path).read_text())
@@ -156,6 +159,7 @@ def test_a_login_that_the_issuer_has_forgotten_ends(place: Place, tmp_path: Path
     assert "Log in again: `parade login`" in result.stderr
 
 
+@pytest.mark.full
 def test_who_refuses_is_not_logged_in(place: Place, tmp_path: Path) -> None:
     with place.logging_in(tmp_path) as (page, process):
         place.issuer.sign_in(page, "ann", refuse=True)

@@ -21,6 +21,7 @@ from tests.support.oidc_provider import AUDIENCE, CLIENT_ID, Issuer
 from tests.support.waiting import eventually
 
 KEY = ec.generate_private_key(ec.SECP256R1())
+pytestmark = pytest.mark.timeout(400)  # the first test that needs the issuer installs it
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,6 @@ def bearer(token: str, **headers: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}", **headers}
 
 
-@pytest.mark.timeout(400)  # the first test that needs the issuer installs it
 async def test_a_person_may_do_what_is_granted_to_it_and_hears_what_is_not(edge: Edge, issuer: Issuer, grants: Grants) -> None:
     robot = f"oidc:{issuer.url}#robot"
     headers = bearer(await asyncio.to_thread(issuer.robot_token))

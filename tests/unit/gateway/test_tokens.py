@@ -236,7 +236,7 @@ GOOD = token()
 PARTS = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in GOOD.split(".")]
 
 
-@settings(max_examples=2000)
+@settings(max_examples=200)
 @given(part=st.integers(0, 2), place=st.integers(0, 2000), change=st.integers(1, 255))
 async def test_no_byte_of_a_token_can_change(part: int, place: int, change: int) -> None:
     changed = [bytearray(one) for one in PARTS]
@@ -245,7 +245,6 @@ async def test_no_byte_of_a_token_can_change(part: int, place: int, change: int)
     await refusal(lasting(), text)
 
 
-@settings(max_examples=500)
 @given(text=st.text(max_size=200) | st.from_regex(r"[\w-]{0,100}\.[\w-]{0,100}\.[\w-]{0,100}", fullmatch=True))
 async def test_any_text_is_nobodys(text: str) -> None:
     await refusal(lasting(), text)
@@ -254,13 +253,11 @@ async def test_any_text_is_nobodys(text: str) -> None:
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda one: st.lists(one, max_size=3))
 
 
-@settings(max_examples=1000)
 @given(header=st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "x5c"]), _json))
 async def test_any_header_is_nobodys_without_a_signature(header: dict[str, Any]) -> None:
     await refusal(lasting(), unsigned(CLAIMS, **{"alg": "ES256", "kid": "curve", **header}))
 
 
-@settings(max_examples=1000)
 @given(claims=st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "iat", "nbf", "jti"]), _json, min_size=1))
 async def test_signed_claims_of_any_kind_break_nothing(claims: dict[str, Any]) -> None:
     text = signed({**CLAIMS, **claims}, CURVE, "ES256", kid="curve")
