@@ -1,4 +1,4 @@
-"""How rules of policies are read and tried, by Cedar. Only who needs it loads it: the engine takes 4 MB.
+"""How rules of policies are read and tried, by Cedar. Only who needs it loads it: the engine takes 11 MB.
 
 A policy is text of Cedar, and holds `forbid` rules alone: roles allow, policies take away. `@approval("operator")` or `@approval("admin")`
 on a rule says that what it forbids is done once a person with that role has approved of it.
@@ -97,19 +97,23 @@ class Rule:
 
 
 def checked_rules(text: str) -> list[Rule]:
-    """Reads the rules of a policy that somebody wrote, and checks each against the schema. It may take 0.1 s.
+    """Reads the rules of a policy that somebody wrote, and checks each against the schema.
 
     Raises:
         ParadeError: INVALID_ARGUMENTS with every fault that was found.
     """
     rules = rules_of(text)
+    try:
+        _policy_set({str(number): rule.body for number, rule in enumerate(rules)})
+    except ValueError:  # what else could the engine have against what it wrote itself
+        raise _too_long() from None
     if faults := _invalid(text, rules):
         raise invalid(faults)
     return rules
 
 
 def rules_of(text: str) -> list[Rule]:
-    """Reads the rules of a policy.
+    """Reads the rules of a policy; whether they fit the schema is not looked at.
 
     Raises:
         ParadeError: INVALID_ARGUMENTS with every fault that was found.
@@ -125,7 +129,7 @@ def rules_of(text: str) -> list[Rule]:
     try:
         bodies = _bodies(text)
     except RecursionError:
-        raise _unreadable("has a chain of operators that is too long; write several rules, or a set and `contains`") from None
+        raise _too_long() from None
     except ValueError as error:
         raise _unreadable(f"is not Cedar: {error}") from error
     if not bodies:
@@ -155,10 +159,13 @@ class RuleSet:
                     self._approvers[f"{name}#{rule.id}"] = rule.approver
             except ParadeError as error:
                 self._fault = f"policy {name} cannot be read: {error}"
-        self._policies = _policy_set(bodies)
+        try:
+            self._policies = _policy_set(bodies)
+        except ValueError as error:
+            self._fault = f"the policies cannot be read: {error}"
 
     def decide(self, namespace: str, principal: str, role: Role, action: str, resource: Resource, actors: tuple[str, ...]) -> Decision:
-        """Returns what the rules say; see `Policies.decide`. It takes 0.1 ms for ten rules, 1 ms for a thousand."""
+        """Returns what the rules say; see `Policies.decide`. It takes 0.2 ms for ten rules, 2 ms for a thousand."""
         who = known_as(principal, namespace)
         acting = [known_as(actor, namespace) for actor in actors]
         if self._fault or who is None or any(actor is None or actor["type"] != "Parade::Agent" for actor in acting):
@@ -238,12 +245,7 @@ def _bodies(text: str) -> list[Mapping[str, Any]]:
     if read.get("templates"):
         raise ValueError("`?principal` and `?resource` have no meaning here; name whom and what a rule is for")
     found: dict[str, Mapping[str, Any]] = read["staticPolicies"]
-    bodies = [found[name] for name in sorted(found, key=lambda name: int(name.removeprefix("policy")))]
-    try:
-        _policy_set({str(number): body for number, body in enumerate(bodies)})
-    except ValueError as error:
-        raise RecursionError from error  # what else could it have against what it wrote itself
-    return bodies
+    return [found[name] for name in sorted(found, key=lambda name: int(name.removeprefix("policy")))]
 
 
 def _policy_set(bodies: Mapping[str, Mapping[str, Any]]) -> cedarpy.PolicySet:
@@ -285,6 +287,10 @@ def _invalid(text: str, rules: list[Rule]) -> list[Violation]:
 
 def _fault(rule: str, description: str) -> Violation:
     return Violation(f"text.{rule}" if rule else "text", description)
+
+
+def _too_long() -> ParadeError:
+    return _unreadable("has a chain of operators that is too long; write several rules, or a set and `contains`")
 
 
 def _unreadable(description: str) -> ParadeError:
