@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import Identity
+from parade.wire.mandate import Scope
 from parade_chassis.store import Database
 from parade_dispatcher.changes import (
     AddCall,
@@ -71,6 +72,8 @@ def call(id: str = "call-00000001", **changes: object) -> StartedCall:
         priority=7,
         labels={"zone": "a"},
         call_id=id,
+        scope=Scope(("shop.*",), ("spiffe://parade.local/ns/default/agent/till",), "t-1"),
+        run_id="run-1",
         approval_wait=False,
     )
     return replace(StartedCall(id, request, Effect.PURE, NOW, NOW + timedelta(seconds=60)), **changes)  # type: ignore[arg-type]

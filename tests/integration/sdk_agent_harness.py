@@ -15,12 +15,14 @@ from parade.v1 import agent_manager_pb2, agent_pb2, call_pb2
 from parade.v1.agent_manager_pb2_grpc import AgentManagerServiceStub
 from parade.v1.agent_pb2_grpc import AgentServiceStub
 from parade.v1.value_pb2 import Value
+from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.identity import Identity
 from parade.wire.mesh_file import FILE_NAME, MeshFile
 from parade_agent_manager.config import Config as AgentManagerConfig
 from parade_chassis.lifecycle import Process
 from tests.support.certificates import Authority
+from tests.support.mandates import Mandates, MandatingStub
 from tests.support.processes import process_of
 from tests.support.servers import free_port, listens
 from tests.support.waiting import eventually
@@ -112,8 +114,15 @@ class SmallMesh:
         await eventually(lambda: listens(self.file.services["dispatcher"]), within=15)
 
     def agent(self, instance: Instance, caller: Identity = DISPATCHER, authority: Authority | None = None) -> Any:
-        """Returns a stub of an instance, as a dispatcher or another caller has it."""
+        """Returns a stub of an instance, as a dispatcher or another caller has it: its calls have mandates."""
         source = (authority or self.authority).source(caller, trust_bundle=self.authority.trust_bundle)
+        return MandatingStub(self._stub(instance, source), Mandates(source, instance.agent))
+
+    def plain_agent(self, instance: Instance) -> Any:
+        """Returns a stub of an instance, as a dispatcher has it whose calls have no mandates but those that a test gives them."""
+        return self._stub(instance, self.authority.source(DISPATCHER))
+
+    def _stub(self, instance: Instance, source: CertificateSource) -> Any:
         channel = Channel(instance.address, source, instance.server_name, peer=instance.agent)
         self.stack.push_async_callback(channel.close)
         return AgentServiceStub(channel.for_stubs())
@@ -124,7 +133,7 @@ class SmallMesh:
         source = self.authority.source(DISPATCHER, trust_bundle=self.authority.trust_bundle)
         channel = Channel(found.address, source, found.server_name, peer=agent)
         self.stack.push_async_callback(channel.close)
-        return AgentServiceStub(channel.for_stubs())
+        return MandatingStub(AgentServiceStub(channel.for_stubs()), Mandates(source, agent))
 
     def manager(self) -> Any:
         channel = self.authority.channel(self.file.services["agent_manager"], CLIENT, "agent_manager")

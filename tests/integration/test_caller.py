@@ -39,17 +39,23 @@ async def test_many_calls_share_the_session(stage: Stage) -> None:
 
 
 async def test_what_the_caller_says_travels(stage: Stage) -> None:
-    options = CallOptions("order-7", priority=9, affinity_key="customer", labels={"gpu": "yes"})
+    options = CallOptions("order-7", priority=9, affinity_key="customer", labels={"gpu": "yes"}, functions=["a.b", "c.*"])
 
-    await stage.caller.call("tested.echo", {}, timeout=7, options=options, parent_call_id="parent-1")
+    await stage.caller.call("tested.echo", {}, timeout=7, options=options, parent_call_id="parent-1", mandate=b"m")
 
     call = stage.functions.calls[0]
     sent = call.options
     assert (sent.idempotency_key, sent.priority, sent.affinity_key, dict(sent.labels)) == ("order-7", 9, "customer", {"gpu": "yes"})
-    assert sent.parent_call_id == "parent-1"
+    assert (sent.parent_call_id, list(sent.functions), sent.mandate) == ("parent-1", ["a.b", "c.*"], b"m")
     assert len(sent.call_id) >= 8
     assert 6 < call.timeout <= 7
     assert call.window == 0
+
+
+async def test_a_mandate_travels_also_where_nothing_else_is_said(stage: Stage) -> None:
+    await stage.caller.call("tested.echo", {}, mandate=b"m")
+
+    assert stage.functions.calls[0].options.mandate == b"m"
 
 
 async def test_an_outcome_tells_who_answered_and_where_the_time_went(stage: Stage) -> None:

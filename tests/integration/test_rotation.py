@@ -26,6 +26,8 @@ from tests.support.waiting import eventually
 SERVICES = ("agent_manager", "dispatcher")
 RATE = 200
 """Calls a second."""
+NESTED = 4
+"""Every so-manieth call makes another for its caller, by the mandate that came with it."""
 STREAMS = 50
 LEASE = 30.0
 """Seconds that an instance may be silent: all of the mesh shares one thread with the load."""
@@ -54,6 +56,10 @@ def an_agent() -> parade.Agent:
     @agent.function(effect="pure")
     async def echo(text: str) -> str:
         return text
+
+    @agent.function(effect="pure")
+    async def ask(text: str, context: parade.Context) -> Any:
+        return await context.call("tested.echo", text=text)
 
     @agent.function(effect="pure", timeout=600)
     async def count(to: int, pause: float) -> AsyncIterator[int]:
@@ -113,7 +119,8 @@ class Load:
 
     async def _call(self, number: int) -> None:
         try:
-            assert await self.mesh.call("tested.echo", text=str(number), timeout=30) == str(number)
+            function = "tested.echo" if number % NESTED else "tested.ask"
+            assert await self.mesh.call(function, text=str(number), timeout=30) == str(number)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
             self.failures.append(error)
         self.answered += 1

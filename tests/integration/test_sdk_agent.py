@@ -10,11 +10,13 @@ import pytest
 
 import parade
 from parade.hosting.instance import Instance
-from parade.v1 import agent_pb2
+from parade.v1 import agent_pb2, call_pb2
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
-from tests.integration.sdk_agent_harness import SmallMesh, invoke, invoke_stream, small_mesh, value
+from parade.wire.mandate import MANDATE, Refusal
+from tests.integration.sdk_agent_harness import CLIENT, DISPATCHER, SmallMesh, invoke, invoke_stream, small_mesh, value
 from tests.support.certificates import Authority
+from tests.support.mandates import Mandates
 from tests.support.waiting import eventually
 
 
@@ -142,6 +144,51 @@ async def test_a_call_returns_the_result_and_the_function_knows_whom_it_is_for(m
     assert (shop.context.call_id, shop.context.function, shop.context.run_id) == ("call-1", "analyst.total", "run-1")
     assert (shop.context.namespace, shop.context.principal, shop.context.step) == ("default", "spiffe://p", "sum")
     assert 0 < (shop.context.remaining() or 0) <= 5
+
+
+@pytest.mark.parametrize("shown", ["nothing", "noise", "another agent's", "another namespace's", "an agent's own", "another authority's"])
+async def test_a_call_without_a_mandate_that_is_believed_reaches_no_function(
+    mesh: SmallMesh, instance: Instance, shop: Shop, shown: str, tmp_path: Path
+) -> None:
+    dispatcher = mesh.authority.source(DISPATCHER)
+    foreign = Authority(tmp_path / "foreign").source(DISPATCHER)
+    itself = mesh.authority.source(Identity.agent("analyst", instance.id))
+    origin = call_pb2.CallOrigin(namespace="default", principal=CLIENT.uri)
+    match shown:
+        case "noise":
+            origin.mandate = b"a.b." + b"c" * 86
+        case "another agent's":
+            Mandates(dispatcher, "other").put(origin)
+        case "another namespace's":
+            other = call_pb2.CallOrigin()
+            Mandates(dispatcher, "analyst", "sales").put(other)
+            origin.mandate = other.mandate
+        case "an agent's own":
+            Mandates(itself, "analyst").put(origin)
+        case "another authority's":
+            Mandates(foreign, "analyst").put(origin)
+    request = invoke("total", {"rows": []})
+    request.origin.CopyFrom(origin)
+
+    error = await failure(mesh.plain_agent(instance), request)
+
+    assert (error.reason, MANDATE in error.metadata) == (Reason.PERMISSION_DENIED, True)
+    assert shop.context is None
+    assert instance.capacity.completed == 0
+
+
+@pytest.mark.parametrize("lie", [{"principal": "spiffe://root"}, {"namespace": "sales"}, {"run_id": "run-1"}])
+async def test_what_stands_beside_a_mandate_must_be_what_it_says(
+    mesh: SmallMesh, instance: Instance, shop: Shop, lie: dict[str, Any]
+) -> None:
+    request = invoke("total", {"rows": []})
+    Mandates(mesh.authority.source(DISPATCHER), "analyst").put(request.origin)
+    request.origin.MergeFrom(call_pb2.CallOrigin(**lie))
+
+    error = await failure(mesh.plain_agent(instance), request)
+
+    assert (error.reason, error.metadata[MANDATE]) == (Reason.PERMISSION_DENIED, Refusal.CALL)
+    assert shop.context is None
 
 
 async def test_an_instance_describes_itself_to_a_dispatcher_and_to_the_agent_manager(mesh: SmallMesh, instance: Instance) -> None:

@@ -49,13 +49,20 @@ class Elsewhere:
     """The other functions of the mesh."""
 
     def __init__(self) -> None:
-        self.parents: list[str] = []
+        self.parents: list[tuple[str, bytes]] = []
         self.ended = asyncio.Event()
 
     async def call(
-        self, function: str, arguments: Mapping[str, Any], timeout: float | None = None, *, options: Any = None, parent_call_id: str = ""
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: Any = None,
+        parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> Any:
-        self.parents.append(parent_call_id)
+        self.parents.append((parent_call_id, mandate))
         if function == "other.fail":
             raise ParadeError(Reason.NO_CAPACITY, "full")
         if function == "other.wait":
@@ -66,7 +73,14 @@ class Elsewhere:
         return arguments["number"] + arguments["addend"]
 
     async def stream(
-        self, function: str, arguments: Mapping[str, Any], timeout: float | None = None, *, options: Any = None, parent_call_id: str = ""
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout: float | None = None,
+        *,
+        options: Any = None,
+        parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> AsyncGenerator[Any, None]:
         for number in range(5):
             yield "x" * 30_000 if function == "other.large" else number
@@ -88,6 +102,7 @@ class Bench:
         call.arguments.data = orjson.dumps({} if arguments is None else arguments)
         call.options.call_id = f"call-{next(_NUMBERS):04}"
         call.origin.run_id = "run-1"
+        call.origin.mandate = b"a mandate"
         exchange = KeepingExchange(window)
         self.executor.begin(call, exchange)
         return exchange
@@ -245,9 +260,10 @@ async def test_a_slow_reader_holds_the_worker_back(bench: Bench, tmp_path: Path)
 
 async def test_a_worker_calls_other_functions_by_way_of_its_agent(bench: Bench) -> None:
     assert await bench.value("ask", {"function": "other.add"}) == 21
+    assert bench.elsewhere.parents[0][1] == b"a mandate"
     failed = await bench.begin("ask", {"function": "other.fail"}).error(START)
 
-    assert (failed.metadata["cause"], bench.elsewhere.parents[0][:5]) == ("NO_CAPACITY", "call-")
+    assert (failed.metadata["cause"], bench.elsewhere.parents[0][0][:5]) == ("NO_CAPACITY", "call-")
     assert await bench.value("ask_for_items", {"function": "other.count"}) == [0, 1, 2, 3, 4]
     assert [len(item) for item in await bench.value("ask_for_items", {"function": "other.large"})] == [30_000] * 5
 

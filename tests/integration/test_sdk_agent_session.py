@@ -20,9 +20,11 @@ from parade.v1 import session_pb2
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.mandate import MANDATE, Refusal
 from parade.wire.session.caller import SessionCaller
 from parade.wire.session.link import Link
 from tests.integration.sdk_agent_harness import DISPATCHER, SmallMesh, small_mesh
+from tests.support.mandates import Mandates
 from tests.support.waiting import eventually
 
 PATH = "/parade.v1.AgentService/Session"
@@ -113,13 +115,19 @@ class Dispatching:
         source = mesh.authority.source(caller, trust_bundle=mesh.authority.trust_bundle)
         self.channel = Channel(instance.address, source, instance.server_name, peer=instance.agent)
         self.link = Link([self.channel], PATH)
+        self._mandates = Mandates(source, instance.agent)
         self.caller = SessionCaller(self.link)
         mesh.stack.push_async_callback(self.channel.close)
         mesh.stack.push_async_callback(self.link.close)
 
     async def call(self, function: str, timeout: float = 10, *, call_id: str = "", attach: bool = False, **arguments: Any) -> Any:
-        result = await self.caller.call(call_of(function, arguments, call_id, attach=attach), timeout)
+        result = await self.caller.call(self.given(call_of(function, arguments, call_id, attach=attach)), timeout)
         return orjson.loads(result.result.data)
+
+    def given(self, call: session_pb2.SessionCall) -> session_pb2.SessionCall:
+        """Returns a call with its mandate."""
+        self._mandates.put(call.origin)
+        return call
 
     async def failure(self, function: str, timeout: float = 10, **arguments: Any) -> ParadeError:
         with pytest.raises(ParadeError) as caught:
@@ -151,6 +159,20 @@ async def test_a_session_carries_many_calls_at_once(dispatching: Dispatching) ->
     assert await asyncio.gather(*calls) == [2 * number for number in range(90)]
 
 
+@pytest.mark.parametrize("function", ["double", "double_in_a_thread", "pay", "flow"])
+async def test_a_call_without_a_mandate_fails_for_itself_and_reaches_no_function(
+    dispatching: Dispatching, instance: Instance, shop: Shop, function: str
+) -> None:
+    good = asyncio.create_task(dispatching.call("double", number=1))
+
+    with pytest.raises(ParadeError) as caught:
+        await dispatching.caller.call(call_of(function, {"number": 1, "to": 1}), 10)
+
+    assert await good == 2
+    assert (caught.value.reason, caught.value.metadata[MANDATE]) == (Reason.PERMISSION_DENIED, Refusal.MISSING)
+    assert (shop.began.is_set(), shop.given, instance.capacity.completed) == (False, 0, 1)
+
+
 async def test_each_call_of_a_session_fails_for_itself(dispatching: Dispatching) -> None:
     good, unknown, wrong = await asyncio.gather(
         dispatching.call("double", number=1), dispatching.failure("triple"), dispatching.failure("double", number="x")
@@ -172,7 +194,7 @@ async def test_only_a_dispatcher_may_open_a_session(mesh: SmallMesh, instance: I
 
 
 async def test_a_result_says_how_long_its_call_waited_and_ran(dispatching: Dispatching) -> None:
-    result = await dispatching.caller.call(call_of("double", {"number": 1}), 5)
+    result = await dispatching.caller.call(dispatching.given(call_of("double", {"number": 1})), 5)
 
     assert 0 <= result.queued_us < 5_000_000
     assert 0 < result.executing_us < 5_000_000
@@ -232,7 +254,7 @@ async def test_an_effect_outlives_its_dispatcher_and_another_one_finds_it(
 @pytest.mark.parametrize("function", ["flow", "flow_in_a_thread"])
 async def test_a_slow_reader_holds_a_generator_back_over_a_session(dispatching: Dispatching, shop: Shop, function: str) -> None:
     window = 20_000
-    async with aclosing(dispatching.caller.stream(call_of(function, {"to": 500}), 20, window)) as said:
+    async with aclosing(dispatching.caller.stream(dispatching.given(call_of(function, {"to": 500})), 20, window)) as said:
         first = await anext(said)
         await asyncio.sleep(0.1)
         assert shop.given <= 2 * window // 1000
@@ -246,7 +268,7 @@ async def test_a_slow_reader_holds_a_generator_back_over_a_session(dispatching: 
 
 
 async def test_leaving_a_stream_ends_its_generator(dispatching: Dispatching, shop: Shop, instance: Instance) -> None:
-    async with aclosing(dispatching.caller.stream(call_of("endless", {}), 20)) as said:
+    async with aclosing(dispatching.caller.stream(dispatching.given(call_of("endless", {})), 20)) as said:
         await anext(said)
 
     await eventually(shop.ended.is_set)
@@ -292,7 +314,7 @@ async def reaches(asking: Dispatching, shop: Shop) -> None:
         call = call_of("ask", {})
         call.function = "asking.ask"
         try:
-            await asking.caller.call(call, 0.5)
+            await asking.caller.call(asking.given(call), 0.5)
         except ParadeError:
             return shop.began.is_set()
         return True
@@ -314,7 +336,7 @@ async def test_nested_calls_end_with_their_call(mesh: SmallMesh, instance: Insta
         request = call_of("", {})
         request.function = f"asking.{function}"
 
-        call = asyncio.create_task(asking.caller.call(request, 0.5 if ending == "deadline" else 20))
+        call = asyncio.create_task(asking.caller.call(asking.given(request), 0.5 if ending == "deadline" else 20))
         await eventually(shop.began.is_set)
         if ending == "cancel":
             call.cancel()
@@ -334,7 +356,7 @@ async def test_nested_calls_that_nobody_awaits_end_with_their_function(mesh: Sma
         request = call_of("", {})
         request.function = "asking.ask_and_leave"
 
-        call = asyncio.create_task(asking.caller.call(request, 20))
+        call = asyncio.create_task(asking.caller.call(asking.given(request), 20))
         await eventually(shop.began.is_set)
         tree.left.set()
 

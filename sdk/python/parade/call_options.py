@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from parade.v1 import call_approval_pb2, call_pb2
 from parade.wire.errors import Violation, invalid
+from parade.wire.mandate import MOST_FUNCTIONS, is_pattern
 
 ApprovalMode = Literal["wait", "fail"]
 """What a call does that needs somebody's approval and has none yet."""
@@ -42,6 +43,12 @@ class CallOptions:
     What the mesh and the agent say of the call, in errors, progress notes, logs and spans, is said without them; its result is passed on as
     it is. Not for calls that are started, whose arguments are kept on record.
     """
+    functions: Collection[str] = ()
+    """What may be called on account of the call, by the agent that runs it and by all that it calls: `agent.function`, `agent.*` or `*`.
+
+    Everything that the caller may call, where not given. A function that calls others for its own caller can narrow what they may call, and
+    never widen it.
+    """
 
     approval: ApprovalMode = "wait"
     """What happens where a policy lets the call through only with somebody's approval, and nobody has given it yet.
@@ -57,12 +64,14 @@ class CallOptions:
             *_key_faults("affinity_key", self.affinity_key),
             *_label_faults(self.labels),
             *_secret_faults(self.secrets),
+            *_function_faults(self.functions),
             *_approval_faults(self.approval),
         ]
         if faults:
             raise invalid(faults, "the options of the call have a fault" if len(faults) == 1 else "the options of the call have faults")
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
         object.__setattr__(self, "secrets", tuple(self.secrets))
+        object.__setattr__(self, "functions", tuple(self.functions))
 
     def write(self, message: call_pb2.CallOptions) -> None:
         """Puts the options into a message."""
@@ -76,6 +85,8 @@ class CallOptions:
             message.labels.update(self.labels)
         if self.secrets:
             message.secrets.extend(self.secrets)
+        if self.functions:
+            message.functions.extend(self.functions)
         if self.approval == "fail":
             message.approval = call_approval_pb2.APPROVAL_MODE_FAIL
 
@@ -126,6 +137,15 @@ def _secret_faults(secrets: Any) -> list[Violation]:
     if size > MAX_SECRET_BYTES:
         return [Violation("secrets", f"have {size:,} bytes together; at most {MAX_SECRET_BYTES:,} are taken")]
     return []
+
+
+def _function_faults(functions: Any) -> list[Violation]:
+    if isinstance(functions, str) or not isinstance(functions, Collection):
+        return [Violation("functions", "must be names of functions, in a list or a set")]
+    if len(functions) > MOST_FUNCTIONS:
+        return [Violation("functions", f"are {len(functions)}; at most {MOST_FUNCTIONS} are taken")]
+    how = "must be `agent.function`, `agent.*` or `*`"
+    return [Violation("functions", f"{how}, not {one!r}") for one in functions if not isinstance(one, str) or is_pattern(one) is None]
 
 
 def _approval_faults(mode: Any) -> list[Violation]:

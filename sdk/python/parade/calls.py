@@ -73,6 +73,7 @@ class Caller:
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> Any:
         """Calls a function and returns its result.
 
@@ -82,19 +83,20 @@ class Caller:
             timeout: Seconds to wait at most; 60 where not given. The function's own timeout may be shorter.
             options: How the call is to be made.
             parent_call_id: The call that this one is a part of: it ends when that one is cancelled.
+            mandate: What came with that call, to make this one for whom that one is for.
 
         Raises:
             ParadeError: With the reason why there is no result.
         """
         # Every call passes here: what few calls need stands behind a condition, and nothing is entered that must be left.
         data = values.dumps(arguments, "arguments")
-        if timeout is None and options is None and not parent_call_id and len(data) <= MAX_INLINE_BYTES:
+        if timeout is None and options is None and not parent_call_id and not mandate and len(data) <= MAX_INLINE_BYTES:
             limit = DEFAULT_TIMEOUT
             message = session_pb2.SessionCall()
             message.function = function
             message.arguments.data = data
         else:
-            message, limit = await self._message(function, data, timeout, options, parent_call_id)
+            message, limit = await self._message(function, data, timeout, options, parent_call_id, mandate)
         telemetry = self._telemetry
         span = None if telemetry is None else telemetry.begin_call(function, SpanKind.CLIENT)
         if span is None:
@@ -139,12 +141,14 @@ class Caller:
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> AsyncGenerator[Any, None]:
         """Calls a function and yields its items as they come; of a function that is not streaming, its result.
 
         Progress is passed over; see `events`. Arguments and errors are those of `call`.
         """
-        async with aclosing(self.events(function, arguments, timeout, options=options, parent_call_id=parent_call_id)) as events:
+        given = self.events(function, arguments, timeout, options=options, parent_call_id=parent_call_id, mandate=mandate)
+        async with aclosing(given) as events:
             async for event in events:
                 if not isinstance(event, Progress):
                     yield event
@@ -157,12 +161,14 @@ class Caller:
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> AsyncGenerator[Any, None]:
         """Calls a function and yields `Progress` notes and items, or the result, as they come.
 
         A reader that is slow holds the function back. Arguments and errors are those of `call`.
         """
-        message, limit = await self._message(function, values.dumps(arguments, "arguments"), timeout, options, parent_call_id)
+        data = values.dumps(arguments, "arguments")
+        message, limit = await self._message(function, data, timeout, options, parent_call_id, mandate)
         with self._span(function, message):
             async with aclosing(self._session.stream(message, limit)) as said:
                 async for one in said:
@@ -196,7 +202,13 @@ class Caller:
         raise ParadeError(Reason.INVALID_ARGUMENTS, f"{function} streams its items; call it as a stream")
 
     async def _message(
-        self, function: str, data: bytes, timeout: float | None, options: CallOptions | None, parent_call_id: str
+        self,
+        function: str,
+        data: bytes,
+        timeout: float | None,
+        options: CallOptions | None,
+        parent_call_id: str,
+        mandate: bytes = b"",
     ) -> tuple[session_pb2.SessionCall, float]:
         """Returns the call as it travels, and the seconds that it may take."""
         limit = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -214,6 +226,8 @@ class Caller:
             checked(options).write(message.options)
         if parent_call_id:
             message.options.parent_call_id = parent_call_id
+        if mandate:
+            message.options.mandate = mandate
         return message, limit
 
     async def _put(self, data: bytes, limit: float) -> value_pb2.Value:

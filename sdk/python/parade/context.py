@@ -29,6 +29,7 @@ class Calls(Protocol):
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> Any:
         """Calls a function and returns its result."""
         ...
@@ -41,6 +42,7 @@ class Calls(Protocol):
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> AsyncIterator[Any]:
         """Calls a function and yields its items."""
         ...
@@ -79,7 +81,8 @@ class Context:
         call_id: The call's id, the same over all its attempts.
         function: The full name of the function, `agent.function`.
         namespace: The namespace of the caller.
-        principal: Who asked: a SPIFFE id.
+        principal: For whom the call is made: a SPIFFE id, or the subject of an API key or a person. Calls that the function makes by
+            `call` and `stream` are made for the same one, as far as that one may.
         run_id: The run that the call belongs to, empty outside runs.
         step: The step of that run.
         cancelled: Whether the call is cancelled: a truth value that can also be awaited, or waited for in a thread.
@@ -101,6 +104,7 @@ class Context:
         calls: Calls | None = None,
         artifacts: Artifacts | None = None,
         secrets: Collection[str] = (),
+        mandate: bytes = b"",
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Makes a context; agents make one for every call."""
@@ -119,6 +123,8 @@ class Context:
         self._artifacts = artifacts
         self._secrets = secrets
         """What its arguments hold that nobody may quote."""
+        self._mandate = mandate
+        """What says for whom other functions are called."""
         self._loop = loop
         self._nested: set[asyncio.Task[Any]] = set()
 
@@ -178,7 +184,12 @@ class Context:
         given = {**(arguments or {}), **named}
         with self._part():
             return await self._mesh().call(
-                function, given, self._limit(timeout), options=self._marked(options, given), parent_call_id=self.call_id
+                function,
+                given,
+                self._limit(timeout),
+                options=self._marked(options, given),
+                parent_call_id=self.call_id,
+                mandate=self._mandate,
             )
 
     async def stream(
@@ -195,7 +206,12 @@ class Context:
         given = {**(arguments or {}), **named}
         with self._part():
             async for item in self._mesh().stream(
-                function, given, self._limit(timeout), options=self._marked(options, given), parent_call_id=self.call_id
+                function,
+                given,
+                self._limit(timeout),
+                options=self._marked(options, given),
+                parent_call_id=self.call_id,
+                mandate=self._mandate,
             ):
                 yield item
 

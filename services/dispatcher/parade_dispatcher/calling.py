@@ -6,6 +6,8 @@ from random import Random
 
 from parade.wire.channel import MAX_VALUE_BYTES, Channel
 from parade.wire.deadlines import Deadlines
+from parade.wire.mandate_issuer import Issuer
+from parade.wire.mandate_verifier import Verifier
 from parade.wire.session.acceptor import Acceptor
 from parade_chassis.audit_decisions import Decisions
 from parade_chassis.lifecycle import Process
@@ -15,6 +17,7 @@ from parade_dispatcher.directory import Directory
 from parade_dispatcher.engine import Engine
 from parade_dispatcher.gate import PolicyGate
 from parade_dispatcher.keeping import Keeping
+from parade_dispatcher.mandates import Mandates
 from parade_dispatcher.measurements import CallMeasurements
 from parade_dispatcher.parts import Parts
 from parade_dispatcher.plugins import load_balancer, load_interceptors
@@ -37,7 +40,7 @@ class Calling:
         """
         config, loop, deadlines = process.config, asyncio.get_running_loop(), Deadlines()
         self._process = process
-        self._connections = Connections(process.certificates, process.tasks, process.log)
+        self._connections = Connections(process.certificates, Issuer(process.certificates), process.tasks, process.log)
         self._pools = Pools(load_balancer(config.balancer), loop.time, loop.call_later, config.limits())
         self.approvals = keeping.approvals(deadlines, timedelta(seconds=config.approval_lifetime))
         parts = Parts(
@@ -47,6 +50,7 @@ class Calling:
             gate=PolicyGate(process.policies, process.standing),
             approvals=self.approvals,
             schemas=Schemas(MAX_VALUE_BYTES),
+            mandates=Mandates(Verifier(process.peers), process.standing, config.max_depth),
             measurements=CallMeasurements(process.telemetry),
             deadlines=deadlines,
             now=loop.time,

@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from parade.wire.mandate import MOST_AGENTS
 from parade_chassis.config import ServiceConfig
 from parade_chassis.quotas import Given, Quotas
 from parade_dispatcher.plugins import DEFAULT_BALANCER
@@ -24,6 +25,8 @@ class Config(ServiceConfig):
     """What chooses among the instances with room: `least-outstanding`, or the name of an entry point of the group `parade.balancers`."""
     interceptors: tuple[str, ...] = ()
     """What sees every call, in this order: names of entry points of the group `parade.interceptors`, as a JSON array."""
+    max_depth: int = Field(default=MOST_AGENTS, ge=1, le=MOST_AGENTS)
+    """Agents that may work for somebody one through the other. More are refused, as where agents call each other in a circle."""
     session_calls: int = Field(default=1024, ge=1, le=65_536)
     """Calls of one session that may be under way at once. Whoever has more keeps the rest back until others have ended."""
     session_age: float = Field(default=1800.0, ge=1)

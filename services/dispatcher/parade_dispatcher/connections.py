@@ -11,6 +11,7 @@ from parade.wire.certificates import CertificateSource
 from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
+from parade.wire.mandate_issuer import Issuer
 from parade.wire.session.link import Link
 from parade.wire.session.methods import AGENT_SESSION
 from parade.wire.session.opener import LostError, Sent
@@ -29,15 +30,17 @@ LONGEST = 1e9
 class Connections:
     """Reaches instances."""
 
-    def __init__(self, certificates: CertificateSource, tasks: asyncio.TaskGroup, log: Log) -> None:
+    def __init__(self, certificates: CertificateSource, issuer: Issuer, tasks: asyncio.TaskGroup, log: Log) -> None:
         """Starts without a connection.
 
         Args:
             certificates: What to show to instances.
+            issuer: Makes the mandates that go with calls.
             tasks: Where calls without a session run, and connections are closed.
             log: Where sessions say what became of them.
         """
         self._certificates = certificates
+        self._issuer = issuer
         self._tasks = tasks
         self._log = log
         self._connections: dict[str, _Connection] = {}
@@ -53,17 +56,17 @@ class Connections:
             receiver: Who hears of it, never before this returns.
 
         Raises:
-            ParadeError: NO_CAPACITY where too much waits to be written already.
+            ParadeError: NO_CAPACITY where too much waits to be written already; FAILED_PRECONDITION where no mandate can be made.
         """
         connection = self._connections.get(instance.id)
         if connection is None:
             channel = Channel(instance.address, self._certificates, instance.server_name, peer=f"{instance.agent} ({instance.id})")
-            connection = self._connections[instance.id] = _Connection(instance, channel, self._tasks, self._log)
+            connection = self._connections[instance.id] = _Connection(instance, channel, self._issuer, self._tasks, self._log)
         link = connection.link
         if link.unimplemented:
             return connection.invoke(call, deadline, receiver)
         delivery = _Delivery(connection, call, deadline, receiver)
-        delivery.sent = link.send(connection.entry(call), delivery, deadline, call.window)
+        delivery.sent = link.send(connection.entry(call, deadline), delivery, deadline, call.window)
         return delivery
 
     def forget(self, instance_id: str) -> None:
@@ -83,31 +86,34 @@ class Connections:
 
 
 class _Connection:
-    __slots__ = ("_channel", "_heads", "_instance", "_invocations", "_prefix", "_stub", "_tasks", "link")
+    __slots__ = ("_channel", "_heads", "_instance", "_invocations", "_issuer", "_now", "_prefix", "_stub", "_tasks", "link")
 
-    def __init__(self, instance: Instance, channel: Channel, tasks: asyncio.TaskGroup, log: Log) -> None:
+    def __init__(self, instance: Instance, channel: Channel, issuer: Issuer, tasks: asyncio.TaskGroup, log: Log) -> None:
         self.link = Link([channel], AGENT_SESSION, log=log)
         self._instance = instance
         self._channel = channel
+        self._issuer = issuer
+        self._now = asyncio.get_running_loop().time
         self._tasks = tasks
         self._stub: Any = agent_pb2_grpc.AgentServiceStub(channel.for_stubs())
         self._prefix = f"{instance.agent}."
-        self._heads: dict[tuple[str, str, str], bytes] = {}
+        self._heads: dict[tuple[str, bytes], bytes] = {}
         self._invocations: set[Invocation] = set()
 
-    def entry(self, call: Call) -> bytes:
-        """Encodes a call. What calls have in common is encoded once."""
-        key = (call.function, call.namespace, call.principal)
+    def entry(self, call: Call, deadline: float) -> bytes:
+        """Encodes a call. What calls have in common is encoded once; their mandate says whom and which run they are for."""
+        mandate = self._mandate(call, deadline)
+        key = (call.function, mandate)
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) >= HEADS:
                 self._heads.clear()
-            head = self._heads[key] = entries.call_head(self._prefix + call.function, call)
+            head = self._heads[key] = entries.call_head(self._prefix + call.function, call, mandate)
         return entries.call_entry(head, call)
 
     def invoke(self, call: Call, deadline: float, receiver: Receiver) -> Sending:
         """Calls the instance without a session."""
-        invocation = Invocation(self._stub, self._instance, call, deadline, receiver, self._ended)
+        invocation = Invocation(self._stub, self._instance, call, self._mandate(call, deadline), deadline, receiver, self._ended)
         self._invocations.add(invocation)
         if call.attach:
             missing = ParadeError(Reason.NOT_FOUND, f"{self._instance.id} serves no sessions and keeps no calls")
@@ -122,6 +128,10 @@ class _Connection:
             invocation.abandon()
         await self.link.close()
         await self._channel.close()
+
+    def _mandate(self, call: Call, deadline: float) -> bytes:
+        left = deadline - self._now()
+        return self._issuer.mandate(call.principal, call.namespace, call.run_id, self._instance.agent, call.scope, left)
 
     def _ended(self, invocation: Invocation) -> None:
         self._invocations.discard(invocation)

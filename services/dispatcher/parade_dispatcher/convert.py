@@ -10,6 +10,7 @@ from parade.v1 import agent_pb2, call_approval_pb2, call_pb2, dispatcher_pb2, pr
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import NAME, Kind
+from parade.wire.mandate import MOST_FUNCTIONS, is_pattern
 from parade.wire.role_numbers import role_of
 from parade.wire.roles import Role
 from parade.wire.status import to_record
@@ -226,6 +227,17 @@ def _read_options(options: call_pb2.CallOptions, request: model.Request, faults:
             faults.append(Violation("options.secrets", f"are {len(options.secrets)}; at most {MOST_SECRETS} are taken"))
         elif size > LARGEST_SECRETS:
             faults.append(Violation("options.secrets", f"have {size:,} bytes together; at most {LARGEST_SECRETS:,} are taken"))
+    if options.functions:
+        request.functions = tuple(options.functions)
+        faults.extend(_function_faults(request.functions))
+    request.mandate = options.mandate
+
+
+def _function_faults(functions: tuple[str, ...]) -> list[Violation]:
+    if len(functions) > MOST_FUNCTIONS:
+        return [Violation("options.functions", f"are {len(functions)}; at most {MOST_FUNCTIONS} are taken")]
+    how = 'must be "agent.function", "agent.*" or "*"'
+    return [Violation("options.functions", f"{how}, not {one[:120]!r}") for one in functions if is_pattern(one) is None]
 
 
 def answer(outcome: model.Answer) -> dispatcher_pb2.CallResponse:
@@ -253,14 +265,16 @@ def session_failure(error: ParadeError, took: model.Timing | None = None) -> ses
     return message
 
 
-def invoke_request(call: model.Call) -> agent_pb2.InvokeRequest:
-    """Encodes what an instance is asked to run."""
-    return agent_pb2.InvokeRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=_origin(call))
+def invoke_request(call: model.Call, mandate: bytes) -> agent_pb2.InvokeRequest:
+    """Encodes what an instance is asked to run, and by which mandate."""
+    origin = _origin(call, mandate)
+    return agent_pb2.InvokeRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=origin)
 
 
-def invoke_stream_request(call: model.Call) -> agent_pb2.InvokeStreamRequest:
-    """Encodes what an instance is asked to run and to tell of."""
-    return agent_pb2.InvokeStreamRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=_origin(call))
+def invoke_stream_request(call: model.Call, mandate: bytes) -> agent_pb2.InvokeStreamRequest:
+    """Encodes what an instance is asked to run and to tell of, and by which mandate."""
+    origin = _origin(call, mandate)
+    return agent_pb2.InvokeStreamRequest(call_id=call.id, function=call.function, arguments=value(call.arguments), origin=origin)
 
 
 def returned(message: value_pb2.Value, name: str) -> model.Content:
@@ -326,8 +340,8 @@ def _artifact(message: value_pb2.ArtifactReference, faults: list[Violation]) -> 
     return model.Artifact(message.digest, message.size, message.media_type)
 
 
-def _origin(call: model.Call) -> call_pb2.CallOrigin:
-    return call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, step=call.step)
+def _origin(call: model.Call, mandate: bytes) -> call_pb2.CallOrigin:
+    return call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, step=call.step, mandate=mandate)
 
 
 def _duration(seconds: float) -> Duration:

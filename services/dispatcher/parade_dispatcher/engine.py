@@ -38,6 +38,12 @@ class Engine:
         if not request.call_id:
             request.call_id = self._ids.new("call")
         job = Job(parts, request, reply, parts.now())
+        if request.mandate or request.functions:
+            try:
+                parts.mandates.accept(request)
+            except ParadeError as error:
+                job.refuse(error)
+                return job
         if parts.interceptors and not self._intercepted(job):
             return job
         if parts.pools.is_synced:
@@ -54,6 +60,8 @@ class Engine:
         """
         if not self._parts.pools.is_synced:
             raise refusal.not_synced()
+        if request.mandate or request.functions:
+            self._parts.mandates.accept(request)
         pool, function = self._found(request)
         if function.durable:
             raise refusal.durable(request)

@@ -16,7 +16,6 @@ _CALL_ARGUMENTS = b"\x1a"
 _CALL_OPTIONS = b"\x32"
 _CALL_ORIGIN = b"\x3a"
 _CALL_TRACEPARENT = b"\x42"
-_ORIGIN_RUN_ID = b"\x1a"
 _ORIGIN_STEP = b"\x22"
 _OPTIONS_CALL_ID = b"\x32"
 _RESULT_VALUE = b"\x12"
@@ -30,9 +29,9 @@ _EVENT_INSTANCE_ID = b"\x12"
 _ATTACH = session_pb2.SessionCall(attach=True).SerializeToString()
 
 
-def call_head(full_name: str, call: model.Call) -> bytes:
-    """Encodes what calls of a function for the same principal have in common."""
-    origin = call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal)
+def call_head(full_name: str, call: model.Call, mandate: bytes) -> bytes:
+    """Encodes what calls of a function by the same mandate have in common."""
+    origin = call_pb2.CallOrigin(namespace=call.namespace, principal=call.principal, run_id=call.run_id, mandate=mandate)
     return session_pb2.SessionCall(function=full_name, origin=origin).SerializeToString()
 
 
@@ -54,12 +53,11 @@ def call_entry(head: bytes, call: model.Call) -> bytes:
     entry = b"".join(
         (head, _CALL_ARGUMENTS, value, arguments, _CALL_OPTIONS, varint(len(call_id) + len(own) + 1), _OPTIONS_CALL_ID, own, call_id)
     )
-    if call.run_id:
+    if call.step:
         # Of a message that comes twice in a field the second is merged into the first, which is in the head.
-        run_id, step = call.run_id.encode(), call.step.encode()
-        own, other = varint(len(run_id)), varint(len(step))
-        size = varint(len(run_id) + len(own) + len(step) + len(other) + 2)
-        entry = b"".join((entry, _CALL_ORIGIN, size, _ORIGIN_RUN_ID, own, run_id, _ORIGIN_STEP, other, step))
+        step = call.step.encode()
+        own = varint(len(step))
+        entry = b"".join((entry, _CALL_ORIGIN, varint(len(step) + len(own) + 1), _ORIGIN_STEP, own, step))
     if call.traceparent:
         entry += _text(_CALL_TRACEPARENT, call.traceparent)
     if call.secrets:  # merged with the options that hold the id, as above

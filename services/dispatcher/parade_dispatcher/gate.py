@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from parade.wire.identity import Kind
 from parade.wire.roles import Role
 from parade_chassis.policies import Decision, Effect, Policies, Resource, refused
 from parade_chassis.standing import Standing, require
@@ -58,10 +57,9 @@ class PolicyGate:
     def _judged(self, request: Request) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
         """Yields whom policies are asked about, their roles, and who acts for them.
 
-        An agent that calls for somebody may do no more than they may, and no more than it may itself.
+        Agents that call for somebody, one through the other, may do no more than they may, and no more than each may itself.
         """
-        caller, principal = request.caller, request.principal
-        actors = (caller.uri,) if caller.kind is Kind.AGENT and principal != caller.uri else ()
+        principal, actors = request.principal, request.scope.actors
         yield principal, self._standing.of(principal, request.namespace), actors
         for actor in actors:
             yield actor, Role.DEVELOPER, ()

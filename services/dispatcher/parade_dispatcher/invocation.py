@@ -27,6 +27,7 @@ class Invocation:
         "_ended",
         "_instance",
         "_loop",
+        "_mandate",
         "_receiver",
         "_room",
         "_started",
@@ -36,7 +37,14 @@ class Invocation:
     )
 
     def __init__(
-        self, stub: Any, instance: Instance, call: Call, deadline: float, receiver: Receiver, ended: Callable[["Invocation"], None]
+        self,
+        stub: Any,
+        instance: Instance,
+        call: Call,
+        mandate: bytes,
+        deadline: float,
+        receiver: Receiver,
+        ended: Callable[["Invocation"], None],
     ) -> None:
         """Prepares the call; `start` makes it.
 
@@ -44,6 +52,7 @@ class Invocation:
             stub: The generated stub of the instance's service.
             instance: The instance.
             call: What it is asked to run. Events are asked for only where it has a window.
+            mandate: By which mandate.
             deadline: When the call must have ended, by the event loop's clock.
             receiver: Who hears of it.
             ended: Is told when the call needs the connection no more.
@@ -51,6 +60,7 @@ class Invocation:
         self._stub = stub
         self._instance = instance
         self._call = call
+        self._mandate = mandate
         self._deadline = deadline
         self._receiver = receiver
         self._ended = ended
@@ -98,12 +108,14 @@ class Invocation:
                 self._receiver.answered(result, 0.0, self._loop.time() - self._started)
 
     async def _invoke(self, timeout: float) -> Content:
-        response = await self._stub.Invoke(convert.invoke_request(self._call), timeout=timeout)
+        response = await self._stub.Invoke(convert.invoke_request(self._call, self._mandate), timeout=timeout)
         return convert.returned(response.result, "result")
 
     async def _stream(self, timeout: float) -> Content | None:
         result: Content | None = None
-        async with aclosing(self._stub.InvokeStream(convert.invoke_stream_request(self._call), timeout=timeout)) as responses:
+        async with aclosing(
+            self._stub.InvokeStream(convert.invoke_stream_request(self._call, self._mandate), timeout=timeout)
+        ) as responses:
             async for response in responses:
                 if result is not None:
                     raise ParadeError(Reason.AGENT_ERROR, "the agent went on after its result")

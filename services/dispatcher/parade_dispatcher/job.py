@@ -174,7 +174,7 @@ class Job:
         """
         request, parts = self.request, self.parts
         step, call_id, namespace = request.step, request.call_id, request.namespace
-        run_id, name = ("", "") if step is None else (step.run_id, step.step)
+        run_id, name = (request.run_id, "") if step is None else (step.run_id, step.step)
         self.pool, self.function = pool, function
         self._limit, self._whose = limit, whose
         self.deadline = deadline = self.arrived + limit
@@ -183,6 +183,7 @@ class Job:
         )
         if request.secrets:
             self.call.secrets = request.secrets
+        self.call.scope = request.scope
         if parent is not None and parent.is_cancelled:
             self.refuse(refusal.cancelled(request))
             return

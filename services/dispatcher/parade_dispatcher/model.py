@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from parade.wire.errors import ParadeError
 from parade.wire.identity import Identity
+from parade.wire.mandate import WHOLE, Scope
 
 DEFAULT_FUNCTION_TIMEOUT = 60.0
 """Seconds that a function may run which does not say how long."""
@@ -151,7 +152,7 @@ class Request:
     """Who is at the other end of the connection."""
     namespace: str
     principal: str
-    """The SPIFFE id that the call is for."""
+    """Whom the call is for: a SPIFFE id, or the subject of an API key or a person."""
     timeout: float | None = None
     """Seconds that the caller waits at most; None where it does not say."""
     step: Step | None = None
@@ -171,6 +172,14 @@ class Request:
     """Whether the call may have been made before under the same id."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What stands in the arguments and is to stand in no error and no progress note."""
+    functions: tuple[str, ...] = ()
+    """What the caller lets be called on account of the call, until that is in `scope`; empty for everything."""
+    mandate: bytes = field(default=b"", repr=False)
+    """What an agent shows that calls for another, until it is believed: then who that is stands in `principal`."""
+    scope: Scope = WHOLE
+    """What may be called on account of the call, and the agents that it comes through."""
+    run_id: str = ""
+    """The run that the call belongs to without being a step's."""
     approval_wait: bool = True
     """Whether it waits where it needs somebody's approval and has none yet; else it fails at once."""
 
@@ -198,6 +207,8 @@ class Call:
     """Whether the function is not to be run, but what is known of the call with this id to be returned."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What the instance is to quote nowhere."""
+    scope: Scope = WHOLE
+    """How far the mandate reaches that goes with it."""
 
 
 @dataclass(slots=True)

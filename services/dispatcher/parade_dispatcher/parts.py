@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from parade_dispatcher.interceptor import Interceptor
 from parade_dispatcher.pools import Pools
-from parade_dispatcher.ports import Approvals, Deadlines, Gate, Later, Ledger, Measurements, Now, Reach
+from parade_dispatcher.ports import Approvals, Deadlines, Gate, Later, Ledger, Mandates, Measurements, Now, Reach
 from parade_dispatcher.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Parts:
     gate: Gate
     approvals: Approvals
     schemas: Schemas
+    mandates: Mandates
     measurements: Measurements
     deadlines: Deadlines
     now: Now

@@ -102,6 +102,18 @@ class Sending(Protocol):
         ...
 
 
+class Mandates(Protocol):
+    """Who may call for whom."""
+
+    def accept(self, request: Request) -> None:
+        """Writes into a request whom it is for and how far it reaches, by the mandate that is shown with it.
+
+        Raises:
+            ParadeError: PERMISSION_DENIED, where the mandate is not believed or does not reach so far.
+        """
+        ...
+
+
 class Reach(Protocol):
     """A way to reach instances."""
 

@@ -1,5 +1,6 @@
 """Between the model and the rows of the store, both ways; pure."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from sqlalchemy import Row
 
 from parade.wire.errors import ParadeError, Reason, Violation
 from parade.wire.identity import ANONYMOUS, Identity
+from parade.wire.mandate import WHOLE, Scope
 from parade_dispatcher.changes import CallState, EffectRecord, Key, StartedCall
 from parade_dispatcher.model import Answer, Artifact, Content, Effect, Entry, Outcome, Progress, Request, Timing
 
@@ -90,6 +92,8 @@ def call_row(call: StartedCall) -> dict[str, Any]:
         "affinity_key": request.affinity_key,
         "labels": dict(request.labels or {}),
         "parent_call_id": request.parent_call_id,
+        "scope": list(request.scope),
+        "run_id": request.run_id,
         "approval_wait": request.approval_wait,
     }
     return {
@@ -148,6 +152,9 @@ def call_of(row: Row[Any]) -> StartedCall:
         affinity_key=options["affinity_key"],
         labels=options["labels"],
         parent_call_id=options["parent_call_id"],
+        # A dispatcher of the version before writes none.
+        scope=_scope(*options.get("scope", WHOLE)),
+        run_id=options.get("run_id", ""),
         call_id=row.id,
         traceparent=row.traceparent,
         approval_wait=options.get("approval_wait", True),  # one that was started before there were approvals says nothing
@@ -208,6 +215,10 @@ def _content_values(content: Content) -> tuple[bytes | None, bytes | None]:
 
 def _content(data: bytes | None, artifact: bytes | None) -> Content | None:
     return data if artifact is None else Artifact(*orjson.loads(artifact))
+
+
+def _scope(functions: Sequence[str], actors: Sequence[str], transaction: str) -> Scope:
+    return Scope(tuple(functions), tuple(actors), transaction)
 
 
 def _timing(data: bytes | None) -> Timing | None:

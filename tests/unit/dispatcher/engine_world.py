@@ -11,8 +11,9 @@ from typing import Any
 
 from parade.wire.deadlines import Deadlines
 from parade.wire.errors import ParadeError, Reason
-from parade.wire.identity import Identity
+from parade.wire.identity import DEFAULT_DOMAIN, Identity
 from parade.wire.log import Log
+from parade.wire.mandate import Mandate, Refusal, refused
 from parade.wire.revocations import Revocations
 from parade.wire.roles import Role
 from parade_chassis.audit import Record
@@ -29,6 +30,7 @@ from parade_dispatcher.engine import Engine
 from parade_dispatcher.gate import PolicyGate
 from parade_dispatcher.interceptor import Interceptor
 from parade_dispatcher.job import Job
+from parade_dispatcher.mandates import Mandates
 from parade_dispatcher.model import (
     Agent,
     Answer,
@@ -323,6 +325,19 @@ class Caller:
         return outcome
 
 
+class Shown:
+    """Believes the mandates that a test has made up, of whoever shows them."""
+
+    def __init__(self) -> None:
+        self.mandates: dict[bytes, Mandate] = {}
+
+    def verify(self, token: bytes, holder: str, namespace: str) -> Mandate:
+        mandate = self.mandates.get(token)
+        if mandate is None or (mandate.holder, mandate.namespace) != (holder, namespace):
+            raise refused(Refusal.SIGNATURE, "it is not one of the test's")
+        return mandate
+
+
 class Noted:
     """Notes every attempt."""
 
@@ -342,10 +357,12 @@ class World:
         self.reach = TestReach()
         self.ledger = TestLedger()
         self.measured = Noted()
+        self.shown = Shown()
         random = chance().random
         self.pools = Pools(balancer or LeastOutstanding(random), loop.time, loop.call_later, Quotas("dispatcher", {}, CallLimits()))
         self.grants = Grants()
         self.grants.replace([Granted(CLIENT.uri, "default", Role.DEVELOPER)])
+        self.standing = Standing(self.grants, Revocations(), DEFAULT_DOMAIN, loop.time)
         self.policies = Policies()
         self.policies.replace(())
         self.approved = TestBook()
@@ -355,9 +372,10 @@ class World:
             pools=self.pools,
             reach=self.reach,
             ledger=self.ledger,
-            gate=PolicyGate(self.policies, Standing(self.grants, Revocations(), "parade.local", loop.time)),
+            gate=PolicyGate(self.policies, self.standing),
             approvals=self.approvals,
             schemas=Schemas(1000),
+            mandates=Mandates(self.shown, self.standing, max_depth=4),
             measurements=self.measured,
             deadlines=deadlines,
             now=loop.time,

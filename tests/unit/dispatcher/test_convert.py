@@ -113,6 +113,21 @@ def test_a_call_in_a_session_says_all_there_is_to_say() -> None:
     assert (request.namespace, request.principal, request.step) == ("default", CALLER.uri, None)
 
 
+def test_a_call_says_what_may_come_of_it_and_by_which_mandate_it_is_made() -> None:
+    request = in_session(options=call_pb2.CallOptions(functions=["a.b", "c.*", "*"], mandate=b"m"))
+
+    assert (request.functions, request.mandate) == (("a.b", "c.*", "*"), b"m")
+
+
+def test_what_names_no_functions_is_refused() -> None:
+    with pytest.raises(ParadeError) as raised:
+        in_session(options=call_pb2.CallOptions(functions=["a.b", "a", "*.b"]))
+    with pytest.raises(ParadeError, match="at most 32"):
+        in_session(options=call_pb2.CallOptions(functions=["a.b"] * 33))
+
+    assert [violation.field for violation in raised.value.violations] == ["options.functions"] * 2
+
+
 def test_a_call_in_a_session_may_say_next_to_nothing() -> None:
     request = in_session()
 

@@ -14,7 +14,7 @@ CONTENTS = st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([b"x" 
 
 def sent(call: model.Call) -> session_pb2.SessionCall:
     """Returns the message that leaves for a call, but for its window."""
-    return session_pb2.SessionCall.FromString(entries.call_entry(entries.call_head("a.f", call), call))
+    return session_pb2.SessionCall.FromString(entries.call_entry(entries.call_head("a.f", call, b"m"), call))
 
 
 def answered(answer: model.Answer, *, names_call: bool = False) -> session_pb2.SessionResult:
@@ -30,7 +30,7 @@ def test_a_call_says_what_is_to_be_run_and_for_whom(arguments: bytes, call_id: s
         function="a.f",
         arguments=value_pb2.Value(data=arguments),
         options=call_pb2.CallOptions(call_id=call_id),
-        origin=call_pb2.CallOrigin(namespace="default", principal="spiffe://x"),
+        origin=call_pb2.CallOrigin(namespace="default", principal="spiffe://x", mandate=b"m"),
     )
 
 
@@ -43,7 +43,7 @@ def test_a_steps_call_says_more(arguments: model.Content, run_id: str) -> None:
         function="a.f",
         arguments=value_pb2.Value(data=arguments) if isinstance(arguments, bytes) else REFERENCE,
         options=call_pb2.CallOptions(call_id="call-1"),
-        origin=call_pb2.CallOrigin(namespace="n", principal="p", run_id=run_id, step="clean"),
+        origin=call_pb2.CallOrigin(namespace="n", principal="p", run_id=run_id, step="clean", mandate=b"m"),
         traceparent="00-a-b-01",
         attach=True,
     )

@@ -7,6 +7,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.mandate import Scope, holder_of
 from parade.wire.revocations import Revocations
 from parade.wire.roles import Role
 from parade_chassis.cedar import checked_rules
@@ -27,6 +28,8 @@ PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 CLIENT = Identity.client("ada")
 AGENT = Identity.agent("broker", "i1")
 ADMIN = Identity.client("admin").uri
+THROUGH = Scope(actors=(holder_of(AGENT),))
+"""Of a call that the broker makes for somebody."""
 CALL = 'action == Parade::Action::"call"'
 THROUGH_THE_BROKER = f'forbid (principal, {CALL}, resource) when {{ context.actors.contains(Parade::Agent::"broker") }};'
 
@@ -114,7 +117,7 @@ def test_labels_are_looked_at_anew_where_instances_come_and_go() -> None:
 
 
 def test_an_agent_may_do_no_more_for_somebody_than_they_may_or_it() -> None:
-    nested = request(caller=AGENT)
+    nested = request(caller=AGENT, scope=THROUGH)
     assert said(gate(f'forbid (principal == Parade::Client::"ada", {CALL}, resource);'), nested) == "p0@1#1"
     assert said(gate(f'forbid (principal == Parade::Agent::"broker", {CALL}, resource);'), nested) == "p0@1#1"
     assert said(gate(THROUGH_THE_BROKER), nested) == "p0@1#1"
@@ -128,13 +131,21 @@ def test_an_agent_that_calls_for_itself_is_the_principal() -> None:
     assert said(gate(THROUGH_THE_BROKER), own) is None
 
 
+def test_an_agent_further_back_is_asked_about_as_the_one_that_calls_is() -> None:
+    till = Identity.agent("till", "i1")
+    through = request(caller=till, scope=Scope(actors=(holder_of(till), holder_of(AGENT))))
+
+    assert said(gate(THROUGH_THE_BROKER), through) == "p0@1#1"
+    assert said(gate(f'forbid (principal == Parade::Agent::"broker", {CALL}, resource);'), through) == "p0@1#1"
+
+
 def test_where_several_demand_an_approval_the_highest_role_gives_it() -> None:
     judge = gate(
         f'@approval("operator") forbid (principal == Parade::Client::"ada", {CALL}, resource);',
         f'@approval("admin") forbid (principal == Parade::Agent::"broker", {CALL}, resource);',
     )
 
-    demand = said(judge, request(caller=AGENT))
+    demand = said(judge, request(caller=AGENT, scope=THROUGH))
 
     assert isinstance(demand, Decision)
     assert (demand.approver, demand.rules) == (Role.ADMIN, ("p0@1#1", "p1@1#1"))
@@ -146,7 +157,7 @@ def test_what_is_forbidden_is_not_asked_for() -> None:
         f'forbid (principal == Parade::Agent::"broker", {CALL}, resource);',
     )
 
-    assert said(judge, request(caller=AGENT)) == "p1@1#1"
+    assert said(judge, request(caller=AGENT, scope=THROUGH)) == "p1@1#1"
 
 
 def test_the_rule_of_the_page_is_one() -> None:

@@ -10,7 +10,9 @@ from parade.wire.errors import ParadeError, Reason
 def test_they_travel_as_they_were_given() -> None:
     message = call_pb2.CallOptions(call_id="kept")
 
-    CallOptions("order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"], approval="fail").write(message)
+    CallOptions(
+        "order-7", priority=-5, affinity_key="customer-1", labels={"gpu": "yes"}, secrets=["k3y"], functions=["a.*"], approval="fail"
+    ).write(message)
 
     assert message == call_pb2.CallOptions(
         call_id="kept",
@@ -19,6 +21,7 @@ def test_they_travel_as_they_were_given() -> None:
         affinity_key="customer-1",
         labels={"gpu": "yes"},
         secrets=["k3y"],
+        functions=["a.*"],
         approval=call_approval_pb2.APPROVAL_MODE_FAIL,
     )
 
@@ -40,6 +43,10 @@ def test_they_travel_as_they_were_given() -> None:
         ({"secrets": [""]}, ["secrets"]),
         ({"secrets": ["k3y"] * 65}, ["secrets"]),
         ({"secrets": ["ä" * 32_769]}, ["secrets"]),
+        ({"functions": "a.b"}, ["functions"]),
+        ({"functions": 7}, ["functions"]),
+        ({"functions": ["a.b", "a", "*.b", 7]}, ["functions"] * 3),
+        ({"functions": ["a.b"] * 33}, ["functions"]),
         ({"approval": "never"}, ["approval"]),
         ({"priority": 1.5, "idempotency_key": None, "labels": {"": "x"}}, ["idempotency_key", "priority", "labels."]),
     ],

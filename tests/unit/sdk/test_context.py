@@ -16,7 +16,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], float | None]] = []
-        self.parents: list[str] = []
+        self.parents: list[tuple[str, bytes]] = []
         self.secrets: list[tuple[str, ...]] = []
         self.ended: list[str] = []
 
@@ -28,9 +28,10 @@ class Recorder:
         *,
         options: Any = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> Any:
         self.asked.append((function, dict(arguments), timeout))
-        self.parents.append(parent_call_id)
+        self.parents.append((parent_call_id, mandate))
         self.secrets.append(() if options is None else options.secrets)
         try:
             return await asyncio.Event().wait() if function == "never.ends" else 42
@@ -45,9 +46,10 @@ class Recorder:
         *,
         options: Any = None,
         parent_call_id: str = "",
+        mandate: bytes = b"",
     ) -> AsyncIterator[Any]:
         self.asked.append((function, dict(arguments), timeout))
-        self.parents.append(parent_call_id)
+        self.parents.append((parent_call_id, mandate))
         self.secrets.append(() if options is None else options.secrets)
         yield 42
 
@@ -81,14 +83,14 @@ async def test_a_nested_call_gets_no_more_time_than_is_left() -> None:
     assert third <= 5
 
 
-async def test_a_nested_call_names_the_call_that_it_is_a_part_of() -> None:
+async def test_a_nested_call_names_the_call_that_it_is_a_part_of_and_shows_its_mandate() -> None:
     calls = Recorder()
-    context = parade.Context(call_id="call-1", calls=calls)
+    context = parade.Context(call_id="call-1", calls=calls, mandate=b"m")
 
     await context.call("a.b")
     assert [item async for item in context.stream("a.c")] == [42]
 
-    assert calls.parents == ["call-1", "call-1"]
+    assert calls.parents == [("call-1", b"m")] * 2
 
 
 async def test_a_nested_call_says_which_secrets_of_the_call_it_is_given_and_no_others() -> None:

@@ -58,7 +58,7 @@ class Bench:
         call.options.call_id = call_id
         call.origin.principal = "spiffe://p"
         call.origin.run_id = run_id
-        call.origin.step = "step-1"
+        call.origin.step = "step-1" if run_id else ""
         exchange = KeepingExchange(window)
         self.executor.begin(call, exchange)
         return exchange

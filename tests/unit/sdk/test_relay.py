@@ -51,7 +51,7 @@ async def test_a_call_that_fails_as_nobody_foresaw_is_answered_all_the_same() ->
     worker = Worker()
     pipe = Pipe(worker)
     pipe.connection_made(Wire(Pipe(worker)))
-    relay = Relay(pipe, Calls(), "call-1", None)
+    relay = Relay(pipe, Calls(), session_pb2.SessionCall(), None)
     arguments = value_pb2.Value(data=b"{}")
 
     relay.heed(

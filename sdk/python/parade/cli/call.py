@@ -35,6 +35,10 @@ def call(
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label that the instance must carry; can be given again.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FUNCTION", help="What the call may make agents call: agent.function or agent.*; can be given again."),
+    ] = None,
     fail_unapproved: Annotated[
         bool, typer.Option("--fail-unapproved", help="Fail at once where the call needs somebody's approval, in place of waiting for it.")
     ] = False,
@@ -48,6 +52,7 @@ def call(
     For example:
 
         parade call greeter.greet name=Ada --timeout 5s
+        parade call planner.plan trip=Rome --only flights.search --only 'hotels.*'
     """
     arguments, found_labels = named_values(pairs, document), labels(label)
     if start and (stream or timing):
@@ -59,7 +64,7 @@ def call(
         from parade.call_options import CallOptions
 
         mode: ApprovalMode = "fail" if fail_unapproved else "wait"
-        options = CallOptions(idempotency_key, priority, affinity, found_labels, approval=mode)
+        options = CallOptions(idempotency_key, priority, affinity, found_labels, functions=only or (), approval=mode)
         if start:
             await _print_started(await mesh.start_call(function, arguments, timeout=timeout, options=options), output)
         elif stream:

@@ -37,13 +37,19 @@ class Executor:
     def begin(self, call: session_pb2.SessionCall, exchange: Exchange) -> None:
         """Begins a call; it is answered through `exchange` in any case.
 
-        Its answer may be UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY, DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR, or NOT_FOUND for one
-        that is only to be attached to.
+        Its answer may be UNKNOWN_FUNCTION, INVALID_ARGUMENTS, NO_CAPACITY, DEADLINE_EXCEEDED, CANCELLED, AGENT_ERROR, NOT_FOUND for one
+        that is only to be attached to, or PERMISSION_DENIED for one without a mandate that is believed.
 
         Args:
             call: The call, with an id where its function has effects.
             exchange: Who waits for it. Where its window is 0 nobody wants to know what the call says, and a streaming function is refused.
         """
+        if self.host.mandates is not None:
+            try:
+                self.host.mandates.check(call.origin)
+            except ParadeError as error:
+                _refuse(exchange, error)
+                return
         served = self._served.get(call.function)
         if served is None:
             known = ", ".join(sorted(self._served))

@@ -11,7 +11,7 @@ from parade.context import Calls
 from parade.hosting.capacity import Capacity
 from parade.hosting.kept import Kept
 from parade.hosting.turn import Turn
-from parade.v1 import session_pb2, value_pb2
+from parade.v1 import call_pb2, session_pb2, value_pb2
 from parade.wire.call_span import CallSpan
 from parade.wire.channel import MAX_VALUE_BYTES
 from parade.wire.deadlines import Expiring
@@ -56,6 +56,14 @@ class Artifacts(Protocol):
         ...
 
 
+class Mandates(Protocol):
+    """Whether calls may be run; `parade.hosting.mandates.Mandates` is one."""
+
+    def check(self, origin: call_pb2.CallOrigin) -> None:
+        """Lets a call pass whose mandate is believed; raises PERMISSION_DENIED otherwise."""
+        ...
+
+
 class Observer(Protocol):
     """Who hears how calls go; `parade.hosting.observer.Observer` is one."""
 
@@ -87,6 +95,7 @@ class Host:
         "kept",
         "log",
         "loop",
+        "mandates",
         "now",
         "observer",
         "running",
@@ -106,6 +115,7 @@ class Host:
         calls: Calls | None = None,
         artifacts: Artifacts | None = None,
         workers: "Workers | None" = None,
+        mandates: Mandates | None = None,
     ) -> None:
         """Takes what the calls share; made in the event loop that they run in.
 
@@ -118,6 +128,7 @@ class Host:
             calls: How functions call other functions.
             artifacts: Where values lie that are too large to travel as themselves; None where they cannot be sent.
             workers: The processes for functions that want one; None where there are none.
+            mandates: Believes what comes with calls; None in a worker process, to which its agent gives calls that it has checked.
         """
         self.agent = agent
         self.capacity = capacity
@@ -127,6 +138,7 @@ class Host:
         self.calls = calls
         self.artifacts = artifacts
         self.workers = workers
+        self.mandates = mandates
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time
         self.thread = threading.get_ident()

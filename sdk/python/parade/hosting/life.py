@@ -13,6 +13,7 @@ from parade.hosting.executor import Executor
 from parade.hosting.gate import Gate
 from parade.hosting.host import Host
 from parade.hosting.instance import Instance
+from parade.hosting.mandates import Mandates
 from parade.hosting.observer import Observer
 from parade.hosting.offer import Offer
 from parade.hosting.registration import Registration
@@ -24,6 +25,7 @@ from parade.v1 import agent_pb2
 from parade.wire.deadlines import Deadlines
 from parade.wire.identity import Identity
 from parade.wire.log import Log
+from parade.wire.mandate_verifier import Verifier
 from parade.wire.mesh_file import MeshFile
 from parade.wire.peers import Peers
 from parade.wire.replicas import Replicas
@@ -61,10 +63,11 @@ async def living(offer: Offer, enrolled: Enrolled, settings: Settings, find: Cal
             artifacts = Artifacts(gateway)
             calls = Caller(SessionCaller(_link(enrolled, stack, log)), artifacts, telemetry)
             capacity = Capacity(offer.max_concurrency)
-            executor = _executor(offer, capacity, telemetry, log, calls, artifacts if gateway is not None else None)
+            peers = Peers(identity.domain, enrolled.source, Revocations())
+            mandates = Mandates(Verifier(peers), identity)
+            executor = _executor(offer, capacity, telemetry, log, calls, artifacts if gateway is not None else None, mandates)
             stack.push_async_callback(executor.close)
             acceptor = Acceptor(executor, max_calls=max(MAX_CALLS, 4 * offer.max_concurrency), log=log)
-            peers = Peers(identity.domain, enrolled.source, Revocations())
             gate = Gate(agent_pb2.DESCRIPTOR.services_by_name["AgentService"], peers, log)
             stack.callback(gate.close)
             servicer = AgentServicer(gate, executor, acceptor, offer.description(identity))
@@ -110,10 +113,12 @@ async def _leave(instance: Instance, registration: Registration, acceptor: Accep
         log.info("left", instance=instance.id, completed=instance.capacity.completed)
 
 
-def _executor(offer: Offer, capacity: Capacity, telemetry: Telemetry, log: Log, calls: Caller, artifacts: Artifacts | None) -> Executor:
+def _executor(
+    offer: Offer, capacity: Capacity, telemetry: Telemetry, log: Log, calls: Caller, artifacts: Artifacts | None, mandates: Mandates
+) -> Executor:
     observer = Observer(telemetry, log)
     workers = Workers(offer.agent, offer.functions, calls, log.level, telemetry)
-    return Executor(offer.functions, Host(offer.agent, capacity, Deadlines(), observer, log, calls, artifacts, workers))
+    return Executor(offer.functions, Host(offer.agent, capacity, Deadlines(), observer, log, calls, artifacts, workers, mandates))
 
 
 def _link(enrolled: Enrolled, stack: AsyncExitStack, log: Log) -> Link:

@@ -51,6 +51,7 @@ class ProcessWork(Work):
         call.ClearField("arguments")
         call.arguments.data = data
         call.ClearField("traceparent")
+        call.origin.ClearField("mandate")  # the agent shows it in the worker's stead
         call.timeout = max(0.001, self.deadline - self.began)
         call.window = self._given = max(0, self.exchange.window) if self.watched else 0
         return call

@@ -18,11 +18,11 @@ from parade.wire.status import to_record
 class Relay:
     """The calls that one call makes. They end with it."""
 
-    def __init__(self, pipe: Pipe, calls: Calls | None, parent_call_id: str, environment: contextvars.Context | None) -> None:
+    def __init__(self, pipe: Pipe, calls: Calls | None, parent: session_pb2.SessionCall, environment: contextvars.Context | None) -> None:
         """Takes the way to the worker, how calls are made, and what they are a part of."""
         self._pipe = pipe
         self._calls = calls
-        self._parent_call_id = parent_call_id
+        self._parent: dict[str, Any] = {"parent_call_id": parent.options.call_id, "mandate": parent.origin.mandate}
         self._environment = environment
         self._running: dict[int, _Nested] = {}
 
@@ -49,7 +49,7 @@ class Relay:
             if self._calls is None:
                 raise ParadeError(Reason.FAILED_PRECONDITION, "this call came over no mesh, so no other function can be called from it")
             arguments = orjson.loads(call.arguments.data)
-            how: dict[str, Any] = {"options": _options(call), "parent_call_id": self._parent_call_id}
+            how = {**self._parent, "options": _options(call)}
             if call.window == 0:
                 result.result.data = orjson.dumps(
                     await self._calls.call(call.function, arguments, call.timeout or None, **how), default=_json
@@ -109,6 +109,7 @@ def _options(call: session_pb2.SessionCall) -> CallOptions | None:
         affinity_key=options.affinity_key,
         labels=dict(options.labels),
         secrets=tuple(options.secrets),
+        functions=tuple(options.functions),
     )
 
 

@@ -103,7 +103,7 @@ class Work(ABC):
     @property
     def inline_bytes(self) -> int:
         """The largest value that it may send as itself."""
-        return MAX_STEP_BYTES if self.call.origin.run_id else MAX_INLINE_BYTES
+        return MAX_STEP_BYTES if self.call.origin.step else MAX_INLINE_BYTES
 
     def credited(self) -> None:  # noqa: B027  # only streams have something to do here
         """Takes note that there is room for more items."""
@@ -215,6 +215,7 @@ class Work(ABC):
             calls=host.calls,
             artifacts=host.artifacts,
             secrets=call.options.secrets,
+            mandate=origin.mandate,
             loop=host.loop,
         )
         return self.context

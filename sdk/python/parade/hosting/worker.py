@@ -142,6 +142,7 @@ class _Calls:
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",  # noqa: ARG002  # the agent knows it
+        mandate: bytes = b"",  # noqa: ARG002  # as above
     ) -> Any:
         async for item in self._made(function, arguments, timeout, options, 0):
             return item
@@ -155,6 +156,7 @@ class _Calls:
         *,
         options: CallOptions | None = None,
         parent_call_id: str = "",  # noqa: ARG002  # the agent knows it
+        mandate: bytes = b"",  # noqa: ARG002  # as above
     ) -> AsyncGenerator[Any, None]:
         async for item in self._made(function, arguments, timeout, options, WINDOW):
             yield item

@@ -206,7 +206,7 @@ class Worker:
             return
         self._number += 1
         self._environment = work.environment()
-        self._relay = Relay(self._pipe, self._workers.calls, work.call.options.call_id, self._environment)
+        self._relay = Relay(self._pipe, self._workers.calls, work.call, self._environment)
         call = work.call_for_worker(self._data)
         call.number = self._number
         self._data = b""

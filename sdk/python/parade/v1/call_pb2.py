@@ -31,7 +31,7 @@ from parade.v1 import progress_pb2 as parade_dot_v1_dot_progress__pb2
 from parade.v1 import value_pb2 as parade_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14parade/v1/call.proto\x12\tparade.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x1dparade/v1/call_approval.proto\x1a\x15parade/v1/error.proto\x1a\x18parade/v1/progress.proto\x1a\x15parade/v1/value.proto\"\xab\x02\n\x0b\x43\x61llOptions\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x03 \x01(\t\x12\x32\n\x06labels\x18\x04 \x03(\x0b\x32\".parade.v1.CallOptions.LabelsEntry\x12\x16\n\x0eparent_call_id\x18\x05 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x06 \x01(\t\x12\x13\n\x0bredelivered\x18\x07 \x01(\x08\x12\x0f\n\x07secrets\x18\x08 \x03(\t\x12)\n\x08\x61pproval\x18\x0b \x01(\x0e\x32\x17.parade.v1.ApprovalMode\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"o\n\nCallOrigin\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x1d\n\x04role\x18\x05 \x01(\x0e\x32\x0f.parade.v1.Role\"\x8f\x01\n\x06Timing\x12)\n\x06queued\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\ttransport\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\texecuting\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd7\x03\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.parade.v1.CallState\x12#\n\targuments\x18\x04 \x01(\x0b\x32\x10.parade.v1.Value\x12 \n\x06result\x18\x05 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x10.parade.v1.Error\x12%\n\x08progress\x18\x07 \x01(\x0b\x32\x13.parade.v1.Progress\x12\x12\n\nitem_count\x18\x08 \x01(\x03\x12\x13\n\x0binstance_id\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12-\n\x0c\x63\x61ncellation\x18\x0b \x01(\x0e\x32\x17.parade.v1.Cancellation\x12\x11\n\tprincipal\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x06timing\x18\x0f \x01(\x0b\x32\x11.parade.v1.Timing*\xa2\x01\n\x0c\x43\x61ncellation\x12\x1c\n\x18\x43\x41NCELLATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41NCELLATION_REQUESTED\x10\x01\x12\x1d\n\x19\x43\x41NCELLATION_ACKNOWLEDGED\x10\x02\x12\x18\n\x14\x43\x41NCELLATION_STOPPED\x10\x03\x12\x1f\n\x1b\x43\x41NCELLATION_COULD_NOT_STOP\x10\x04*\xa1\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x01\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x02\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x04\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14parade/v1/call.proto\x12\tparade.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x1dparade/v1/call_approval.proto\x1a\x15parade/v1/error.proto\x1a\x18parade/v1/progress.proto\x1a\x15parade/v1/value.proto\"\xcf\x02\n\x0b\x43\x61llOptions\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x03 \x01(\t\x12\x32\n\x06labels\x18\x04 \x03(\x0b\x32\".parade.v1.CallOptions.LabelsEntry\x12\x16\n\x0eparent_call_id\x18\x05 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x06 \x01(\t\x12\x13\n\x0bredelivered\x18\x07 \x01(\x08\x12\x0f\n\x07secrets\x18\x08 \x03(\t\x12\x11\n\tfunctions\x18\t \x03(\t\x12\x0f\n\x07mandate\x18\n \x01(\x0c\x12)\n\x08\x61pproval\x18\x0b \x01(\x0e\x32\x17.parade.v1.ApprovalMode\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x80\x01\n\nCallOrigin\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x1d\n\x04role\x18\x05 \x01(\x0e\x32\x0f.parade.v1.Role\x12\x0f\n\x07mandate\x18\x06 \x01(\x0c\"\x8f\x01\n\x06Timing\x12)\n\x06queued\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\ttransport\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\texecuting\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd7\x03\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.parade.v1.CallState\x12#\n\targuments\x18\x04 \x01(\x0b\x32\x10.parade.v1.Value\x12 \n\x06result\x18\x05 \x01(\x0b\x32\x10.parade.v1.Value\x12\x1f\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x10.parade.v1.Error\x12%\n\x08progress\x18\x07 \x01(\x0b\x32\x13.parade.v1.Progress\x12\x12\n\nitem_count\x18\x08 \x01(\x03\x12\x13\n\x0binstance_id\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12-\n\x0c\x63\x61ncellation\x18\x0b \x01(\x0e\x32\x17.parade.v1.Cancellation\x12\x11\n\tprincipal\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x06timing\x18\x0f \x01(\x0b\x32\x11.parade.v1.Timing*\xa2\x01\n\x0c\x43\x61ncellation\x12\x1c\n\x18\x43\x41NCELLATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41NCELLATION_REQUESTED\x10\x01\x12\x1d\n\x19\x43\x41NCELLATION_ACKNOWLEDGED\x10\x02\x12\x18\n\x14\x43\x41NCELLATION_STOPPED\x10\x03\x12\x1f\n\x1b\x43\x41NCELLATION_COULD_NOT_STOP\x10\x04*\xa1\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x01\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x02\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x04\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLOPTIONS_LABELSENTRY']._loaded_options = None
   _globals['_CALLOPTIONS_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_CANCELLATION']._serialized_start=1263
-  _globals['_CANCELLATION']._serialized_end=1425
-  _globals['_CALLSTATE']._serialized_start=1428
-  _globals['_CALLSTATE']._serialized_end=1589
+  _globals['_CANCELLATION']._serialized_start=1317
+  _globals['_CANCELLATION']._serialized_end=1479
+  _globals['_CALLSTATE']._serialized_start=1482
+  _globals['_CALLSTATE']._serialized_end=1643
   _globals['_CALLOPTIONS']._serialized_start=228
-  _globals['_CALLOPTIONS']._serialized_end=527
-  _globals['_CALLOPTIONS_LABELSENTRY']._serialized_start=482
-  _globals['_CALLOPTIONS_LABELSENTRY']._serialized_end=527
-  _globals['_CALLORIGIN']._serialized_start=529
-  _globals['_CALLORIGIN']._serialized_end=640
-  _globals['_TIMING']._serialized_start=643
-  _globals['_TIMING']._serialized_end=786
-  _globals['_CALL']._serialized_start=789
-  _globals['_CALL']._serialized_end=1260
+  _globals['_CALLOPTIONS']._serialized_end=563
+  _globals['_CALLOPTIONS_LABELSENTRY']._serialized_start=518
+  _globals['_CALLOPTIONS_LABELSENTRY']._serialized_end=563
+  _globals['_CALLORIGIN']._serialized_start=566
+  _globals['_CALLORIGIN']._serialized_end=694
+  _globals['_TIMING']._serialized_start=697
+  _globals['_TIMING']._serialized_end=840
+  _globals['_CALL']._serialized_start=843
+  _globals['_CALL']._serialized_end=1314
 # @@protoc_insertion_point(module_scope)

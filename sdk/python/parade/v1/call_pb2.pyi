@@ -128,6 +128,8 @@ class CallOptions(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REDELIVERED_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
     APPROVAL_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Names what the call is to bring about, in the caller's namespace: a second call of the same function with the same key and arguments returns the
@@ -145,6 +147,10 @@ class CallOptions(_message.Message):
     """True where this call may have been sent before, under the same `call_id`, and its outcome was not heard. An effect is then never run again: its
     outcome is returned where it is known, and otherwise OUTCOME_UNKNOWN.
     """
+    mandate: _builtins.bytes
+    """From an agent that calls for whoever called it: the mandate that came with that call, in its origin. The call is then made for the mandate's
+    subject, as far as the mandate reaches. Without one an agent calls for itself. Nobody else may give one.
+    """
     approval: _call_approval_pb2.ApprovalMode.ValueType
     """What happens where a policy lets the call through only with somebody's approval, and nobody has given it yet."""
     @_builtins.property
@@ -158,6 +164,12 @@ class CallOptions(_message.Message):
         whose arguments are kept on record.
         """
 
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may be called on account of this call, by the agent that runs it and by all that it calls: "agent.function", "agent.*" or "*", at most 32.
+        Everything where none is given. An agent that calls for another can narrow what it may call itself, and never widen it.
+        """
+
     def __init__(
         self,
         *,
@@ -169,11 +181,13 @@ class CallOptions(_message.Message):
         call_id: _builtins.str = ...,
         redelivered: _builtins.bool = ...,
         secrets: _abc.Iterable[_builtins.str] | None = ...,
+        functions: _abc.Iterable[_builtins.str] | None = ...,
+        mandate: _builtins.bytes = ...,
         approval: _call_approval_pb2.ApprovalMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "approval", b"approval", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered", "secrets", b"secrets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_key", b"affinity_key", "approval", b"approval", "call_id", b"call_id", "functions", b"functions", "idempotency_key", b"idempotency_key", "labels", b"labels", "mandate", b"mandate", "parent_call_id", b"parent_call_id", "priority", b"priority", "redelivered", b"redelivered", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,6 +204,7 @@ class CallOrigin(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace of the caller."""
     principal: _builtins.str
@@ -200,6 +215,10 @@ class CallOrigin(_message.Message):
     """The step of that run."""
     role: _access_pb2.Role.ValueType
     """What who asked may do in the namespace. Said by the gateway, which has checked it, and by nobody else."""
+    mandate: _builtins.bytes
+    """From a dispatcher to an agent, always: the mandate to make this call, and others for whom this one is for. A JSON Web Token that the agent checks
+    before it runs anything, and shows where it calls others for them.
+    """
     def __init__(
         self,
         *,
@@ -208,10 +227,11 @@ class CallOrigin(_message.Message):
         run_id: _builtins.str = ...,
         step: _builtins.str = ...,
         role: _access_pb2.Role.ValueType = ...,
+        mandate: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "principal", b"principal", "role", b"role", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "namespace", b"namespace", "principal", b"principal", "role", b"role", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -215,7 +215,9 @@ class SessionCall(_message.Message):
 
     @_builtins.property
     def origin(self) -> _call_pb2.CallOrigin:
-        """Whom the call is for. At a dispatcher it is believed of gateways and schedulers only, and nobody else may say it."""
+        """Whom the call is for. At a dispatcher it is believed of gateways and schedulers only, and nobody else may say it. At an agent its mandate says
+        the same, signed.
+        """
 
     def __init__(
         self,
