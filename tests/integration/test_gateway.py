@@ -18,6 +18,7 @@ from parade_chassis.clock import ManualClock
 from parade_gateway import __main__ as gateway
 from parade_gateway import connection, sse
 from parade_gateway.config import Config
+from parade_gateway.quotas import GatewayLimits
 from tests.integration.gateway_harness import TRACE, Edge, error_of, events, gateway_of
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
@@ -263,6 +264,21 @@ async def test_streams_end_at_once_and_calls_may_finish_when_the_process_ends(ed
 
     await asyncio.wait_for(asyncio.shield(edge.served), 5)
     await eventually(lambda: edge.seen.cancelled == 1)  # the news of it travels for a moment
+
+
+async def test_a_namespace_has_so_many_requests_under_way(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:
+    async with gateway_of(authority, tmp_path, unused_tcp_port, quotas={"*": GatewayLimits(requests=1)}) as edge:
+        async with edge.client.stream("GET", "/v1/runs/endless:watch") as response, asyncio.timeout(5):
+            await anext(response.aiter_lines())
+            refused = await edge.client.get("/v1/runs")
+
+        async def let_in() -> bool:
+            return (await edge.client.get("/v1/runs")).status_code == 200
+
+        await eventually(let_in)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert error_of(refused)["status"] == "RESOURCE_EXHAUSTED"
 
 
 async def test_an_upstream_that_is_nowhere_is_unavailable(authority: Authority, tmp_path: Path, unused_tcp_port: int) -> None:

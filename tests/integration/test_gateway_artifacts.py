@@ -3,11 +3,12 @@
 import asyncio
 import os
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -19,9 +20,11 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade_chassis.clock import ManualClock
+from parade_chassis.quotas import Quotas
 from parade_chassis.server import running
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.config import Config
+from parade_gateway.quotas import GatewayLimits
 from parade_gateway.servicer import GatewayServicer
 from tests.support.certificates import Authority
 from tests.support.processes import process_of
@@ -57,11 +60,19 @@ class Store:
 
 @asynccontextmanager
 async def store_of(
-    authority: Authority, folder: Path, *, limit: int = 1024**3, retention: float = DAY, clock: ManualClock | None = None
+    authority: Authority,
+    folder: Path,
+    *,
+    limit: int = 1024**3,
+    retention: float = DAY,
+    clock: ManualClock | None = None,
+    quotas: Mapping[str, GatewayLimits] = MappingProxyType({}),
 ) -> AsyncIterator[Store]:
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(process_of("gateway", Config, authority))
-        artifacts = await stack.enter_async_context(Artifacts(folder / "artifacts", limit, retention, clock or process.clock, process.log))
+        allowed = Quotas("gateway", quotas, GatewayLimits())
+        made = Artifacts(folder / "artifacts", limit, retention, allowed, clock or process.clock, process.log)
+        artifacts = await stack.enter_async_context(made)
         process.background(artifacts.sweep(), "artifact sweep")
         server = await stack.enter_async_context(running(process, GatewayServicer(artifacts)))
         yield Store(folder / "artifacts", server.address, authority, stack)
@@ -201,6 +212,41 @@ async def test_more_than_the_limit_is_refused_and_nothing_is_left(authority: Aut
 
         assert caught.value.reason is Reason.INVALID_ARGUMENTS
         await eventually(lambda: store.files() == [])
+
+
+async def refused(storing: Awaitable[Any]) -> ParadeError:
+    with pytest.raises(ParadeError) as caught:
+        await storing
+    return caught.value
+
+
+async def test_a_namespace_stores_so_many_bytes_and_another_its_own(authority: Authority, tmp_path: Path) -> None:
+    async with store_of(authority, tmp_path, quotas={"sales": GatewayLimits(artifact_bytes=2 * PIECE)}) as store:
+        sales, support = await store.client("sales"), await store.client("support")
+        first = await put(sales, b"a" * PIECE)
+
+        announced = await refused(put(sales, b"b" * (PIECE + 1), size=PIECE + 1))
+        unannounced = await refused(put(sales, b"b" * (2 * PIECE)))
+        await put(support, b"b" * (3 * PIECE))
+        await put(sales, b"b" * PIECE)  # nothing is left of what was refused
+        full = await refused(put(sales, b"c"))
+        again = await put(sales, b"a" * PIECE, digest=first.digest)
+
+    assert {error.reason for error in (announced, unannounced, full)} == {Reason.NO_CAPACITY}
+    assert full.metadata["quota"] == "artifact_bytes"
+    assert "PARADE_GATEWAY_QUOTAS" in full.message
+    assert again == first
+
+
+async def test_a_namespace_stores_so_many_artifacts(authority: Authority, tmp_path: Path) -> None:
+    async with store_of(authority, tmp_path, quotas={"*": GatewayLimits(artifacts=2)}) as store:
+        client = await store.client()
+        for content in (b"a", b"b"):
+            await put(client, content)
+
+        error = await refused(put(client, b"c"))
+
+    assert (error.reason, error.metadata["quota"], error.retryable) == (Reason.NO_CAPACITY, "artifacts", False)
 
 
 async def test_messages_out_of_order_are_refused(store: Store) -> None:

@@ -39,7 +39,7 @@ async def serve(process: Process[Config]) -> None:
     closing = asyncio.Event()
     routes = Routes(public_services())
     guard = Guard(config.rest_listen, config.hosts, config.cors_origins)
-    artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, process.clock, process.log)
+    artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, config.limits(), process.clock, process.log)
     with listen(config.rest_listen) as opened:
         async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts)):
             if config.agent_manager:

@@ -21,6 +21,7 @@ from parade_gateway.config import Config
 from parade_gateway.connection import CONNECTION
 from parade_gateway.endpoints import Endpoint, Endpoints
 from parade_gateway.errors import HttpError
+from parade_gateway.quotas import Requests
 from parade_gateway.refused import Refused
 from parade_gateway.request import Request
 
@@ -62,6 +63,7 @@ class Api:
         self._open: dict[asyncio.Task[Any], _Open] = {}
         """The requests under way that were let in."""
         self._under_way = 0
+        self._requests = Requests(process.config.limits())
         self._durations = process.telemetry.tally(
             ("http.request.method", "http.route", "http.response.status_code"), {"http.server.duration": "How long requests took"}
         )
@@ -80,9 +82,12 @@ class Api:
         self._under_way += 1
         try:
             shown, caller = await self._admitted(headers, endpoint, refusal)
+            if span is not None:
+                span.describe({"parade.namespace": caller.namespace})
             if self._under_way > MAX_REQUESTS:
                 raise ParadeError(Reason.NO_CAPACITY, "too many requests are under way; try again", metadata={"retry_after": "1s"})
-            await self._handled(shown, endpoint, Request(scope, headers, receive, endpoint.fields, caller, span), answer)
+            with self._requests.one(caller.namespace):
+                await self._handled(shown, endpoint, Request(scope, headers, receive, endpoint.fields, caller, span), answer)
         except ParadeError as error:
             await answer.fail(error)
         except Exception as error:  # noqa: BLE001 - nobody foresaw it: it is logged here and leaves masked

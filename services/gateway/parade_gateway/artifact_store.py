@@ -20,6 +20,9 @@ from pathlib import Path
 
 from parade.wire.errors import ParadeError, Reason, Violation, invalid
 from parade.wire.identity import NAME
+from parade_chassis.quotas import Quotas
+from parade_gateway.artifact_usage import Usage
+from parade_gateway.quotas import GatewayLimits
 
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(\s*;\s*[A-Za-z0-9!#$&^_.+-]+=[A-Za-z0-9!#$&^_.+-]+){0,4}")
@@ -60,16 +63,18 @@ class TooLargeError(ParadeError):
 class ArtifactStore:
     """The artifacts of every namespace. Its methods block; each may be called from any thread."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, quotas: Quotas[GatewayLimits]) -> None:
         """Makes the folder where it does not exist, and removes what processes that were killed left of their uploads.
 
         Args:
             folder: Where the files lie.
             limit: How many bytes one artifact may have.
+            quotas: How much each namespace may have.
         """
         self._folder = folder
         self._uploads = folder / _UPLOADS
         self.limit = limit
+        self.usage = Usage(quotas, self._measured)
         self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._uploads.iterdir():
             _remove_unless_held(left)
@@ -93,13 +98,15 @@ class ArtifactStore:
         """Begins to store an artifact.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS where what is said of it cannot be; NO_CAPACITY where the disk has no room.
+            ParadeError: INVALID_ARGUMENTS where what is said of it cannot be; NO_CAPACITY where the disk has no room, or the namespace has
+                as much as it may.
         """
         self._path(namespace, announced.digest or f"sha256:{'0' * 64}")
         if announced.media_type and not MEDIA_TYPE.fullmatch(announced.media_type):
             raise invalid([Violation("artifact.media_type", 'must be a media type, as "text/csv"')])
         if announced.size > self.limit:
             raise TooLargeError(self.limit)
+        self.usage.demand(namespace, announced.size)
         with _room():
             if announced.size > shutil.disk_usage(self._folder).free:
                 raise OSError(errno.ENOSPC, "the artifact is larger than what is free")
@@ -136,6 +143,8 @@ class ArtifactStore:
         try:
             _write(kind, (media_type or DEFAULT_MEDIA_TYPE).encode())
             with self._locked():
+                if not path.exists():
+                    self.usage.changed(namespace, 1, upload.stat().st_size)
                 kind.replace(path.with_suffix(_TYPE))
                 upload.replace(path)
             _sync_folder(path.parent)
@@ -163,10 +172,22 @@ class ArtifactStore:
                 for shard in namespace.iterdir():
                     yield from shard.iterdir()
 
+    def _measured(self, namespace: str) -> tuple[int, int]:
+        artifacts = stored = 0
+        with suppress(FileNotFoundError):
+            for shard in os.scandir(self._folder / namespace):
+                for file in os.scandir(shard):
+                    if not file.name.endswith(_TYPE):
+                        with suppress(FileNotFoundError):  # it was removed meanwhile
+                            stored += file.stat().st_size
+                            artifacts += 1
+        return artifacts, stored
+
     def _expire(self, path: Path, before: float) -> int:
         with self._locked(), suppress(FileNotFoundError):
             if path.stat().st_mtime < before:
                 if path.suffix != _TYPE:
+                    self.usage.changed(path.parent.parent.name, -1, -path.stat().st_size)
                     path.unlink()
                     path.with_suffix(_TYPE).unlink(missing_ok=True)
                     return 1
@@ -196,6 +217,8 @@ class Upload:
         self._path = path
         self._hash = sha256()
         self._size = 0
+        self._taken = 0
+        """The bytes that the namespace's room was taken for."""
         self._lock = threading.Lock()
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -204,11 +227,14 @@ class Upload:
         """Adds bytes.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS where they are too many; NO_CAPACITY where the disk is full.
+            ParadeError: INVALID_ARGUMENTS where they are too many; NO_CAPACITY where the disk is full, or the namespace has as many as it
+                may.
         """
         with self._lock, _room():
             if self._descriptor < 0:
                 return
+            self._store.usage.take(self._namespace, len(data))
+            self._taken += len(data)
             self._size += len(data)
             if self._size > self._store.limit:
                 raise TooLargeError(self._store.limit)
@@ -249,6 +275,7 @@ class Upload:
     def _close(self) -> None:
         os.close(self._descriptor)
         self._descriptor = -1
+        self._store.usage.give_back(self._namespace, self._taken)
 
 
 class Download:

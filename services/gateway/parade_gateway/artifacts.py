@@ -10,7 +10,9 @@ from typing import Any, Self, TypeVar
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
+from parade_chassis.quotas import Quotas
 from parade_gateway.artifact_store import PIECE_BYTES, ArtifactStore, Download, Reference, Upload
+from parade_gateway.quotas import GatewayLimits
 
 THREADS = 4
 MAX_TRANSFERS = 64
@@ -27,17 +29,18 @@ ResultT = TypeVar("ResultT")
 class Artifacts:
     """The artifacts that this gateway keeps; where it was given no folder, every request for one is refused."""
 
-    def __init__(self, folder: Path | None, limit: int, retention: float, clock: Clock, log: Log) -> None:
+    def __init__(self, folder: Path | None, limit: int, retention: float, quotas: Quotas[GatewayLimits], clock: Clock, log: Log) -> None:
         """Takes what the configuration says.
 
         Args:
             folder: Where the files lie.
             limit: How many bytes one artifact may have.
             retention: Seconds that an artifact is kept after it was last stored.
+            quotas: How much each namespace may have.
             clock: What time it is.
             log: Told of what was removed.
         """
-        self._kept = ArtifactStore(folder, limit) if folder is not None else None
+        self._kept = ArtifactStore(folder, limit, quotas) if folder is not None else None
         self._retention = retention
         self._log = log
         self._clock = clock
@@ -69,8 +72,8 @@ class Artifacts:
             pieces: The bytes, in order.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS where it is not what was said or too large; NO_CAPACITY where the disk is full;
-                DEADLINE_EXCEEDED where nothing came for `SILENCE` seconds.
+            ParadeError: INVALID_ARGUMENTS where it is not what was said or too large; NO_CAPACITY where the disk is full, or the
+                namespace has as much as it may; DEADLINE_EXCEEDED where nothing came for `SILENCE` seconds.
         """
         store = self._store
         self._enter()

@@ -8,6 +8,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from parade.wire.web import secure
 from parade_chassis.config import ServiceConfig
+from parade_chassis.quotas import Given, Quotas
+from parade_gateway.quotas import GatewayLimits
 
 
 def _split(value: Any) -> Any:
@@ -41,6 +43,8 @@ class Config(ServiceConfig):
     """How many bytes one artifact may have."""
     artifact_retention: float = Field(default=7 * 86400.0, gt=0)
     """Seconds that an artifact is kept after it was last stored."""
+    quotas: Given[GatewayLimits] = Field(default_factory=dict)
+    """What each namespace may have, as JSON by namespace (see `parade_chassis.quotas`): `requests`, `artifacts`, `artifact_bytes`."""
     oidc_issuer: str = Field(default="", max_length=255)
     """The URL of the OpenID Connect issuer that people log in at, exactly as it calls itself; nobody logs in where it is not set."""
     oidc_audience: str = Field(default="", max_length=255)
@@ -62,6 +66,10 @@ class Config(ServiceConfig):
         if bool(self.oidc_issuer) != bool(self.oidc_audience) or (self.oidc_client_id and not self.oidc_issuer):
             raise ValueError("oidc_issuer and oidc_audience go together, and oidc_client_id needs them")
         return self
+
+    def limits(self) -> Quotas[GatewayLimits]:
+        """Returns what each namespace may have."""
+        return Quotas("gateway", self.quotas, GatewayLimits())
 
     def login(self) -> dict[str, str] | None:
         """Returns what `parade login` must know; None where nobody logs in by it."""
