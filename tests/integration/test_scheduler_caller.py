@@ -37,6 +37,7 @@ from parade_scheduler.model import Progress, Run
 from tests.support.certificates import Authority
 from tests.support.servers import free_port, serving
 from tests.support.waiting import eventually
+from tests.unit.scheduler.rights import every_right
 from tests.unit.scheduler.simulation import START
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
@@ -359,7 +360,7 @@ def alive() -> int:
 async def test_a_call_that_is_over_is_freed_at_once(tmp_path: Path) -> None:
     async with calling(tmp_path, ends(result=value_pb2.Value(data=b"7"))) as (caller, _):
         outcomes: list[Occurrence] = []
-        dispatches = Dispatches(caller, lambda _, outcome: outcomes.append(outcome), SystemClock(), Log(), 100)
+        dispatches = Dispatches(caller, lambda _, outcome: outcomes.append(outcome), SystemClock(), Log(), 100, every_right())
         gc.collect()
         before = alive()
         gc.disable()

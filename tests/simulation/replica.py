@@ -17,6 +17,7 @@ from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.children import Children
 from parade_scheduler.starts.starter import Starter
 from parade_scheduler.storage.rows import shard_of
@@ -27,6 +28,7 @@ from tests.simulation.durables import Functions
 from tests.simulation.mesh import AttemptKey, Mesh, SimulatedCaller
 from tests.simulation.store import SimulatedStore
 from tests.simulation.time import Life, SimulatedClock
+from tests.support.standing import Everyone, no_policies
 
 ResultT = TypeVar("ResultT")
 EXPECTED = frozenset({"commit failed", "ended before everything was stored"})
@@ -71,6 +73,7 @@ class SimulatedProcess:
         self.clock = SimulatedClock()
         self.ids = Ids(self.clock, chance.getrandbits)
         self.log = NotingLog(life, faults)
+        self.standing, self.policies = Everyone(), no_policies()
         self._faults = faults
 
     def background(self, loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
@@ -132,11 +135,12 @@ class Replica:
         real = cast("Process[Config]", process)
         leadership = self.leadership = Leadership(real, store, Durables(Functions(), process.clock), alone=not self._server.shared)
         triggers = Triggers(real, self.database, store, leadership)
-        starter = Starter(real, store, leadership, triggers.limits)
+        rights = Rights(process)
+        starter = Starter(real, store, leadership, triggers.limits, rights)
         engine = Engine(real, store, leadership, Functions(), starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
         caller = SimulatedCaller(self._mesh, life, self._epoch_of(life), self._has_stored(life), self._repeat)
-        self._effects = Effects(real, caller, children, leadership.journal.report)
+        self._effects = Effects(real, caller, children, leadership.journal.report, rights)
         try:
             await leadership.begin(self._effects)
         except (ParadeError, TimeoutError):
@@ -145,7 +149,7 @@ class Replica:
                 self.kill()
                 self.start()
             return
-        self.events: Events = triggers.begin(starter)
+        self.events: Events = triggers.begin(starter, rights)
         self.operations = Operations(engine, store, leadership.catalogue, process.ids)
         self.engine = engine
 

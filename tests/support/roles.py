@@ -28,10 +28,11 @@ NOT_YET = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE}
 def let_in(mesh: MeshFile, *clients: Identity, role: RoleName = "admin") -> None:
     """Grants clients a role in their own namespaces, as the mesh's own client, and waits until every service knows."""
     with ThreadPoolExecutor(1) as thread:  # there may be a loop in this one
-        thread.submit(lambda: asyncio.run(_let_in(mesh, clients, role))).result(60)
+        thread.submit(lambda: asyncio.run(admit(mesh, *clients, role=role))).result(60)
 
 
-async def _let_in(mesh: MeshFile, clients: tuple[Identity, ...], role: RoleName) -> None:
+async def admit(mesh: MeshFile, *clients: Identity, role: RoleName = "admin") -> None:
+    """Does what `let_in` does, in a loop that runs."""
     async with connect(mesh) as admin:
         for client in clients:
             await admin.grant_role(client.uri, role, namespace=client.namespace)

@@ -6,6 +6,7 @@ from parade.wire.identity import DEFAULT_DOMAIN
 from parade.wire.revocations import Revocations
 from parade.wire.roles import Role
 from parade_chassis.grants import Granted, Grants
+from parade_chassis.policies import Policies
 from parade_chassis.standing import Standing
 
 
@@ -34,3 +35,10 @@ class Everyone(Standing):
 
     def of(self, principal: str, namespace: str) -> Role:
         return Role.ADMIN
+
+
+def no_policies() -> Policies:
+    """Returns policies of which it is known that there are none."""
+    policies = Policies()
+    policies.replace([])
+    return policies

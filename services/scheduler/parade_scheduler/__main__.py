@@ -18,6 +18,7 @@ from parade_scheduler.effects import Effects
 from parade_scheduler.engine import Engine
 from parade_scheduler.leadership import Leadership
 from parade_scheduler.operations import Operations
+from parade_scheduler.rights import Rights
 from parade_scheduler.servicer import Servicer
 from parade_scheduler.starts.children import Children
 from parade_scheduler.starts.starter import Starter
@@ -41,14 +42,15 @@ async def serve(process: Process[Config]) -> None:
         patience = timedelta(days=process.config.agent_patience).total_seconds()
         leadership = Leadership(process, store, Durables(functions, process.clock, patience), alone=database.is_sqlite)
         triggers = Triggers(process, database, store, leadership)
-        starter = Starter(process, store, leadership, triggers.limits)
+        audit, decisions = AuditLog(database, AUDIT), Decisions(process.clock, process.log)
+        rights = Rights(process, decisions)
+        starter = Starter(process, store, leadership, triggers.limits, rights)
         engine = Engine(process, store, leadership, functions, starter, triggers.defined)
         children = Children(leadership.journal, starter, store, process.clock, process.log)
-        effects = Effects(process, caller, children, leadership.journal.report)
+        effects = Effects(process, caller, children, leadership.journal.report, rights)
         await leadership.begin(effects)
-        events = triggers.begin(starter)
+        events = triggers.begin(starter, rights)
         operations = Operations(engine, store, leadership.catalogue, process.ids)
-        audit, decisions = AuditLog(database, AUDIT), Decisions(process.clock, process.log)
         process.background(decisions.keep(audit.record), "audit")
         servicers = (
             Servicer(engine, operations, triggers.schedules, events),

@@ -8,6 +8,7 @@ from parade_scheduler.decider import CancelChild, CancelTask, Dispatch, Effect, 
 from parade_scheduler.leading.timers import Report
 from parade_scheduler.model import Failure, Run
 from parade_scheduler.ports import Caller
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.children import Children
 from parade_scheduler.surroundings import Surroundings
 
@@ -17,7 +18,7 @@ _FAILURE: Final = Failure(Reason.INTERNAL, "the scheduler could not carry this o
 class Effects:
     """Carries effects out."""
 
-    def __init__(self, process: Surroundings, caller: Caller, children: Children, report: Report) -> None:
+    def __init__(self, process: Surroundings, caller: Caller, children: Children, report: Report, rights: Rights) -> None:
         """Takes what it works with.
 
         Args:
@@ -25,12 +26,13 @@ class Effects:
             caller: Calls functions.
             children: Starts and cancels the runs that tasks want.
             report: Is told what came of attempts.
+            rights: For whom attempts may be handed out.
         """
         self._children = children
         self._report = report
         self._log = process.log
         self._drain_timeout = process.config.drain_timeout
-        self._dispatches = Dispatches(caller, report, process.clock, process.log, process.config.max_calls)
+        self._dispatches = Dispatches(caller, report, process.clock, process.log, process.config.max_calls, rights)
 
     def release(self, run: Run, effect: Effect) -> None:
         """Carries an effect out that is committed. Where that goes wrong, the task that waits for it is told instead."""

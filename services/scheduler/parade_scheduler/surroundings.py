@@ -5,6 +5,8 @@ from typing import Protocol
 from parade.wire.log import Log
 from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
+from parade_chassis.policies import Policies
+from parade_chassis.standing import Standing
 from parade_scheduler.config import Config
 from parade_scheduler.definitions.catalogue import Catalogue
 from parade_scheduler.leading.journal import Journal
@@ -34,6 +36,16 @@ class Surroundings(Protocol):
     @property
     def log(self) -> Log:
         """The log."""
+        ...
+
+    @property
+    def standing(self) -> Standing:
+        """What principals may do."""
+        ...
+
+    @property
+    def policies(self) -> Policies:
+        """What is forbidden all the same."""
         ...
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.log import Log
+from parade.wire.roles import Role
 from parade_chassis.clock import ManualClock
 from parade_scheduler.calls.dispatch import Dispatches
 from parade_scheduler.decider import CancelTask, Dispatch, Occurrence, TaskCancelled, TaskFailed, TaskProgressed, TaskSucceeded
@@ -15,7 +16,10 @@ from parade_scheduler.decider.occurrences import NOT_SENT
 from parade_scheduler.document import Document
 from parade_scheduler.model import Progress, Run
 from parade_scheduler.ports import Listener
+from parade_scheduler.rights import NEWS, Rights
+from tests.support.standing import Everyone
 from tests.support.waiting import eventually
+from tests.unit.scheduler.rights import Surrounding
 from tests.unit.scheduler.simulation import START
 
 RUN = Run("run-1", "default", "flow", 1, Document(b"{}"), START)
@@ -51,6 +55,27 @@ class FakeCall:
         self.listener.failed(error)
 
 
+class Heard(Everyone):
+    """By it everybody may everything until the test says otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = Role.ADMIN
+        self.told = True
+
+    @property
+    def known(self) -> bool:
+        return self.told
+
+    def of(self, principal: str, namespace: str) -> Role:
+        return self.held
+
+    def tell(self) -> None:
+        """Says who may do what, after nobody has."""
+        self.told = True
+        self._changed()
+
+
 class World:
     """What the attempts report, and the mesh, which holds every call until the test says what becomes of it."""
 
@@ -63,7 +88,10 @@ class World:
         self.most = 0
         self.left = False
         self.cancelled_before_leaving = False
-        self.dispatches = Dispatches(self, lambda run, occurrence: self.reported.append((run, occurrence)), self.clock, Log(), max_calls)
+        self.standing = Heard()
+        rights = Rights(Surrounding(clock=self.clock, standing=self.standing))
+        report = self.reported.append
+        self.dispatches = Dispatches(self, lambda run, told: report((run, told)), self.clock, Log(), max_calls, rights)
 
     @property
     def outcomes(self) -> list[Occurrence]:
@@ -129,6 +157,79 @@ def test_a_failure_is_reported_whatever_it_is(world: World, error: Exception, re
     assert (reported.failure.reason, reported.instance_id) == (reason, "" if at_once else "i-1")
     assert message in reported.failure.message
     assert "secret" not in reported.failure.message
+
+
+@pytest.mark.parametrize("held", [Role.NONE, Role.VIEWER])
+async def test_nothing_is_called_for_whom_may_start_nothing_any_more(world: World, held: Role) -> None:
+    await world.clock.advance(NEWS.total_seconds())
+    world.dispatches.start(RUN, dispatch(0))
+    world.standing.held = held
+    world.dispatches.start(RUN, dispatch(1))
+    world.calls[0].succeed()
+
+    (refused, kept) = world.outcomes
+    assert [call.dispatch.task for call in world.calls] == [0]
+    assert isinstance(refused, TaskFailed)
+    assert (refused.task, refused.failure.reason, refused.failure.retryable) == (1, Reason.PERMISSION_DENIED, False)
+    assert RUN.principal in refused.failure.message
+    assert kept == TaskSucceeded("a", 0, 1, DONE)
+
+
+async def test_one_that_waits_for_its_turn_is_judged_when_it_comes() -> None:
+    world = World(max_calls=1)
+    await world.clock.advance(NEWS.total_seconds())
+    for task in range(2):
+        world.dispatches.start(RUN, dispatch(task))
+    world.standing.held = Role.NONE
+    world.calls[0].succeed()
+    await asyncio.sleep(0)
+
+    _, refused = world.outcomes
+    assert len(world.calls) == 1
+    assert isinstance(refused, TaskFailed)
+    assert refused.failure.reason is Reason.PERMISSION_DENIED
+
+
+async def test_a_run_that_is_newer_than_the_news_of_its_starter_is_not_refused_for_good(world: World) -> None:
+    world.standing.held = Role.NONE
+    world.dispatches.start(RUN, dispatch())
+
+    (told,) = world.outcomes
+    assert isinstance(told, TaskFailed)
+    assert (told.failure.reason, told.failure.metadata[NOT_SENT]) == (Reason.UNAVAILABLE, "true")
+    assert world.calls == []
+
+
+async def test_what_comes_before_anybody_has_said_who_may_do_what_waits_and_begins_then() -> None:
+    world = World(max_calls=2)
+    await world.clock.advance(NEWS.total_seconds())
+    world.standing.told = False
+    for task in range(3):
+        world.dispatches.start(RUN, dispatch(task))
+    before = list(world.calls)
+    world.standing.tell()
+    await world.finish()
+
+    assert before == []
+    assert world.most == 2
+    assert [call.dispatch.task for call in world.calls] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("end", ["cancel", "leave", "drain"])
+async def test_what_waits_for_it_can_be_taken_back(world: World, end: str) -> None:
+    world.standing.told = False
+    world.dispatches.start(RUN, dispatch())
+    match end:
+        case "cancel":
+            world.dispatches.cancel(RUN.id, CancelTask("a", 0, 1))
+        case "leave":
+            world.dispatches.leave(RUN.id)
+        case "drain":
+            await world.dispatches.drain(1)
+    world.standing.tell()
+
+    assert world.calls == []
+    assert [type(told) for told in world.outcomes] == {"cancel": [TaskCancelled], "leave": [], "drain": [TaskFailed]}[end]
 
 
 async def test_progress_is_passed_on_once_a_second(world: World) -> None:

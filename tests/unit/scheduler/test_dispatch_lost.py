@@ -21,6 +21,7 @@ from parade_scheduler.document import Document
 from parade_scheduler.model import Run
 from tests.support.memory_stream import MemoryTarget
 from tests.support.virtual_time import in_virtual_time
+from tests.unit.scheduler.rights import every_right
 from tests.unit.scheduler.simulation import START
 
 RUN = Run("run-1", "default", "flow", 1, Document(b"{}"), START)
@@ -51,7 +52,7 @@ class World:
         self.link = Link([self.target], "/session")  # type: ignore[list-item]  # a connection in memory
         self.outcomes: list[Occurrence] = []
         caller = DispatcherCaller(self.link, Telemetry("scheduler", "s-1"))
-        self.dispatches = Dispatches(caller, lambda _, outcome: self.outcomes.append(outcome), ManualClock(), Log(), 10)
+        self.dispatches = Dispatches(caller, lambda _, outcome: self.outcomes.append(outcome), ManualClock(), Log(), 10, every_right())
 
     async def lose(self, acceptor: Acceptor | None) -> None:
         """Loses the session, and lets another dispatcher take the place of the one that had it."""

@@ -1,15 +1,10 @@
 """What leaves the process after a commit: a fault in one run's effect ends neither the process nor the wait of the task that wants it."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from parade.wire.errors import Reason
-from parade.wire.log import Log
-from parade_chassis.clock import ManualClock
-from parade_chassis.ids import Ids
-from parade_scheduler.config import Config
 from parade_scheduler.decider import (
     CancelChild,
     CancelTask,
@@ -28,21 +23,12 @@ from parade_scheduler.model import Parent, Run, RunState
 from parade_scheduler.ports import Listener
 from parade_scheduler.starts.children import Children
 from tests.unit.scheduler.leading import Led, leading
+from tests.unit.scheduler.rights import Surrounding, every_right
 from tests.unit.scheduler.simulation import START
 
 FLOW = Run("run-1", "default", "flow", 1, Document(b"{}"), START)
 CHILD = Run("run-2", "default", "flow", 1, Document(b"{}"), START, RunState.FAILED, parent=Parent("run-1", "a", 0, 1))
 CALL = Dispatch("a", 0, 1, "x.a", Document(b"{}"), None, redelivered=False)
-
-
-@dataclass
-class Surrounding:
-    """The process around."""
-
-    config: Config = field(default_factory=lambda: Config.model_construct(drain_timeout=1.0))
-    clock: ManualClock = field(default_factory=ManualClock)
-    ids: Ids = field(default_factory=lambda: Ids(ManualClock()))
-    log: Log = field(default_factory=Log)
 
 
 class Broken(Children):
@@ -78,7 +64,7 @@ class Mesh:
 def effects_of(led: Led, reported: list[tuple[str, Occurrence]]) -> tuple[Effects, Mesh]:
     mesh = Mesh()
     children = Broken(led.journal, None, led.store, led.clock, led.log)  # type: ignore[arg-type]  # it starts none
-    return Effects(Surrounding(), mesh, children, lambda run, occurrence: reported.append((run, occurrence))), mesh
+    return Effects(Surrounding(), mesh, children, lambda run, occurrence: reported.append((run, occurrence)), every_right()), mesh
 
 
 @pytest.mark.parametrize(

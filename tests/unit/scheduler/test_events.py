@@ -13,13 +13,16 @@ from parade_scheduler.document import Document
 from parade_scheduler.leading.happenings import Whole
 from parade_scheduler.leading.remote import Inbox, Outbox
 from parade_scheduler.published_event import PublishedEvent
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.limits import Limits
 from parade_scheduler.starts.start import Caller, Start
 from parade_scheduler.storage.events_store import EventStore
 from parade_scheduler.storage.groups_store import GroupStore
 from parade_scheduler.triggers.event_delivery import EventDelivery
 from parade_scheduler.triggers.events import MAX_BATCH, Events
+from tests.support.standing import no_policies
 from tests.unit.scheduler.leading import Led, leading
+from tests.unit.scheduler.rights import Surrounding
 
 ADA = Caller("default", "spiffe://parade.local/ns/default/client/ada")
 MANY = 3 * MAX_BATCH
@@ -52,7 +55,9 @@ class World:
         delivery = EventDelivery(self.store, led.catalogue, self, outbox, inbox, led.clock, led.log)
         config = Config.model_construct()
         limits = Limits(config, led.store, GroupStore(led.database), self.store, led.clock)
-        self.events = Events(self.store, delivery, limits, led.clock, Ids(led.clock))
+        self.policies = no_policies()
+        rights = Rights(Surrounding(policies=self.policies))
+        self.events = Events(self.store, delivery, limits, rights, led.clock, Ids(led.clock))
 
     async def start(self, caller: Caller, start: Start) -> Whole:
         raise AssertionError("nothing begins on these events")

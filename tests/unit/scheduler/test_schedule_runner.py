@@ -62,6 +62,7 @@ class World:
 
     async def start(self, caller: Caller, start: Start) -> Whole:
         """Starts a run as the scheduler does: the request's name is unique in the store."""
+        assert caller.is_absent
         if self.refusals:
             raise self.refusals.pop(0)
         workflow = await self.led.catalogue.workflow(caller.namespace, start.workflow)

@@ -16,6 +16,7 @@ from parade_scheduler.document import Document
 from parade_scheduler.leading.timers import Report
 from parade_scheduler.model import Failure, Progress, Run
 from parade_scheduler.ports import Call, Caller
+from parade_scheduler.rights import Rights
 
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two progress notes of a task that are passed on; those between them are dropped."""
@@ -27,7 +28,7 @@ _Key = tuple[str, int, int]
 class Dispatches:
     """All attempts under way, as many at once as the bound allows; the rest wait for their turn (see `Places`)."""
 
-    def __init__(self, caller: Caller, report: Report, clock: Clock, log: Log, max_calls: int) -> None:
+    def __init__(self, caller: Caller, report: Report, clock: Clock, log: Log, max_calls: int, rights: Rights) -> None:
         """Takes what it works with.
 
         Args:
@@ -36,14 +37,19 @@ class Dispatches:
             clock: Measures the time between progress notes, and how long attempts wait.
             log: Is told what nobody foresaw.
             max_calls: How many calls may run at once.
+            rights: For whom attempts may be handed out: asked for each of them.
         """
         self._caller = caller
         self._report = report
         self._clock = clock
         self._log = log
+        self._rights = rights
+        rights.subscribe(self._judge)
         self._places: Places[_Attempt] = Places(max_calls)
         self._attempts: dict[str, dict[_Key, _Attempt]] = {}
         """By run."""
+        self._unjudged: dict[_Attempt, None] = {}
+        """Those that came before anybody had said who may do what."""
         self._filling = False
         """Whether those that wait are about to be looked at."""
         self._draining = False
@@ -63,8 +69,12 @@ class Dispatches:
             attempts[key].wanted = True
             return
         attempt = attempts[key] = _Attempt(self, run, dispatch)
-        if self._places.enter(attempt, self._clock.monotonic()):
-            self._begin(attempt)
+        if self._rights.known:
+            self._enter(attempt)
+            return
+        if not self._unjudged:
+            self._log.info("steps wait until the agent_manager has said who may do what")
+        self._unjudged[attempt] = None
 
     def cancel(self, run: str, cancel: CancelTask) -> None:
         """Cancels an attempt; that it has ended is reported as every outcome is."""
@@ -80,15 +90,16 @@ class Dispatches:
         for attempt in list(self._attempts.get(run, {}).values()):
             attempt.wanted = False
             if not attempt.placed:
-                self._places.withdraw(attempt)
+                self._withdraw(attempt)
                 self._forget(attempt)
 
     async def drain(self, seconds: float) -> None:
         """Hands out nothing more and lets what runs end; what has not ended by then is left to the next process, which asks after it."""
         self._draining = True
-        for attempt in self._places.refuse():
+        for attempt in [*self._unjudged, *self._places.refuse()]:
             self._forget(attempt)
             self.report(attempt, _refused(attempt.dispatch))
+        self._unjudged.clear()
         if self._attempts:
             self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=seconds)
@@ -112,7 +123,7 @@ class Dispatches:
         if attempt.placed:
             self._places.leave(attempt)
         else:
-            self._places.withdraw(attempt)
+            self._withdraw(attempt)
         self._forget(attempt)
         self.report(attempt, outcome)
         if self._places.waiting and not self._filling:
@@ -139,9 +150,27 @@ class Dispatches:
             dispatch = attempt.dispatch
             self.report(attempt, TaskProgressed(dispatch.step, dispatch.task, dispatch.attempt, progress))
 
+    def _judge(self) -> None:
+        """Lets those go on that came before it was known who may do what."""
+        while self._unjudged and self._rights.known:
+            attempt = next(iter(self._unjudged))
+            del self._unjudged[attempt]
+            self._enter(attempt)
+
+    def _enter(self, attempt: "_Attempt") -> None:
+        """Lets an attempt begin, or wait for its turn."""
+        if self._places.enter(attempt, self._clock.monotonic()):
+            self._begin(attempt)
+
+    def _withdraw(self, attempt: "_Attempt") -> None:
+        """Lets an attempt wait no longer that has not begun."""
+        self._unjudged.pop(attempt, None)
+        self._places.withdraw(attempt)
+
     def _begin(self, attempt: "_Attempt") -> None:
         attempt.placed = True
         try:
+            self._rights.go_on(attempt.run)
             attempt.call = self._caller.call(attempt.run, attempt.dispatch, attempt)
         except Exception as error:  # noqa: BLE001  # see `failed`
             self.failed(attempt, error)

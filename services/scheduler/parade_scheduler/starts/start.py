@@ -13,9 +13,11 @@ class Caller:
 
     namespace: str
     principal: str
-    """A SPIFFE id."""
+    """A SPIFFE id, or the subject of an API key or a person."""
     trace_parent: str = ""
     """The W3C `traceparent` of the request."""
+    is_absent: bool = False
+    """Whether it has asked once, and nobody asks now: its right is looked for anew."""
 
 
 @dataclass(frozen=True, slots=True)

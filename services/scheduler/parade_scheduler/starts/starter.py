@@ -11,6 +11,7 @@ from parade_scheduler.language import Definition
 from parade_scheduler.leading.happenings import ElsewhereError, Whole
 from parade_scheduler.leading.remote import Beginning
 from parade_scheduler.model import Parent, Run, RunState
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.groups import group_of
 from parade_scheduler.starts.limits import Limits
 from parade_scheduler.starts.seed import Seed
@@ -28,14 +29,15 @@ _NOTHING: Final = Seed("")
 class Starter:
     """Begins runs."""
 
-    def __init__(self, process: Surroundings, store: Store, leadership: Leads, limits: Limits) -> None:
-        """Takes the time and ids, where runs are kept, what leads them, and how many a namespace may have."""
+    def __init__(self, process: Surroundings, store: Store, leadership: Leads, limits: Limits, rights: Rights) -> None:
+        """Takes the time and ids, where runs are kept, what leads them, how many a namespace may have, and who may start which."""
         self._store = store
         self._journal = leadership.journal
         self._shards = leadership.shards
         self._catalogue = leadership.catalogue
         self._outbox = leadership.outbox
         self._limits = limits
+        self._rights = rights
         self._clock = process.clock
         self._ids = process.ids
         self._max_runs = process.config.max_runs
@@ -44,8 +46,9 @@ class Starter:
         """Starts a run and returns it once it is stored; the same request gives the same run.
 
         Raises:
-            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, NO_CAPACITY, UNAVAILABLE.
+            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, PERMISSION_DENIED, NO_CAPACITY, UNAVAILABLE.
         """
+        self._rights.start(caller.namespace, caller.principal, start.workflow, is_absent=caller.is_absent)
         try:
             return await self._start(caller, start)
         except ParadeError:
@@ -59,8 +62,9 @@ class Starter:
         """Starts the run that a task asks for, or returns the one there is; None where another replica has its shard now.
 
         Raises:
-            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, UNAVAILABLE.
+            ParadeError: NOT_FOUND, INVALID_ARGUMENTS, PERMISSION_DENIED, UNAVAILABLE.
         """
+        self._rights.start_child(parent, effect.workflow)
         workflow = await self._catalogue.workflow(parent.namespace, effect.workflow)
         definition = await self._catalogue.definition(workflow)
         inputs = Document.of(definition.inputs.complete(effect.inputs.value))

@@ -158,7 +158,7 @@ class EventDelivery:
             if inputs is None:
                 return
             request, labels = f"event/{event.id}/{trigger.workflow}", {LABEL: event.id}
-            caller = Caller(event.namespace, trigger.principal, event.trace_parent)
+            caller = Caller(event.namespace, trigger.principal, event.trace_parent, is_absent=True)
             await self._starts.start(caller, Start(trigger.workflow, trigger.version, inputs, request, labels))
         except ParadeError as error:
             if error.reason in PASSING:

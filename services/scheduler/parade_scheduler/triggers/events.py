@@ -9,6 +9,7 @@ from parade_chassis.clock import Clock
 from parade_chassis.ids import Ids
 from parade_scheduler.document import Document
 from parade_scheduler.published_event import PublishedEvent
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.limits import Limits
 from parade_scheduler.starts.start import Caller
 from parade_scheduler.storage.events_store import EventStore
@@ -21,11 +22,12 @@ MAX_BATCH: Final = 100
 class Events:
     """Publishes events."""
 
-    def __init__(self, store: EventStore, delivery: EventDelivery, limits: Limits, clock: Clock, ids: Ids) -> None:
-        """Takes where events are kept, what brings them about, what a namespace may have, the time, and what names events."""
+    def __init__(self, store: EventStore, delivery: EventDelivery, limits: Limits, rights: Rights, clock: Clock, ids: Ids) -> None:
+        """Takes where events are kept, what brings them about, the limits of namespaces, who may publish, the time, and what names them."""
         self._store = store
         self._delivery = delivery
         self._limits = limits
+        self._rights = rights
         self._clock = clock
         self._ids = ids
         self._queued: deque[tuple[PublishedEvent, asyncio.Future[None]]] = deque()
@@ -42,8 +44,10 @@ class Events:
             event_id: Names it; a new id where empty.
 
         Raises:
-            ParadeError: INVALID_ARGUMENTS, where the value is too large; NO_CAPACITY, where the namespace has published too many.
+            ParadeError: INVALID_ARGUMENTS, where the value is too large; PERMISSION_DENIED, where a policy forbids it; NO_CAPACITY, where
+                the namespace has published too many.
         """
+        self._rights.publish(caller.namespace, caller.principal, type)
         if len(value.data) > self._limits.max_event_bytes:
             most, size = self._limits.max_event_bytes, len(value.data)
             raise invalid([Violation("value", f"has {size:,} bytes as JSON; an event has at most {most:,}")])

@@ -99,7 +99,7 @@ class ScheduleRunner:
         schedule = due.schedule
         start = Start(schedule.workflow, 0, schedule.inputs, f"schedule/{schedule.name}/{time}", {LABEL: schedule.name})
         try:
-            run, _ = await self._starts.start(Caller(schedule.namespace, schedule.principal), start)
+            run, _ = await self._starts.start(Caller(schedule.namespace, schedule.principal, is_absent=True), start)
         except ParadeError as error:
             if error.reason in PASSING:
                 raise

@@ -4,6 +4,7 @@ from parade_chassis.lifecycle import Process
 from parade_chassis.store import Database
 from parade_scheduler.config import Config
 from parade_scheduler.leadership import Leadership
+from parade_scheduler.rights import Rights
 from parade_scheduler.starts.groups import Groups
 from parade_scheduler.starts.history_limit import HistoryLimit
 from parade_scheduler.starts.limits import Limits
@@ -41,11 +42,12 @@ class Triggers:
         store.listen(self._groups.written)
         store.listen(HistoryLimit(config.max_history, leadership.journal.report).written)
 
-    def begin(self, starts: Starts) -> Events:
+    def begin(self, starts: Starts, rights: Rights) -> Events:
         """Starts runs and lets runs go on from here on, and returns what publishes events.
 
         Args:
             starts: Starts runs.
+            rights: Who may publish what.
         """
         leadership, clock, log = self._leadership, self._process.clock, self._process.log
         runner = ScheduleRunner(self._schedule_store, starts, clock, log)
@@ -53,4 +55,4 @@ class Triggers:
         leadership.background(runner.lead(leadership.held), "schedules")
         leadership.background(delivery.lead(leadership.held), "events")
         leadership.background(self._groups.lead(leadership.held), "groups")
-        return Events(self._events, delivery, self.limits, clock, self._process.ids)
+        return Events(self._events, delivery, self.limits, rights, clock, self._process.ids)
