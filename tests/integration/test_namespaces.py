@@ -61,6 +61,7 @@ USABLE: dict[str, dict[str, Any]] = {
 NAMING = {
     "ArtifactReference.digest": "digest",
     "CallOptions.call_id": "ended_call",
+    "CallOptions.functions": "function",
     "CallOptions.idempotency_key": "idempotency_key",
     "CallOptions.parent_call_id": "call",
     "CallOrigin.namespace": "namespace",
@@ -158,8 +159,10 @@ PLAIN = {
     *("SignalRunRequest.name", "StepReference.step", "Value.data", "Value.media_type", "VerifyAuditRequest.service"),
 }
 """Every field that is a text of its own: what is written, a reason, a filter over the caller's own."""
-SECRETS = {"AuthenticateKeyRequest.digest", "AuthenticateKeyRequest.id", "EnrollRequest.token"}
-"""What opens a namespace by itself, whoever shows it."""
+SECRETS = {
+    *("AuthenticateKeyRequest.digest", "AuthenticateKeyRequest.id", "CallOptions.mandate", "CallOrigin.mandate", "EnrollRequest.token"),
+}
+"""What proves by itself what may be done, as long as the right one shows it; each has its own tests."""
 AS_THE_METHOD = {"SessionCall.function"}
 """What is said once for all kinds of calls."""
 

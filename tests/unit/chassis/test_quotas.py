@@ -1,12 +1,19 @@
 """Quotas are what the setting says of a namespace, else what it says of all, else what the service has."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from parade.wire.errors import Reason
+from parade_agent_manager.quotas import AgentLimits
 from parade_chassis.config import ServiceConfig
 from parade_chassis.quotas import Given, Limits, Quotas
+from parade_dispatcher.quotas import CallLimits
+from parade_gateway.quotas import GatewayLimits
+from parade_monitor.rates import Rows
 
 
 class ShopLimits(Limits):
@@ -60,3 +67,24 @@ def test_the_error_says_the_limit_and_how_more_is_allowed(monkeypatch: pytest.Mo
     assert error.message.endswith("""PARADE_TESTED_QUOTAS='{"research": {"calls": 10000}}'""")
     assert (error.retryable, error.metadata["retry_after"]) == (True, "1s")
     assert (lasting.retryable, lasting.metadata) == (False, {"quota": "keys", "limit": "20"})
+
+
+def test_the_page_of_limits_says_every_quota_and_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "limits.md").read_text()
+    services: dict[str, type[Limits]] = {
+        "AGENT_MANAGER": AgentLimits,
+        "DISPATCHER": CallLimits,
+        "GATEWAY": GatewayLimits,
+        "MONITOR": Rows,
+    }
+
+    setting, said = "", []
+    for named, limit, default in re.findall(r"^\| (?:`(PARADE_\w+_QUOTAS)`)? ?\| `(\w+)` \| (\d+) \|", page, re.MULTILINE):
+        setting = named or setting
+        said.append((setting, limit, int(default)))
+
+    assert said == [
+        (f"PARADE_{service}_QUOTAS", name, field.default)
+        for service, limits in services.items()
+        for name, field in limits.model_fields.items()
+    ]
