@@ -39,6 +39,7 @@ def approval(id: str = "approval_1", **changes: object) -> Approval:
         arguments='{"a":"\x00ü"}',
         arguments_size=9,
         principal="oidc:https://issuer#ada\x00",
+        actors=("spiffe://parade.local/ns/default/agent/broker",),
         call_id="call-00000001",
         run_id="run-1\x00",
         step="pay",

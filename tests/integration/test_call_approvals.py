@@ -26,6 +26,9 @@ APPROVER = Identity.client("approver")
 POLICY = """
 @id("ask") @approval("operator")
 forbid (principal, action == Parade::Action::"call", resource == Parade::Function::"tested.note");
+@id("nested") @approval("operator")
+forbid (principal, action == Parade::Action::"call", resource == Parade::Function::"tested.echo")
+when { context.actors.contains(Parade::Agent::"tested") };
 @id("never")
 forbid (principal, action == Parade::Action::"call", resource == Parade::Function::"tested.lie");
 """
@@ -109,6 +112,18 @@ async def test_a_call_waits_for_somebody_else(careful: Mesh, approver: Mesh, tmp
     entries = await audit_log(careful, "dispatcher").newest(ListAuditRequest(), 100)
     [entry] = [entry for entry in entries if entry.resource == f"call-approvals/{approval.id}"]
     assert (entry.subject, entry.action.rpartition("/")[2]) == (APPROVER.uri, "ResolveCallApproval")
+
+
+async def test_what_an_agent_calls_for_somebody_says_through_whom(careful: Mesh, approver: Mesh) -> None:
+    waiting = asyncio.create_task(careful.call("tested.ask", text="through an agent"))
+    approval = await pending(careful)
+    table = await asyncio.to_thread(parade, careful.file.folder.parent, "approve")
+    await approver.approve_call(approval.id)
+
+    assert await waiting == "through an agent"
+    assert approval.principal == (await careful.call_approval(approval.id)).principal != APPROVER.uri
+    assert [actor.rpartition("/ns/")[2] for actor in approval.actors] == ["default/agent/tested"]
+    assert f"{approval.principal} through tested" in table.stdout
 
 
 async def test_a_rejected_call_and_one_that_does_not_wait(careful: Mesh, approver: Mesh, tmp_path: Path) -> None:

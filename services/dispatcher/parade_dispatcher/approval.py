@@ -51,6 +51,8 @@ class Approval:
     """How many bytes they have."""
     principal: str
     """Whom the call is for."""
+    actors: tuple[str, ...]
+    """The agents that call for it, the last one first."""
     call_id: str
     run_id: str
     step: str
@@ -98,10 +100,10 @@ def asked(request: Request, demand: Decision, now: datetime, lifetime: timedelta
         now: The time.
         lifetime: How long it can be resolved, and used.
     """
-    arguments, step = request.arguments, request.step
+    arguments, step, actors = request.arguments, request.step, request.scope.actors
     digest, size = _bound(arguments)
-    call = request.idempotency_key or request.call_id
-    bound = orjson.dumps([request.namespace, request.principal, request.full_name, digest, bool(request.idempotency_key), call])
+    call = [bool(request.idempotency_key), request.idempotency_key or request.call_id]
+    bound = orjson.dumps([request.namespace, request.principal, actors, request.full_name, digest, *call])
     return Approval(
         id=f"approval_{hashlib.sha256(bound).hexdigest()[:32]}",
         namespace=request.namespace,
@@ -110,8 +112,9 @@ def asked(request: Request, demand: Decision, now: datetime, lifetime: timedelta
         arguments=_shown(arguments, request.secrets),
         arguments_size=size,
         principal=request.principal,
+        actors=actors,
         call_id=request.call_id,
-        run_id=step.run_id if step is not None else "",
+        run_id=step.run_id if step is not None else request.run_id,
         step=step.step if step is not None else "",
         rules=demand.rules[:MOST_RULES],
         approver=demand.approver,

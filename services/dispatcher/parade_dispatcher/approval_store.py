@@ -19,7 +19,7 @@ from parade_dispatcher.tables import AUDIT, CALL_APPROVALS
 _CHUNK: Final = 200
 """How many rows are looked up or deleted at once."""
 _TABLE: Final = CALL_APPROVALS.c
-_DETAILS: Final = ("arguments_hash", "arguments", "arguments_size", "call_id", "run_id", "step", "rules")
+_DETAILS: Final = ("arguments_hash", "arguments", "arguments_size", "actors", "call_id", "run_id", "step", "rules")
 
 
 class ApprovalStore:
@@ -164,7 +164,7 @@ def _approval(row: Row[Any]) -> Approval:
         function=row.function,
         principal=row.principal.decode(),
         approver=Role(row.approver),
-        **{**details, "rules": tuple(details["rules"])},
+        **{**details, "rules": tuple(details["rules"]), "actors": tuple(details["actors"])},
         create_time=to_time(row.created),
         expire_time=to_time(row.expires),
         state=ApprovalState(row.state),

@@ -109,6 +109,7 @@ def _message(approval: Approval) -> call_approval_pb2.CallApproval:
         arguments_size=approval.arguments_size,
         arguments_hash=approval.arguments_hash,
         principal=approval.principal,
+        actors=approval.actors,
         call_id=approval.call_id,
         run_id=approval.run_id,
         step=approval.step,

@@ -11,6 +11,7 @@ import pytest
 from parade.wire.audit import Kind
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
+from parade.wire.mandate import Scope
 from parade.wire.roles import Role
 from parade_chassis.grants import Granted
 from parade_chassis.policies import PolicyText
@@ -202,6 +203,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "another call": {"call_id": "call-0002"},
     "other arguments": {"arguments": b'{"a":2}'},
     "somebody else": {"principal": "key:0123456789"},
+    "through an agent": {"scope": Scope(actors=("spiffe://parade.local/ns/default/agent/broker",))},
     "another function": {"function": "again"},
     "a key of its own": {"idempotency_key": "call-0001"},
 }

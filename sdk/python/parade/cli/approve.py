@@ -142,7 +142,7 @@ def _of_calls(approvals: "list[CallApproval]") -> "RenderableType":
         (
             one.id,
             one.function,
-            one.principal,
+            _whom(one),
             state_name(one),
             _time(one, "create_time"),
             _time(one, "expire_time"),
@@ -157,6 +157,11 @@ def _time(approval: "Approval | CallApproval", field: "Literal['create_time', 'e
     from parade.cli.plain import local_time
 
     return f"{local_time(getattr(approval, field)):%Y-%m-%d %H:%M}" if approval.HasField(field) else ""
+
+
+def _whom(approval: "CallApproval") -> str:
+    agents = " through ".join(actor.rpartition("/")[2] for actor in approval.actors)
+    return f"{approval.principal} through {agents}" if agents else approval.principal
 
 
 def _beginning(arguments: str) -> str:

@@ -27,27 +27,27 @@ from parade.v1 import access_pb2 as parade_dot_v1_dot_access__pb2
 from parade.v1 import approval_pb2 as parade_dot_v1_dot_approval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dparade/v1/call_approval.proto\x12\tparade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x18parade/v1/approval.proto\"\xba\x03\n\x0c\x43\x61llApproval\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_size\x18\x04 \x01(\x03\x12\x16\n\x0e\x61rguments_hash\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x0c\n\x04step\x18\t \x01(\t\x12\r\n\x05rules\x18\n \x03(\t\x12!\n\x08\x61pprover\x18\x0b \x01(\x0e\x32\x0f.parade.v1.Role\x12\'\n\x05state\x18\x0c \x01(\x0e\x32\x18.parade.v1.ApprovalState\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02\x62y\x18\x10 \x01(\t\x12\x0c\n\x04note\x18\x11 \x01(\t\"\x8b\x01\n\x18ListCallApprovalsRequest\x12(\n\x06states\x18\x01 \x03(\x0e\x32\x18.parade.v1.ApprovalState\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0c\n\x04mine\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x19ListCallApprovalsResponse\x12*\n\tapprovals\x18\x01 \x03(\x0b\x32\x17.parade.v1.CallApproval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x16GetCallApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"D\n\x17GetCallApprovalResponse\x12)\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallApproval\"Q\n\x1aResolveCallApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pproved\x18\x02 \x01(\x08\x12\x0c\n\x04note\x18\x03 \x01(\t\"H\n\x1bResolveCallApprovalResponse\x12)\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallApproval*]\n\x0c\x41pprovalMode\x12\x1d\n\x19\x41PPROVAL_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PPROVAL_MODE_WAIT\x10\x01\x12\x16\n\x12\x41PPROVAL_MODE_FAIL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dparade/v1/call_approval.proto\x12\tparade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parade/v1/access.proto\x1a\x18parade/v1/approval.proto\"\xca\x03\n\x0c\x43\x61llApproval\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_size\x18\x04 \x01(\x03\x12\x16\n\x0e\x61rguments_hash\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x0c\n\x04step\x18\t \x01(\t\x12\r\n\x05rules\x18\n \x03(\t\x12!\n\x08\x61pprover\x18\x0b \x01(\x0e\x32\x0f.parade.v1.Role\x12\'\n\x05state\x18\x0c \x01(\x0e\x32\x18.parade.v1.ApprovalState\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02\x62y\x18\x10 \x01(\t\x12\x0c\n\x04note\x18\x11 \x01(\t\x12\x0e\n\x06\x61\x63tors\x18\x12 \x03(\t\"\x8b\x01\n\x18ListCallApprovalsRequest\x12(\n\x06states\x18\x01 \x03(\x0e\x32\x18.parade.v1.ApprovalState\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0c\n\x04mine\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x19ListCallApprovalsResponse\x12*\n\tapprovals\x18\x01 \x03(\x0b\x32\x17.parade.v1.CallApproval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x16GetCallApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"D\n\x17GetCallApprovalResponse\x12)\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallApproval\"Q\n\x1aResolveCallApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pproved\x18\x02 \x01(\x08\x12\x0c\n\x04note\x18\x03 \x01(\t\"H\n\x1bResolveCallApprovalResponse\x12)\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x17.parade.v1.CallApproval*]\n\x0c\x41pprovalMode\x12\x1d\n\x19\x41PPROVAL_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PPROVAL_MODE_WAIT\x10\x01\x12\x16\n\x12\x41PPROVAL_MODE_FAIL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parade.v1.call_approval_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPROVALMODE']._serialized_start=1086
-  _globals['_APPROVALMODE']._serialized_end=1179
+  _globals['_APPROVALMODE']._serialized_start=1102
+  _globals['_APPROVALMODE']._serialized_end=1195
   _globals['_CALLAPPROVAL']._serialized_start=128
-  _globals['_CALLAPPROVAL']._serialized_end=570
-  _globals['_LISTCALLAPPROVALSREQUEST']._serialized_start=573
-  _globals['_LISTCALLAPPROVALSREQUEST']._serialized_end=712
-  _globals['_LISTCALLAPPROVALSRESPONSE']._serialized_start=714
-  _globals['_LISTCALLAPPROVALSRESPONSE']._serialized_end=810
-  _globals['_GETCALLAPPROVALREQUEST']._serialized_start=812
-  _globals['_GETCALLAPPROVALREQUEST']._serialized_end=857
-  _globals['_GETCALLAPPROVALRESPONSE']._serialized_start=859
-  _globals['_GETCALLAPPROVALRESPONSE']._serialized_end=927
-  _globals['_RESOLVECALLAPPROVALREQUEST']._serialized_start=929
-  _globals['_RESOLVECALLAPPROVALREQUEST']._serialized_end=1010
-  _globals['_RESOLVECALLAPPROVALRESPONSE']._serialized_start=1012
-  _globals['_RESOLVECALLAPPROVALRESPONSE']._serialized_end=1084
+  _globals['_CALLAPPROVAL']._serialized_end=586
+  _globals['_LISTCALLAPPROVALSREQUEST']._serialized_start=589
+  _globals['_LISTCALLAPPROVALSREQUEST']._serialized_end=728
+  _globals['_LISTCALLAPPROVALSRESPONSE']._serialized_start=730
+  _globals['_LISTCALLAPPROVALSRESPONSE']._serialized_end=826
+  _globals['_GETCALLAPPROVALREQUEST']._serialized_start=828
+  _globals['_GETCALLAPPROVALREQUEST']._serialized_end=873
+  _globals['_GETCALLAPPROVALRESPONSE']._serialized_start=875
+  _globals['_GETCALLAPPROVALRESPONSE']._serialized_end=943
+  _globals['_RESOLVECALLAPPROVALREQUEST']._serialized_start=945
+  _globals['_RESOLVECALLAPPROVALREQUEST']._serialized_end=1026
+  _globals['_RESOLVECALLAPPROVALRESPONSE']._serialized_start=1028
+  _globals['_RESOLVECALLAPPROVALRESPONSE']._serialized_end=1100
 # @@protoc_insertion_point(module_scope)

@@ -71,6 +71,7 @@ class CallApproval(_message.Message):
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    ACTORS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     function: _builtins.str
@@ -115,6 +116,10 @@ class CallApproval(_message.Message):
     def resolve_time(self) -> _timestamp_pb2.Timestamp:
         """When it was resolved or withdrawn."""
 
+    @_builtins.property
+    def actors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The agents that call for the principal, the last one first: SPIFFE ids without their instances."""
+
     def __init__(
         self,
         *,
@@ -135,10 +140,11 @@ class CallApproval(_message.Message):
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         by: _builtins.str = ...,
         note: _builtins.str = ...,
+        actors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approver", b"approver", "arguments", b"arguments", "arguments_hash", b"arguments_hash", "arguments_size", b"arguments_size", "by", b"by", "call_id", b"call_id", "create_time", b"create_time", "expire_time", b"expire_time", "function", b"function", "id", b"id", "note", b"note", "principal", b"principal", "resolve_time", b"resolve_time", "rules", b"rules", "run_id", b"run_id", "state", b"state", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actors", b"actors", "approver", b"approver", "arguments", b"arguments", "arguments_hash", b"arguments_hash", "arguments_size", b"arguments_size", "by", b"by", "call_id", b"call_id", "create_time", b"create_time", "expire_time", b"expire_time", "function", b"function", "id", b"id", "note", b"note", "principal", b"principal", "resolve_time", b"resolve_time", "rules", b"rules", "run_id", b"run_id", "state", b"state", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
