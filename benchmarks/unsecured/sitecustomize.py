@@ -30,17 +30,10 @@ def _no_mandate(_: ModuleType) -> Any:
     return lambda *_, **__: b""
 
 
-def _any_mandate(verifier: ModuleType) -> Any:
-    from parade.wire.mandate import WHOLE
-
-    believed = verifier.Mandate("", "", "", "", "", WHOLE, 0, 2**62)
-    return lambda *_, **__: believed
-
-
 OFF: Mapping[str, Mapping[str, Callable[[ModuleType], Any]]] = {
     "parade.wire.peers": {"Peers.check": _nothing},
     "parade.wire.mandate_issuer": {"Issuer.mandate": _no_mandate},
-    "parade.wire.mandate_verifier": {"Verifier.verify": _any_mandate},
+    "parade.hosting.mandates": {"Mandates.check": _nothing},
     "parade_chassis.interceptors.authorization": {"AuthorizationConcern.__call__": _nothing, "AuthorizationConcern.still": _nothing},
     "parade_chassis.audit_decisions": {"Decisions.allowed": _nothing, "Decisions.denied": _nothing},
     "parade_chassis.policies": {"Policies.decide": _allowed},
