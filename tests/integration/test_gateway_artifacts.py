@@ -20,8 +20,10 @@ from parade.wire.channel import Channel
 from parade.wire.errors import ParadeError, Reason
 from parade.wire.identity import Identity
 from parade_chassis.clock import ManualClock
+from parade_chassis.policies import Policies, PolicyText
 from parade_chassis.quotas import Quotas
 from parade_chassis.server import running
+from parade_gateway.artifact_rights import LENGTH, ArtifactRights
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.config import Config
 from parade_gateway.quotas import GatewayLimits
@@ -37,14 +39,15 @@ PIECE = 256 * 1024
 class Store:
     """A gateway's artifacts, and clients of them."""
 
-    def __init__(self, folder: Path, address: str, authority: Authority, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, address: str, authority: Authority, stack: AsyncExitStack, policies: Policies) -> None:
         self.folder = folder
+        self.policies = policies
         self._address = address
         self._authority = authority
         self._stack = stack
 
-    async def client(self, namespace: str = "sales") -> Any:
-        files = self._authority.files(Identity.client("app", namespace))
+    async def client(self, namespace: str = "sales", identity: Identity | None = None) -> Any:
+        files = self._authority.files(identity or Identity.client("app", namespace))
         source = FileSource(files.trust_bundle, files.certificate, files.private_key)
         channel = await self._stack.enter_async_context(Channel(self._address, source, Identity.service("gateway").server_name))
         return gateway_pb2_grpc.GatewayServiceStub(channel.for_stubs())
@@ -74,8 +77,9 @@ async def store_of(
         made = Artifacts(folder / "artifacts", limit, retention, allowed, clock or process.clock, process.log)
         artifacts = await stack.enter_async_context(made)
         process.background(artifacts.sweep(), "artifact sweep")
-        server = await stack.enter_async_context(running(process, GatewayServicer(artifacts)))
-        yield Store(folder / "artifacts", server.address, authority, stack)
+        rights = ArtifactRights(process.policies, process.standing)
+        server = await stack.enter_async_context(running(process, GatewayServicer(artifacts, rights)))
+        yield Store(folder / "artifacts", server.address, authority, stack, process.policies)
 
 
 @pytest.fixture
@@ -374,3 +378,41 @@ async def test_memory_stays_flat_however_large_an_artifact_is(store: Store, mebi
 
     assert stored.size == fetched == mebibytes * 1024 * 1024
     assert highest - before < 48 * 1024 * 1024
+
+
+async def test_policies_forbid_to_store_and_to_read_to_whom_they_name(store: Store) -> None:
+    client, agent = await store.client(), await store.client(identity=Identity.agent("cleaner", "i-1", "sales"))
+    kept = await put(client, b"words")
+    store.policies.put(
+        PolicyText(
+            "sales",
+            "rules",
+            1,
+            '@id("stored") forbid (principal is Parade::Client, action == Parade::Action::"write", resource);'
+            '@id("read") forbid (principal == Parade::Agent::"cleaner", action == Parade::Action::"read", resource);',
+        )
+    )
+    before = store.files()
+
+    with pytest.raises(ParadeError) as stored:
+        await put(client, b"more words")
+    with pytest.raises(ParadeError) as read:
+        await get(agent, kept.digest)
+
+    assert [error.value.reason for error in (stored, read)] == [Reason.PERMISSION_DENIED] * 2
+    assert ("rules@1#stored" in stored.value.message, "rules@1#read" in read.value.message) == (True, True)
+    assert store.files() == before
+    assert (await get(client, kept.digest))[1] == b"words"
+    await put(agent, b"words of an agent")
+    await put(await store.client("research"), b"words elsewhere")
+
+
+async def test_a_digest_that_is_too_long_to_be_one_is_not_kept(store: Store) -> None:
+    client = await store.client()
+    store.policies.put(PolicyText("sales", "rules", 1, 'forbid (principal, action == Parade::Action::"write", resource);'))
+
+    with pytest.raises(ParadeError) as caught:
+        await get(client, "sha256:" + "a" * 100_000)
+
+    assert caught.value.reason is Reason.INVALID_ARGUMENTS
+    assert [len(asked[3].name) for asked in store.policies._places["sales"]._decided] == [LENGTH]

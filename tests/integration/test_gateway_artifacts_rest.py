@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from parade_chassis.policies import PolicyText
 from tests.integration.gateway_harness import Edge, error_of, gateway_of
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
@@ -112,3 +113,19 @@ async def test_an_upload_whose_client_leaves_leaves_nothing(edge: Edge, tmp_path
         request.cancel()
 
     await eventually(lambda: list(uploads.iterdir()) == [])
+
+
+async def test_policies_forbid_to_store_and_to_read(edge: Edge) -> None:
+    stored = (await edge.client.post("/v1/artifacts", content=b"words")).json()
+    rules = (
+        '@id("write") forbid (principal is Parade::Key, action == Parade::Action::"write", resource);'
+        '@id("read") forbid (principal is Parade::Key, action == Parade::Action::"read", resource);'
+    )
+    edge.process.policies.put(PolicyText("sales", "rules", 1, rules))
+
+    put = await edge.client.post("/v1/artifacts", content=b"more words")
+    got = await edge.client.get(f"/v1/artifacts/{stored['digest']}")
+
+    assert (put.status_code, got.status_code) == (403, 403)
+    assert "rules@1#write" in error_of(put)["message"]
+    assert "rules@1#read" in error_of(got)["message"]

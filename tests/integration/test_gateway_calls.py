@@ -13,6 +13,7 @@ from parade.v1 import (
     call_pb2,
     value_pb2,
 )
+from parade_chassis.policies import PolicyText
 from parade_gateway import sse
 from tests.integration.gateway_harness import TRACE, Edge, error_of, events, gateway_of
 from tests.support.certificates import Authority
@@ -108,6 +109,20 @@ async def test_a_large_result_stands_in_the_answer_although_it_travelled_as_an_a
 
     assert large.json()["result"] == json.loads(content) == json.loads(events(streamed.text)[-1]["data"])["result"]
     assert gone.json()["result"] == {"artifact": {"digest": unknown.digest, "size": "5", "mediaType": "application/json"}}
+
+
+async def test_a_large_result_stays_an_artifact_for_whom_a_policy_forbids_to_read_artifacts(edge: Edge) -> None:
+    stored = (await edge.client.post("/v1/artifacts", content=b"[1]", headers={"content-type": "application/json"})).json()
+    reference = value_pb2.ArtifactReference(digest=stored["digest"], size=3, media_type="application/json")
+    edge.seen.results = {"a.large": value_pb2.Value(artifact=reference)}
+    rule = 'forbid (principal is Parade::Key, action == Parade::Action::"read", resource);'
+    before = await edge.client.post("/v1/functions/a.large:call", json={})
+    edge.process.policies.put(PolicyText("sales", "rules", 1, rule))
+
+    after = await edge.client.post("/v1/functions/a.large:call", json={})
+
+    assert before.json()["result"] == [1]
+    assert after.json()["result"] == {"artifact": {"digest": stored["digest"], "size": "3", "mediaType": "application/json"}}
 
 
 async def test_a_batch_is_started_together_and_answered_in_order(edge: Edge) -> None:

@@ -153,7 +153,7 @@ async def test_nothing_starts_by_itself_for_whom_may_start_nothing_any_more(
     assert await begun("a", 1)
 
 
-async def test_policies_forbid_starts_and_events(mesh: Mesh, shared_mesh: MeshFile, others: Others, workflow: str) -> None:
+async def test_policies_forbid_starts_events_and_artifacts(mesh: Mesh, shared_mesh: MeshFile, others: Others, workflow: str) -> None:
     """Of one client alone, so that nobody else in the mesh is concerned."""
     bound = Identity.client(f"bound-{secrets.token_hex(3)}")
     await admit(shared_mesh, bound)
@@ -161,16 +161,21 @@ async def test_policies_forbid_starts_and_events(mesh: Mesh, shared_mesh: MeshFi
     await mesh.put_workflow(FLOW.format(name=workflow))
     await mesh.put_workflow(TWO.format(name=f"{workflow}-parent", child=workflow))
     parent = mesh.run((await client.start(f"{workflow}-parent")).id)
+    stored = await client.put_artifact(b"words")
     who = f'principal == Parade::Client::"{bound.name}"'
     await mesh.put_policy(
         workflow,
         f'@id("flow") forbid ({who}, action == Parade::Action::"start", resource == Parade::Workflow::"{workflow}");'
-        f'@id("topic") forbid ({who}, action == Parade::Action::"publish", resource == Parade::Topic::"{workflow}");',
+        f'@id("topic") forbid ({who}, action == Parade::Action::"publish", resource == Parade::Topic::"{workflow}");'
+        f'@id("read") forbid ({who}, action == Parade::Action::"read", resource);'
+        f'@id("write") forbid ({who}, action == Parade::Action::"write", resource);',
     )
 
     asked: dict[str, Callable[[], Awaitable[object]]] = {
         "flow": lambda: client.start(workflow),
         "topic": lambda: client.publish_event(workflow),
+        "read": lambda: client.artifact(stored.digest),
+        "write": lambda: client.put_artifact(b"new"),
     }
     try:
         errors = {rule: await forbidden(ask) for rule, ask in asked.items()}

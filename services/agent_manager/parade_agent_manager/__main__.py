@@ -62,7 +62,7 @@ async def serve(process: Process[Config]) -> None:
     )  # fmt: skip
     revoker = Revoker(
         store=credentials, feed=feed, own=process.revocations, dismiss=engine.dismiss, disown=permissions.disown, clock=clock,
-        log=log, domain=config.domain, certificate_lifetime=lifetime, retention=timedelta(seconds=config.revocation_retention),
+        log=log, domain=config.domain, retention=timedelta(seconds=config.revocation_retention),
     )  # fmt: skip
     enrolment = Enrolment(
         store=credentials, registry=registry, revoker=revoker, authority=authority,

@@ -28,7 +28,7 @@ class Config(ServiceConfig):
     certificate_lifetime: float = Field(default=3600, ge=60, le=30 * 24 * 3600)
     """Seconds that an instance's certificate is good. One that has left is remembered as long, so that it cannot come back with one."""
     revocation_retention: float = Field(default=90 * 24 * 3600, ge=3600, le=10 * 366 * 24 * 3600)
-    """Seconds that a revocation of clients and services is kept: as long as the longest of their certificates, which others issue."""
+    """Seconds that the revocation of an identity is kept: as long as its certificates, which others issue, and its runs last."""
     initial_admin: str = ""
     """The SPIFFE id of a client that is made admin of all namespaces, at a start where nobody is."""
     initial_key_file: Path | None = None

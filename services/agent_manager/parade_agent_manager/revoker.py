@@ -15,7 +15,6 @@ from parade.wire.log import Log
 from parade_agent_manager.access_feed import AccessFeed
 from parade_agent_manager.certificate import Certificate, CertificateState, KnownCertificate, Revocation, state_of
 from parade_agent_manager.credential_store import CredentialStore
-from parade_agent_manager.tokens import MAX_LIFETIME
 from parade_chassis import paging
 from parade_chassis.clock import Clock
 
@@ -36,7 +35,6 @@ class Revoker:
         clock: Clock,
         log: Log,
         domain: str,
-        certificate_lifetime: timedelta,
         retention: timedelta,
     ) -> None:
         """Takes its collaborators; `load` comes first.
@@ -50,8 +48,7 @@ class Revoker:
             clock: The time.
             log: Where it says what it did.
             domain: The trust domain.
-            certificate_lifetime: How long a certificate of an instance is good.
-            retention: How long a revocation is kept of those whose certificates others issue.
+            retention: How long the revocation of an identity is kept: for longer than a join token lets an instance come back.
         """
         self._store = store
         self._feed = feed
@@ -61,8 +58,6 @@ class Revoker:
         self._clock = clock
         self._log = log
         self._domain = domain
-        # An instance that is locked out must not come back by the token that let it in either.
-        self._instance_retention = max(certificate_lifetime, timedelta(seconds=MAX_LIFETIME))
         self._retention = retention
         self._order = asyncio.Lock()
         self._working: set[asyncio.Task[Revocation]] = set()
@@ -183,9 +178,10 @@ class Revoker:
 
     async def _lock(self, identity: Identity, reason: str, by: str) -> Revocation:
         now = self._clock.now()
+        # An agent's is kept for longer than its certificates last: runs that it has started ask after it for as long as they go on.
         end = now + self._retention
         if identity.kind is Kind.AGENT and (last := await self._store.latest_end(identity.uri)) is not None:
-            end = max(last, now + self._instance_retention)
+            end = max(last, end)
         return await self._revoke(identity.uri, identity.namespace, end, reason, by)
 
     async def _revoke(self, subject: str, namespace: str, end: datetime, reason: str, by: str) -> Revocation:

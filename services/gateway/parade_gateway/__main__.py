@@ -10,6 +10,7 @@ from parade_chassis.server import running
 from parade_gateway import pages
 from parade_gateway.api import Api
 from parade_gateway.artifact_http import ArtifactHttp
+from parade_gateway.artifact_rights import ArtifactRights
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.authentication import Keys
 from parade_gateway.callers import Callers
@@ -40,17 +41,18 @@ async def serve(process: Process[Config]) -> None:
     routes = Routes(public_services())
     guard = Guard(config.rest_listen, config.hosts, config.cors_origins)
     artifacts = Artifacts(config.artifacts, config.artifact_limit, config.artifact_retention, config.limits(), process.clock, process.log)
+    rights = ArtifactRights(process.policies, process.standing)
     with listen(config.rest_listen) as opened:
-        async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts)):
+        async with Upstream(process) as upstream, artifacts, running(process, GatewayServicer(artifacts, rights)):
             if config.agent_manager:
                 process.background(AccessWatch(process, upstream.channel("agent_manager")).follow(), "access watch")
             process.background(artifacts.sweep(), "artifact sweep")
-            calls = Calls(upstream, artifacts, closing)
+            calls = Calls(upstream, artifacts, rights, closing)
             handlers: dict[str, Handler] = {route.rpc: Transcoded(route, upstream, closing) for route in routes}
             handlers |= {CALL: calls.call, CALL_STREAM: calls.stream, BATCH_CALL: calls.batch}
             refused = Refused(upstream.report, Identity.service("gateway", config.domain), process.clock, process.log)
             process.background(refused.keep(), "audit")
-            endpoints = Endpoints(routes, handlers, ArtifactHttp(artifacts).routes)
+            endpoints = Endpoints(routes, handlers, ArtifactHttp(artifacts, rights).routes)
             callers = Callers(Keys(upstream.authenticate, process.clock), _tokens(process), process.grants)
             api = Api(process, endpoints, callers, refused)
             process.background(api.end_revoked(), "revocation")

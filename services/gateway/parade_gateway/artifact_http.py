@@ -10,8 +10,10 @@ from parade.v1 import gateway_pb2, value_pb2
 from parade.wire.errors import Violation, invalid
 from parade_gateway.answer import Answer
 from parade_gateway.artifact_paths import PATH
+from parade_gateway.artifact_rights import ArtifactRights
 from parade_gateway.artifact_store import Reference, TooLargeError
 from parade_gateway.artifacts import Artifacts
+from parade_gateway.caller import Caller
 from parade_gateway.endpoints import OwnRoute
 from parade_gateway.request import Request, left
 from parade_gateway.sse import SEND_TIMEOUT
@@ -30,9 +32,10 @@ _METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods_by_
 class ArtifactHttp:
     """The handlers."""
 
-    def __init__(self, artifacts: Artifacts) -> None:
-        """Takes the artifacts."""
+    def __init__(self, artifacts: Artifacts, rights: ArtifactRights) -> None:
+        """Takes the artifacts, and who may have which."""
         self._artifacts = artifacts
+        self._rights = rights
         self.routes = (
             OwnRoute("POST", PATH, re.compile(re.escape(PATH)), self.put, _METHODS["PutArtifact"]),
             OwnRoute("GET", f"{PATH}/{{digest}}", re.compile(rf"{re.escape(PATH)}/(?P<digest>[^/]+)"), self.get, _METHODS["GetArtifact"]),
@@ -46,6 +49,7 @@ class ArtifactHttp:
             raise invalid(unknown)
         length = request.headers.get("content-length", "")
         announced = Reference(said.get("digest", ""), int(length) if length.isdecimal() else 0, request.headers.get("content-type", ""))
+        self._demand("write", request.caller, announced.digest)
         try:
             stored = await self._artifacts.put(request.caller.namespace, announced, _pieces(request))
         except TooLargeError as error:
@@ -55,6 +59,7 @@ class ArtifactHttp:
 
     async def get(self, request: Request, answer: Answer) -> None:
         """Answers with an artifact's bytes."""
+        self._demand("read", request.caller, request.fields["digest"])
         async with await self._artifacts.open(request.caller.namespace, request.fields["digest"]) as reading:
             headers = [
                 (b"content-type", reading.reference.media_type.encode()),
@@ -69,6 +74,9 @@ class ArtifactHttp:
                     async with asyncio.timeout(SEND_TIMEOUT):
                         await answer({"type": "http.response.body", "body": piece, "more_body": True})
             await answer({"type": "http.response.body", "body": b""})
+
+    def _demand(self, action: str, caller: Caller, digest: str) -> None:
+        self._rights.demand(action, caller.namespace, caller.principal, caller.role, digest)
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from parade.wire.session.caller import SessionCaller
 from parade.wire.status import to_record
 from parade_gateway import call_json, deadline
 from parade_gateway.answer import Answer
+from parade_gateway.artifact_rights import ArtifactRights
 from parade_gateway.artifacts import Artifacts
 from parade_gateway.caller import Caller
 from parade_gateway.request import MAX_BODY_BYTES, Request
@@ -37,10 +38,11 @@ SHORTEST_TIMEOUT = 0.001
 class Calls:
     """The handlers of the requests that call functions."""
 
-    def __init__(self, upstream: Upstream, artifacts: Artifacts, closing: asyncio.Event) -> None:
-        """Takes the way to the dispatcher, where large results lie, and what is set when the process ends."""
+    def __init__(self, upstream: Upstream, artifacts: Artifacts, rights: ArtifactRights, closing: asyncio.Event) -> None:
+        """Takes the way to the dispatcher, where large results lie, who may read them, and what is set when the process ends."""
         self._upstream = upstream
         self._artifacts = artifacts
+        self._rights = rights
         self._closing = closing
 
     async def call(self, request: Request, answer: Answer) -> None:
@@ -130,7 +132,7 @@ class Calls:
             return b'{"error":%b}' % encode(to_record(error))
 
     async def _value(self, value: value_pb2.Value, caller: Caller, most: int) -> bytes:
-        """Returns a result as JSON: one that is an artifact of JSON as what it holds, where that is at most so many bytes and here."""
+        """Returns a result as JSON: one that is an artifact of JSON as what it holds, where that is so small, here, and may be read."""
         if not value.media_type and not value.HasField("artifact"):
             try:
                 orjson.loads(value.data)
@@ -138,7 +140,8 @@ class Calls:
             except orjson.JSONDecodeError:
                 return encode(value)
         reference = value.artifact
-        if reference.digest and reference.size <= most and reference.media_type in JSON_TYPES:
+        fits = reference.digest and reference.size <= most and reference.media_type in JSON_TYPES
+        if fits and self._rights.may_read(caller.namespace, caller.principal, caller.role, reference.digest):
             try:
                 async with await self._artifacts.open(caller.namespace, reference.digest) as reading:
                     value = value_pb2.Value(data=b"".join([piece async for piece in reading.pieces()]))

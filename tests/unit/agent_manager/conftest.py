@@ -87,7 +87,6 @@ def manager_of(
         clock=clock,
         log=log,
         domain=DEFAULT_DOMAIN,
-        certificate_lifetime=LIFETIME,
         retention=timedelta(days=90),
     )
     enrolment = Enrolment(

@@ -239,18 +239,23 @@ async def revocation_that_was_cut_short(manager: Manager, identity: Identity) ->
     return Revocation(identity.uri, identity.namespace, manager.clock.now(), manager.clock.now() + timedelta(hours=1), "", ADMIN)
 
 
-async def test_a_revocation_is_forgotten_once_every_certificate_that_it_concerns_has_ended(manager: Manager) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["certificate", "identity"])
+async def test_a_certificate_is_forgotten_when_it_has_ended_and_an_identity_long_after(manager: Manager, *, whole: bool) -> None:
     made = await enrolled(manager)
-    await manager.revoker.revoke_identity(made.identity.uri, "default", "", ADMIN)
+    if whole:
+        revocation = await manager.revoker.revoke_identity(made.identity.uri, "default", "", ADMIN)
+    else:
+        revocation = await manager.revoker.revoke_serial(made.certificate.serial, "default", "", ADMIN)
+    kept = timedelta(days=90) if whole else timedelta(hours=1)
 
-    await manager.clock.advance(3599)
+    await manager.clock.advance(kept.total_seconds() - 1)
     await manager.revoker.forget_expired()
-    before = manager.revoker.revoked(made.identity.uri)
+    before = manager.revoker.revoked(revocation.subject)
     await manager.clock.advance(1)
     await manager.revoker.forget_expired()
 
     assert before is not None
-    assert manager.revoker.revoked(made.identity.uri) is None
+    assert manager.revoker.revoked(revocation.subject) is None
     assert await manager.credentials.revocations() == []
 
 

@@ -55,7 +55,8 @@ class GatewayServiceServicer:
         """Stores bytes under their hash. The first message says what they are, the others hold them in order.
 
         A retry is safe: the same bytes are stored once. Called by clients and agents; it acts in their namespace.
-        Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said) and NO_CAPACITY (the disk is full); nothing is left then.
+        Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+        disk is full); nothing is left then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,7 +66,7 @@ class GatewayServiceServicer:
         """Returns the bytes of an artifact, in order, in pieces of at most 256 KiB.
 
         A retry is safe and may begin at an offset. Called by clients and agents; they see the artifacts of their namespace.
-        Fails with NOT_FOUND and INVALID_ARGUMENTS.
+        Fails with NOT_FOUND, INVALID_ARGUMENTS and PERMISSION_DENIED (a policy forbids it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,13 +37,14 @@ class GatewayServiceStub:
     """Stores bytes under their hash. The first message says what they are, the others hold them in order.
 
     A retry is safe: the same bytes are stored once. Called by clients and agents; it acts in their namespace.
-    Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said) and NO_CAPACITY (the disk is full); nothing is left then.
+    Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+    disk is full); nothing is left then.
     """
     GetArtifact: _grpc.UnaryStreamMultiCallable[_gateway_pb2.GetArtifactRequest, _gateway_pb2.GetArtifactResponse]
     """Returns the bytes of an artifact, in order, in pieces of at most 256 KiB.
 
     A retry is safe and may begin at an offset. Called by clients and agents; they see the artifacts of their namespace.
-    Fails with NOT_FOUND and INVALID_ARGUMENTS.
+    Fails with NOT_FOUND, INVALID_ARGUMENTS and PERMISSION_DENIED (a policy forbids it).
     """
 
 @_typing.type_check_only
@@ -55,13 +56,14 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Stores bytes under their hash. The first message says what they are, the others hold them in order.
 
     A retry is safe: the same bytes are stored once. Called by clients and agents; it acts in their namespace.
-    Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said) and NO_CAPACITY (the disk is full); nothing is left then.
+    Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+    disk is full); nothing is left then.
     """
     GetArtifact: _aio.UnaryStreamMultiCallable[_gateway_pb2.GetArtifactRequest, _gateway_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """Returns the bytes of an artifact, in order, in pieces of at most 256 KiB.
 
     A retry is safe and may begin at an offset. Called by clients and agents; they see the artifacts of their namespace.
-    Fails with NOT_FOUND and INVALID_ARGUMENTS.
+    Fails with NOT_FOUND, INVALID_ARGUMENTS and PERMISSION_DENIED (a policy forbids it).
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +78,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores bytes under their hash. The first message says what they are, the others hold them in order.
 
         A retry is safe: the same bytes are stored once. Called by clients and agents; it acts in their namespace.
-        Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said) and NO_CAPACITY (the disk is full); nothing is left then.
+        Fails with INVALID_ARGUMENTS (more than 1 GiB, another size or digest than was said), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+        disk is full); nothing is left then.
         """
 
     @_abc_1.abstractmethod
@@ -88,7 +91,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the bytes of an artifact, in order, in pieces of at most 256 KiB.
 
         A retry is safe and may begin at an offset. Called by clients and agents; they see the artifacts of their namespace.
-        Fails with NOT_FOUND and INVALID_ARGUMENTS.
+        Fails with NOT_FOUND, INVALID_ARGUMENTS and PERMISSION_DENIED (a policy forbids it).
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

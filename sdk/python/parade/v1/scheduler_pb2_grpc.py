@@ -218,7 +218,8 @@ class SchedulerServiceServicer:
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
-        says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+        says that it is not started by hand), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it
+        may). What the run does it does for the caller, for as long as they may start runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -381,8 +382,8 @@ class SchedulerServiceServicer:
         """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
         A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
-        it may).
+        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+        namespace has published as many within a day as it may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,7 +67,8 @@ class SchedulerServiceStub:
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
-    says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+    says that it is not started by hand), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it
+    may). What the run does it does for the caller, for as long as they may start runs.
     """
     Session: _grpc.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]
     """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
@@ -166,8 +167,8 @@ class SchedulerServiceStub:
     """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
     A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
-    it may).
+    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+    namespace has published as many within a day as it may).
     """
     PutSchedule: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]
     """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
@@ -230,7 +231,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
 
     A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
     Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
-    says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+    says that it is not started by hand), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it
+    may). What the run does it does for the caller, for as long as they may start runs.
     """
     Session: _aio.StreamStreamMultiCallable[_session_pb2.SessionFrame, _session_pb2.SessionFrame]  # type: ignore[assignment]
     """Carries many requests over one stream: see SessionFrame. Each call names a method of this service that takes one request and gives one response, as
@@ -329,8 +331,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
     A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
-    it may).
+    Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+    namespace has published as many within a day as it may).
     """
     PutSchedule: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PutScheduleRequest, _scheduler_pb2.PutScheduleResponse]  # type: ignore[assignment]
     """Stores a schedule: when runs of a workflow start by themselves. A schedule that a workflow's own definition has is put with it.
@@ -420,7 +422,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A retry with the same `request_id` returns the run there is; without one it starts another. Called by clients, agents and the gateway.
         Fails with NOT_FOUND (the workflow), INVALID_ARGUMENTS (inputs missing, unknown, too large or outside their schema), FAILED_PRECONDITION (the workflow
-        says that it is not started by hand) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it may).
+        says that it is not started by hand), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the namespace, or the scheduler, has as many runs as it
+        may). What the run does it does for the caller, for as long as they may start runs.
         """
 
     @_abc_1.abstractmethod
@@ -615,8 +618,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes an event in the caller's namespace: steps that wait for one like it go on, and workflows that begin on one like it are started.
 
         A retry with the same `event_id` changes nothing. Called by clients, agents and the gateway. Returns when it is stored.
-        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large) and NO_CAPACITY (the namespace has published as many within a day as
-        it may).
+        Fails with INVALID_ARGUMENTS (the type, or a value that is no JSON or too large), PERMISSION_DENIED (a policy forbids it) and NO_CAPACITY (the
+        namespace has published as many within a day as it may).
         """
 
     @_abc_1.abstractmethod
