@@ -333,7 +333,13 @@ async def test_a_call_of_a_trace_that_is_recorded_has_a_span_and_is_told_of_it(t
 
     (span,) = spans.get_finished_spans()
     assert (span.name, f"{span.context.trace_id:032x}") == ("step a", PARENT.split("-")[1])
-    assert dict(span.attributes or {}) == {"parade.run": "run-1", "parade.step": "a", "parade.task": 0, "parade.attempt": 1}
+    assert dict(span.attributes or {}) == {
+        "parade.namespace": "default",
+        "parade.run": "run-1",
+        "parade.step": "a",
+        "parade.task": 0,
+        "parade.attempt": 1,
+    }
     assert [call.traceparent.split("-")[2] for call in dispatcher.calls] == [f"{span.context.span_id:016x}", PARENT.split("-")[2]]
 
 
