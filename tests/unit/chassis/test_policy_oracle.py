@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,9 +235,25 @@ def asked(policies: Policies, question: Question) -> Decision:
     )
 
 
+POLICIES = st.lists(st.lists(rules(), min_size=1, max_size=3), min_size=1, max_size=2)
+QUESTIONS = st.lists(questions(), min_size=8, max_size=8)
+
+
+@settings(max_examples=25)
+@given(POLICIES, QUESTIONS)
+def test_decisions_are_what_the_rules_mean(drawn: list[list[Drawn]], put: list[Question]) -> None:
+    judge(drawn, put)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
 @settings(max_examples=250)
-@given(st.lists(st.lists(rules(), min_size=1, max_size=3), min_size=1, max_size=2), st.lists(questions(), min_size=8, max_size=8))
+@given(POLICIES, QUESTIONS)
 def test_two_thousand_decisions_are_what_the_rules_mean(drawn: list[list[Drawn]], put: list[Question]) -> None:
+    judge(drawn, put)
+
+
+def judge(drawn: list[list[Drawn]], put: list[Question]) -> None:
     policies = Policies()
     texts = ("\n".join(rule.text for rule in some) for some in drawn)
     policies.replace(PolicyText("sales", f"p{number}", number, text) for number, text in enumerate(texts, 1))
