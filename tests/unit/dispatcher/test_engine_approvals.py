@@ -1,4 +1,7 @@
-"""Calls that policies forbid, or let through only where somebody approves exactly them."""
+"""Calls that policies forbid, or let through only where somebody approves exactly them.
+
+One file, though a long one: it follows one kind of call through every way that its wait can end.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
