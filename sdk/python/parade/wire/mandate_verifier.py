@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from parade.wire.errors import ParadeError
 from parade.wire.identity import Kind
 from parade.wire.mandate import ALGORITHM, MAX_BYTES, TYPE, Mandate, Refusal, read, refused
@@ -60,7 +62,8 @@ class Verifier:
         """Takes what certificates are judged by."""
         self._peers = peers
         self._known: dict[bytes, _Known] = {}
-        self._signers: dict[str, _Signer] = {}
+        self._signers: dict[bytes, _Signer] = {}
+        """Who has signed mandates that are believed, by the header of those."""
         peers.revocations.subscribe(self._known.clear)
 
     def verify(self, token: bytes, holder: str, namespace: str) -> Mandate:
@@ -101,7 +104,7 @@ class Verifier:
 
     def _read(self, token: bytes, now: float) -> _Known:
         # Here, not above: a dispatcher that is shown no mandate does without the memory that it takes.
-        import jwt
+        from jwt.algorithms import ECAlgorithm
 
         if not token:
             raise refused(Refusal.MISSING, "there is none; a dispatcher gives one with every call")
@@ -109,32 +112,41 @@ class Verifier:
             raise refused(Refusal.MALFORMED, f"it has {len(token):,} bytes; {MAX_BYTES:,} are the most")
         if _is_compact(token) is None:
             raise refused(Refusal.MALFORMED, "it is no JSON Web Token with a signature of 64 bytes")
-        signatures = jwt.PyJWS()
+        header, payload, encoded = token.split(b".")
         try:
-            signer = self._signer(_certificate(signatures.get_unverified_header(token)), now)
-            mandate = read(signatures.decode(token, signer.key, [ALGORITHM]), self._peers.domain)
-        except jwt.InvalidSignatureError as error:
-            raise refused(Refusal.SIGNATURE, "its signature is not that of the certificate in it") from error
-        except (jwt.PyJWTError, ValueError) as error:
+            known = self._signers.get(header)
+            signer = self._signer(header) if known is None else known
+            if known is not None:
+                self._check(known.peer)
+            signature = _decoded(encoded)
+            if base64.urlsafe_b64encode(signature).rstrip(b"=") != encoded:
+                raise ValueError("its signature is written in another way than it is made")
+            if not ECAlgorithm(ECAlgorithm.SHA256).verify(token[: -len(encoded) - 1], signer.key, signature):
+                raise refused(Refusal.SIGNATURE, "its signature is not that of the certificate in it")
+            mandate = read(_decoded(payload), self._peers.domain)
+        except ValueError as error:
             raise refused(Refusal.MALFORMED, str(error)) from error
         if mandate.issuer != signer.peer.spiffe_id:
             raise refused(Refusal.SIGNER, f"it says that {mandate.issuer} made it, and {signer.peer.spiffe_id} has signed it")
         if not signer.not_before - SKEW <= mandate.issued < signer.peer.not_after:
             raise refused(Refusal.SIGNER, "it was made when the certificate in it was not good")
         _check_times(mandate, now)
+        if known is None:
+            self._keep(header, signer)
         return _Known(mandate, signer, now)
 
-    def _signer(self, text: str, now: float) -> _Signer:
-        """Returns who has signed with the key of a certificate, which is checked as a handshake would do it."""
-        signer = self._signers.get(text)
-        if signer is not None:
-            self._check(signer.peer)
-            return signer
+    def _keep(self, header: bytes, signer: _Signer) -> None:
+        if len(self._signers) >= MOST_SIGNERS:
+            del self._signers[next(iter(self._signers))]
+        self._signers[header] = signer
+
+    def _signer(self, header: bytes) -> _Signer:
+        """Returns who may have signed, by the certificate in a header, which is checked as a handshake would do it."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificates
 
-        encoded = base64.b64decode(text, validate=True)
+        encoded = base64.b64decode(_certificate(orjson.loads(_decoded(header))), validate=True)
         pem = b"-----BEGIN CERTIFICATE-----\n%b\n-----END CERTIFICATE-----\n" % base64.b64encode(encoded)
         try:
             peer = self._peers.believed(pem)
@@ -154,12 +166,7 @@ class Verifier:
         key = certificate.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise refused(Refusal.SIGNER, "the certificate in it has a key that is not of the curve P-256")
-        for gone in [text for text, old in self._signers.items() if old.peer.not_after <= now]:
-            del self._signers[gone]
-        if len(self._signers) >= MOST_SIGNERS:
-            del self._signers[next(iter(self._signers))]
-        signer = self._signers[text] = _Signer(peer, key, certificate.not_valid_before_utc.timestamp())
-        return signer
+        return _Signer(peer, key, certificate.not_valid_before_utc.timestamp())
 
     def _check(self, peer: Peer) -> None:
         try:
@@ -168,7 +175,11 @@ class Verifier:
             raise _bad_certificate(error) from error
 
 
-def _certificate(header: dict[str, Any]) -> str:
+def _decoded(segment: bytes) -> bytes:
+    return base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
+
+
+def _certificate(header: Any) -> str:
     """Returns the certificate that a header holds, in base64."""
     match header:
         case {"typ": str(kind), "alg": str(algorithm), "x5c": [str(text)]} if len(header) == 3:
