@@ -55,7 +55,8 @@ class Things:
 def another(kind: str, name: str) -> str:
     """Returns a name of the same shape that names nothing."""
     count = 3 if kind == "client" else 6
-    return name[:-count] + "".join(map(_other, name[-count:]))
+    first = count if kind == "page" else 0  # of the list that a token is of, its beginning or its end tells
+    return "".join(map(_other, name[:first])) + name[first:-count] + "".join(map(_other, name[-count:]))
 
 
 def _other(letter: str) -> str:
