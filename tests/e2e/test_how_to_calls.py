@@ -49,8 +49,8 @@ async def test_the_commands_do_what_the_page_says(project: Path) -> None:
         assert answer.returncode == 0, f"{commands}\n{answer.stdout}{answer.stderr}"
         said.append(answer)
 
-    deadline, effect, _, long, stream, large, timing = said
-    assert deadline.stdout == "10.0\n"
+    deadline, effect, _, only, long, stream, large, timing = said
+    assert deadline.stdout == only.stdout == "10.0\n"
     assert effect.stdout == "ordered 3 pear\n" * 2
     assert "shop.take_stock" in long.stdout
     assert long.stdout.splitlines()[-1] == "stopped"
