@@ -200,8 +200,9 @@ async def test_a_run_goes_on_after_a_process_was_killed_and_pays_once(
     if state_of(ended) is RunState.SUCCEEDED:
         assert sorted(paid) == sorted(items)
     else:
-        # An agent that died while it paid leaves open whether it has, and the function does not catch that.
-        assert victim == "agent"
+        # An agent that died while it paid leaves open whether it has, and so does a dispatcher that had not written yet which instance it
+        # gave the call to. The function does not catch that.
+        assert victim != "scheduler", ended.error
         assert ended.error.metadata["cause"] == "OUTCOME_UNKNOWN"
 
 

@@ -338,7 +338,8 @@ def test_what_the_other_namespace_has_is_of_every_kind(things: Things) -> None:
     lists = {name for name, method in METHODS.items() if "page_token" in method.input_type.fields_by_name}
 
     assert set(NAMING.values()) - {"source"} <= things.named.keys()
-    assert {name for name, token in things.pages.items() if token} == lists - {"AgentManagerService.ListAgents"}
+    # A second page of agents there is only where other tests have left an agent.
+    assert {name for name, token in things.pages.items() if token} | {"AgentManagerService.ListAgents"} == lists
 
 
 async def test_a_leak_would_be_seen(ports: Ports, things: Things) -> None:
