@@ -21,7 +21,7 @@ from tests.integration.test_access import MeshAuthority
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", [Kind.SQLITE, pytest.param(Kind.POSTGRESQL, marks=pytest.mark.full)])
 def test_the_workflows_that_are_measured_end_well(kind: Kind) -> None:
     if kind is Kind.POSTGRESQL and postgres.missing():
         pytest.skip(postgres.missing())

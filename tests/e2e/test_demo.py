@@ -61,6 +61,7 @@ def test_the_demonstration_leaves_a_report_and_nothing_else(tmp_path: Path) -> N
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.full
 def test_it_takes_the_users_own_table(tmp_path: Path) -> None:
     table = tmp_path / "sales of shops.csv"
     table.write_text(TABLE)
@@ -82,7 +83,7 @@ def test_a_table_that_is_not_there_is_said_and_everything_is_stopped(tmp_path: P
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.parametrize("moment", ["during the start", "during the run"])
+@pytest.mark.parametrize("moment", [pytest.param("during the start", marks=pytest.mark.full), "during the run"])
 def test_ctrl_c_stops_everything(tmp_path: Path, moment: str) -> None:
     words, out = tmp_path / "words", tmp_path / "out"
     with words.open("wb") as output:
