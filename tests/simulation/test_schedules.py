@@ -16,7 +16,7 @@ def simulated(first: int, count: int) -> str:
     def part(number: int) -> str:
         command = [sys.executable, "-m", "tests.simulation", str(first + number), str(count - number), str(PROCESSES)]
         done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False)
-        return done.stdout + done.stderr if done.returncode else ""
+        return f"ended with {done.returncode}\n{done.stdout}{done.stderr}" if done.returncode else ""
 
     with ThreadPoolExecutor(PROCESSES) as pool:
         return "\n".join(filter(None, pool.map(part, range(PROCESSES))))
