@@ -1,4 +1,7 @@
-"""The agent_manager as it runs: real server, real certificates on loopback, real database."""
+"""The agent_manager as it runs: real server, real certificates on loopback, real database.
+
+One file, though a long one: it follows the contract of one service from its first RPC to its last.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -2,6 +2,8 @@
 
 What is answered must be what is answered for a name that nobody has, and must hold nothing of the other namespace; afterwards everything of
 that namespace stands as before. The tables are written by hand, so that a field that comes to the contract is looked at.
+
+One file, though a long one: the tables are of no use without what walks them.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator

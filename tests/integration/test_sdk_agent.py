@@ -1,4 +1,7 @@
-"""An agent's server, called as a dispatcher calls it."""
+"""An agent's server, called as a dispatcher calls it.
+
+One file, though a long one: it walks one RPC of an agent through every way that it can end.
+"""
 
 import asyncio
 import threading

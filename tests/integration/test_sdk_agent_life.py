@@ -1,4 +1,7 @@
-"""An instance's life: it joins, stays, comes back, and leaves in good order."""
+"""An instance's life: it joins, stays, comes back, and leaves in good order.
+
+One file, though a long one: it follows one instance from its joining to its end.
+"""
 
 import asyncio
 import os

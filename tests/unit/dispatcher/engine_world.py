@@ -3,8 +3,8 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -16,14 +16,12 @@ from parade.wire.log import Log
 from parade.wire.mandate import Mandate, Refusal, refused
 from parade.wire.revocations import Revocations
 from parade.wire.roles import Role
-from parade_chassis.audit import Record
 from parade_chassis.clock import ManualClock
 from parade_chassis.grants import Granted, Grants
 from parade_chassis.ids import Ids
 from parade_chassis.policies import Policies
 from parade_chassis.quotas import Quotas
 from parade_chassis.standing import Standing
-from parade_dispatcher.approval import Approval, ApprovalFilter, ApprovalState
 from parade_dispatcher.approvals import Approvals
 from parade_dispatcher.balancer import Balancer, LeastOutstanding
 from parade_dispatcher.engine import Engine
@@ -59,6 +57,7 @@ from parade_dispatcher.ports import Receiver
 from parade_dispatcher.quotas import CallLimits
 from parade_dispatcher.schemas import Schemas
 from tests.support.virtual_time import in_virtual_time
+from tests.unit.dispatcher.approval_book import TestBook
 
 CLIENT = Identity.client("dev")
 APPROVAL_LIFETIME = timedelta(hours=24)
@@ -231,47 +230,6 @@ class LoopClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-class TestBook:
-    """Approvals in memory, which several dispatchers may share."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.approvals: dict[str, Approval] = {}
-        self.records: list[Record] = []
-        self.refusal: ParadeError | None = None
-        """Why nothing can be read or written."""
-
-    async def opened(self) -> "TestBook":
-        if self.refusal is not None:
-            raise self.refusal
-        return self
-
-    async def ask(self, approvals: Sequence[Approval], most: int, now: datetime) -> dict[str, Approval]:
-        for approval in approvals:
-            waiting = [one for one in self.approvals.values() if one.at(now).state is ApprovalState.PENDING]
-            if len(waiting) < most:
-                self.approvals.setdefault(approval.id, approval)
-        return await self.standings([approval.id for approval in approvals])
-
-    async def standings(self, ids: Collection[str]) -> dict[str, Approval]:
-        return {id: self.approvals[id] for id in ids if id in self.approvals}
-
-    async def find(self, wanted: ApprovalFilter, after: tuple[datetime, str] | None, limit: int, now: datetime) -> list[Approval]:
-        return [one for one in self.approvals.values() if one.at(now).state in wanted.states][:limit]
-
-    async def resolve(self, approval: Approval, record: Record) -> bool:
-        if self.approvals[approval.id].at(record.time).state is not ApprovalState.PENDING:
-            return False
-        self.approvals[approval.id] = approval
-        self.records.append(record)
-        return True
-
-    async def withdraw(self, ids: Collection[str], now: datetime) -> None:
-        for id in ids:
-            self.approvals[id] = replace(self.approvals[id], state=ApprovalState.WITHDRAWN, resolve_time=now)
 
 
 class Caller:
