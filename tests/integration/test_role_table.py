@@ -32,6 +32,7 @@ from parade.wire.session.methods import DISPATCHER_SESSION, PROTOBUF, SCHEDULER_
 from parade.wire.tls import channel_credentials
 from parade_gateway.routes import public_services
 from tests.integration.test_access import MeshAuthority
+from tests.support.asking import SERVED_BY
 from tests.support.roles import let_in
 
 GARBAGE = b"\xff\xff\xff"
@@ -67,16 +68,6 @@ TABLE = {
 """The least role that may call each method."""
 NEEDED = {f"{service}.{name}": role for service, rows in TABLE.items() for role, names in rows.items() for name in names.split()}
 
-SERVED_BY = {
-    "AgentManagerService": "agent_manager",
-    "AuditService": "agent_manager",
-    "DispatcherService": "dispatcher",
-    "GatewayService": "gateway",
-    "KeyService": "agent_manager",
-    "MonitorService": "monitor",
-    "PolicyService": "agent_manager",
-    "SchedulerService": "scheduler",
-}
 CLIENTS = {role: Identity.client(f"role-{role.label}") for role in Role}
 METHODS = {
     f"{service.name}.{method.name}": method
