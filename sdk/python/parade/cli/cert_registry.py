@@ -40,7 +40,7 @@ def list_certificates(
     found = with_mesh(lambda mesh: mesh.certificates(spiffe_id, state=state.value if state else None, limit=limit))
     headings = ("SERIAL", "STATE", "ISSUED", "EXPIRES", "IDENTITY")
     rows = [(one.serial, _state(one), _time(one.issue_time), _time(one.expire_time), one.spiffe_id) for one in found]
-    write([plain(one) for one in found], output, table(headings, rows, "No such certificate was issued."))
+    write([plain(one) for one in found], output, table(headings, rows, "No certificate was found."))
 
 
 def revoke(
